@@ -38,17 +38,15 @@ func FromStatus(s comandav1.OrderStatus) (domain.Status, bool) {
 
 // Word is the plain word of an enum value, as "approved" of
 // ORDER_STATUS_APPROVED; "" of the value that says nothing.
-func Word(e protoreflect.Enum) string {
-	value := e.Descriptor().Values().ByNumber(e.Number())
-	if value == nil || e.Number() == 0 {
+func Word(e protoreflect.Enum) string { return WordOf(e.Descriptor(), e.Number()) }
+
+// WordOf is the plain word of the value n of the enum d.
+func WordOf(d protoreflect.EnumDescriptor, n protoreflect.EnumNumber) string {
+	value := d.Values().ByNumber(n)
+	if value == nil || n == 0 {
 		return ""
 	}
-	prefix := EnumPrefix(e.Descriptor())
+	// Names begin as value 0's does, which ends in UNSPECIFIED (buf's STANDARD rules).
+	prefix := strings.TrimSuffix(string(d.Values().ByNumber(0).Name()), "UNSPECIFIED")
 	return strings.ToLower(strings.TrimPrefix(string(value.Name()), prefix))
-}
-
-// EnumPrefix is what the names of an enum's values begin with, as
-// "ORDER_STATUS_": the name of its value 0 without UNSPECIFIED.
-func EnumPrefix(d protoreflect.EnumDescriptor) string {
-	return strings.TrimSuffix(string(d.Values().ByNumber(0).Name()), "UNSPECIFIED")
 }
