@@ -1,0 +1,180 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"comanda.internal/domain"
+)
+
+// committer gathers events and commits them. One goroutine owns it.
+type committer struct {
+	runner *Runner
+	head   domain.Position // to be caught up with
+	live   bool            // caught up
+
+	pending []domain.Recorded
+	marks   []mark      // with pending
+	pace    *time.Timer // fires when the next commit may be
+	due     bool        // it has fired
+}
+
+func newCommitter(r *Runner, marks []mark, head domain.Position) *committer {
+	return &committer{runner: r, head: head, marks: slices.Clone(marks)}
+}
+
+// run commits what comes from pieces until ctx ends. What was not committed then
+// is read again by the next run.
+func (c *committer) run(ctx context.Context, pieces <-chan []domain.Recorded) error {
+	c.noteLive()
+	c.due = c.live
+	c.pace = time.NewTimer(c.interval())
+	defer c.pace.Stop()
+	for {
+		if c.isDue() {
+			if err := c.commit(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case piece := <-pieces:
+			c.add(piece)
+		case <-c.pace.C:
+			c.due = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *committer) interval() time.Duration {
+	if c.live {
+		return c.runner.cfg.Interval
+	}
+	return c.runner.cfg.CatchUpInterval
+}
+
+func (c *committer) isDue() bool {
+	if len(c.pending) == 0 {
+		return false
+	}
+	return c.due || len(c.pending) >= c.runner.cfg.MaxBatch || (!c.live && c.reachedHead())
+}
+
+func (c *committer) add(piece []domain.Recorded) {
+	c.pending = append(c.pending, piece...)
+	newest := &piece[len(piece)-1]
+	c.marks[newest.Partition] = mark{sequence: newest.Sequence, hash: newest.Hash}
+}
+
+func (c *committer) reachedHead() bool { return positionOf(c.marks).Covers(c.head) }
+
+// noteLive declares the views ready once they hold all of head.
+func (c *committer) noteLive() {
+	if !c.live && c.runner.Position().Covers(c.head) {
+		c.live = true
+		close(c.runner.ready)
+	}
+}
+
+// commit writes what is pending, trying again until it is written: a full disk
+// leaves the views as they were and is survived. Only the end of ctx, a closed
+// file and one that does not hold together are errors.
+func (c *committer) commit(ctx context.Context) error {
+	r := c.runner
+	if c.live {
+		c.restartPace() // the interval is between the beginnings of commits
+	}
+	started := r.deps.Clock()
+	var done folded
+	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
+		var err error
+		done, err = r.write(c.pending, c.marks)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) || domain.KindOf(err) == domain.Corrupt {
+			return fmt.Errorf("commit the views: %w", err)
+		}
+		r.metrics.failures.Inc()
+		r.deps.Logger.Error("views cannot be committed; trying again", "error", err, "events", len(c.pending))
+		if err := pause(ctx, backoff); err != nil {
+			return err
+		}
+	}
+	r.folder.keep(done)
+	r.publish(c.marks)
+	r.report(done)
+	r.metrics.committed(c.pending, started, r.deps.Clock(), c.live)
+	clear(c.pending) // the events' memory
+	c.pending = c.pending[:0]
+	c.noteLive()
+	if !c.live {
+		c.restartPace()
+	}
+	return nil
+}
+
+func (c *committer) restartPace() {
+	c.due = false
+	c.pace.Reset(c.interval())
+}
+
+// write is the transaction: rows, indexes, parked orders and marks, or nothing.
+func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
+	var done folded
+	err := r.file.db.Update(func(tx *bbolt.Tx) error {
+		var err error
+		done, err = r.folder.fold(tx, events)
+		if err != nil {
+			return err
+		}
+		for _, p := range r.all {
+			if err := p.Apply(tx.Bucket([]byte(p.Name())), done.changes); err != nil {
+				return fmt.Errorf("apply to the view %s: %w", p.Name(), err)
+			}
+		}
+		for _, p := range done.parked {
+			why := fmt.Sprintf("partition %d sequence %d: %v", p.partition, p.sequence, p.err)
+			if err := tx.Bucket(parkedBucket).Put([]byte(p.order), []byte(why)); err != nil {
+				return err
+			}
+		}
+		for partition, m := range marks {
+			if m.sequence == 0 {
+				continue
+			}
+			if err := putMark(tx, partition, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return done, err
+}
+
+// publish makes the committed position known to those who wait.
+func (r *Runner) publish(marks []mark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	copy(r.marks, marks)
+	r.position = positionOf(r.marks)
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// report raises the alarm for orders that were parked.
+func (r *Runner) report(done folded) {
+	for _, p := range done.parked {
+		r.deps.Logger.Error("order is parked: its event does not follow its history",
+			"order_id", string(p.order), "partition", p.partition, "sequence", p.sequence, "error", p.err)
+	}
+	r.metrics.parked.Set(float64(len(r.folder.parked)))
+}

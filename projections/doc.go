@@ -1,0 +1,32 @@
+// Package projections keeps read models ("views") of the log in one bbolt file.
+//
+// A [File] is the bbolt file. A [Projection] writes one view into a bucket of
+// its own; a [Runner] follows every partition of a [Log], folds the orders that
+// a batch of events touches, hands them to every projection as [Change] values
+// and commits rows, inverse indexes and the checkpoint in one transaction. A
+// [Snapshot] is the file at one moment, with its position.
+//
+// Invariants:
+//
+//   - The checkpoint is part of the transaction that wrote the rows, so a crash
+//     at any point leaves a view that is right for its checkpoint.
+//   - Rows are a function of the events up to the checkpoint: neither batch
+//     boundaries, nor events that come twice, nor a rebuild change a byte of
+//     [File.Dump]. The suite in projectiontest holds every view to it.
+//   - The hash of the last event of each partition is kept beside its sequence
+//     and compared whenever the log is followed anew. A log that is shorter than
+//     the views, or holds another event at that place, is an error of kind
+//     Corrupt: the log went backwards.
+//   - No personal data: bbolt keeps the bytes of deleted keys in free pages, so
+//     what must be erasable is never written.
+//
+// Caveats. The file has one checkpoint for all its projections; when any of them
+// has another [Projection.Version] than the file, the whole file is made anew and
+// rebuilt from the log. An event that cannot follow the order's history parks its
+// order: it is logged, counted in comanda_projections_parked_orders, and neither
+// it nor later events of that order reach a view until the file is rebuilt; all
+// other orders go on. An event that the log itself cannot decode names no order;
+// it ends [Runner.Run] with the log's error.
+//
+// bbolt is used in this folder and nowhere else.
+package projections

@@ -1,0 +1,240 @@
+package projections
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"comanda.internal/domain"
+)
+
+const (
+	// lockWait is how long Open waits for another process to close the file.
+	lockWait = time.Second
+	// mapSize is the address space mapped at first: below it, growing the file
+	// never waits for readers (bbolt's Options.InitialMmapSize). It is no memory.
+	mapSize = 1 << 30
+	// hashSize is the size of an event's hash.
+	hashSize = 32
+)
+
+// The buckets that belong to no projection.
+var (
+	metaBucket   = []byte("meta")   // identity, versions, marks
+	parkedBucket = []byte("parked") // order id: why
+)
+
+var identityKey = []byte("identity")
+
+// File is a bbolt file of views. Its methods are safe for concurrent use; Close
+// waits for open transactions.
+type File struct {
+	path string
+	db   *bbolt.DB
+}
+
+// Snapshot is a File at one moment. It is valid only within [File.Snapshot]'s
+// callback and in one goroutine.
+type Snapshot struct {
+	tx       *bbolt.Tx
+	position domain.Position
+}
+
+var (
+	_ Reader = (*File)(nil)
+	_ Reader = (*Snapshot)(nil)
+)
+
+// mark is how far a partition was read: the last event's sequence and hash. The
+// zero value is the beginning.
+type mark struct {
+	sequence uint64
+	hash     [hashSize]byte
+}
+
+// Open opens the file of views at path, creating an empty one with mode 0600.
+// An error has kind Unavailable when another process has the file, and Corrupt
+// when it is no file of views.
+func Open(path string) (*File, error) {
+	db, err := openDB(path)
+	if err != nil {
+		return nil, err
+	}
+	return &File{path: path, db: db}, nil
+}
+
+func openDB(path string) (*bbolt.DB, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:         lockWait,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: mapSize,
+	})
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return nil, domain.Errorf(domain.Unavailable, "open the views %s: another process has the file: %w", path, err)
+	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch):
+		return nil, domain.Errorf(domain.Corrupt,
+			"open the views %s: %w; delete the file and start again: it is rebuilt from the log", path, err)
+	default:
+		return nil, fmt.Errorf("open the views %s: %w", path, err)
+	}
+}
+
+// Close closes the file. Nothing may be running on it.
+func (f *File) Close() error {
+	if err := f.db.Close(); err != nil {
+		return fmt.Errorf("close the views %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// View calls fn with a read transaction of the newest committed state. What fn
+// keeps of it must be copied.
+func (f *File) View(fn func(tx *bbolt.Tx) error) error {
+	return f.db.View(fn)
+}
+
+// Snapshot calls fn with the file as it is now. Changes made meanwhile are not
+// seen, and their pages are not reused before fn returns.
+func (f *File) Snapshot(fn func(*Snapshot) error) error {
+	return f.db.View(func(tx *bbolt.Tx) error {
+		var position domain.Position
+		err := eachMark(tx, func(partition int, m mark) {
+			position = position.With(partition, m.sequence)
+		})
+		if err != nil {
+			return err
+		}
+		return fn(&Snapshot{tx: tx, position: position})
+	})
+}
+
+// Position is what the snapshot's views have read.
+func (s *Snapshot) Position() domain.Position { return s.position }
+
+// View calls fn with the snapshot's transaction.
+func (s *Snapshot) View(fn func(tx *bbolt.Tx) error) error { return fn(s.tx) }
+
+// Parked calls report for every order whose events reach no view, with the
+// reason why.
+func (s *Snapshot) Parked(report func(id domain.OrderID, why string)) error {
+	parked := s.tx.Bucket(parkedBucket)
+	if parked == nil {
+		return nil
+	}
+	return parked.ForEach(func(k, v []byte) error {
+		report(domain.OrderID(k), string(v))
+		return nil
+	})
+}
+
+// reset makes an empty file of f. Nobody may be reading.
+func (f *File) reset() error {
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Remove(f.path); err != nil {
+		return fmt.Errorf("make the views anew: %w", err)
+	}
+	db, err := openDB(f.path)
+	if err != nil {
+		return err
+	}
+	f.db = db
+	return nil
+}
+
+// prepare makes the buckets of all projections and writes the log's identity.
+func (f *File) prepare(identity string, all []Projection) error {
+	return f.db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucketIfNotExists(metaBucket)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucketIfNotExists(parkedBucket); err != nil {
+			return err
+		}
+		if err := meta.Put(identityKey, []byte(identity)); err != nil {
+			return err
+		}
+		for _, p := range all {
+			b, err := tx.CreateBucketIfNotExists([]byte(p.Name()))
+			if err != nil {
+				return err
+			}
+			if err := p.Init(b); err != nil {
+				return fmt.Errorf("init the view %s: %w", p.Name(), err)
+			}
+			if err := meta.Put(versionKey(p), binary.BigEndian.AppendUint32(nil, p.Version())); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// header is what a file says of itself.
+type header struct {
+	identity string   // of the log; "" of an empty file
+	stale    []string // names of the projections that have another version
+	marks    map[int]mark
+	parked   map[domain.OrderID]struct{}
+}
+
+func (f *File) header(all []Projection) (header, error) {
+	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}}
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(metaBucket)
+		if meta == nil {
+			return nil
+		}
+		h.identity = string(meta.Get(identityKey))
+		for _, p := range all {
+			v := meta.Get(versionKey(p))
+			if len(v) != 4 || binary.BigEndian.Uint32(v) != p.Version() {
+				h.stale = append(h.stale, p.Name())
+			}
+		}
+		if err := eachMark(tx, func(partition int, m mark) { h.marks[partition] = m }); err != nil {
+			return err
+		}
+		return (&Snapshot{tx: tx}).Parked(func(id domain.OrderID, _ string) { h.parked[id] = struct{}{} })
+	})
+	return h, err
+}
+
+func versionKey(p Projection) []byte { return []byte("version/" + p.Name()) }
+
+// markPrefix begins the keys of marks; the partition follows as two bytes
+// big-endian. The value is the sequence as eight, and the hash.
+const markPrefix = "mark/"
+
+func putMark(tx *bbolt.Tx, partition int, m mark) error {
+	key := binary.BigEndian.AppendUint16([]byte(markPrefix), uint16(partition)) //nolint:gosec // at most 256 partitions
+	value := binary.BigEndian.AppendUint64(make([]byte, 0, 8+hashSize), m.sequence)
+	return tx.Bucket(metaBucket).Put(key, append(value, m.hash[:]...))
+}
+
+func eachMark(tx *bbolt.Tx, fn func(partition int, m mark)) error {
+	meta := tx.Bucket(metaBucket)
+	if meta == nil {
+		return nil
+	}
+	c := meta.Cursor()
+	for k, v := c.Seek([]byte(markPrefix)); len(k) == len(markPrefix)+2 && string(k[:len(markPrefix)]) == markPrefix; k, v = c.Next() {
+		if len(v) != 8+hashSize {
+			return domain.Errorf(domain.Corrupt, "views: a checkpoint of %d bytes", len(v))
+		}
+		m := mark{sequence: binary.BigEndian.Uint64(v)}
+		copy(m.hash[:], v[8:])
+		fn(int(binary.BigEndian.Uint16(k[len(markPrefix):])), m)
+	}
+	return nil
+}

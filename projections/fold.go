@@ -1,0 +1,119 @@
+package projections
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+)
+
+// folder turns a batch of events into changes.
+type folder struct {
+	machine *order.Machine
+	facts   Facts
+	recent  *cache
+	parked  map[domain.OrderID]struct{}
+}
+
+// folded is what a batch gives.
+type folded struct {
+	changes []Change // by order id
+	parked  []parking
+}
+
+// parking is an order that can go no further, and why.
+type parking struct {
+	order     domain.OrderID
+	partition int
+	sequence  uint64
+	err       error
+}
+
+// fold reads what it needs of earlier events from tx. It changes nothing in
+// memory, so that a transaction which fails can be tried again; keep does that.
+func (f *folder) fold(tx *bbolt.Tx, events []domain.Recorded) (folded, error) {
+	index := make(map[domain.OrderID]int, len(events))
+	var out folded
+	for i := range events {
+		id := events[i].Event.OrderID
+		if _, isParked := f.parked[id]; isParked {
+			continue
+		}
+		at, ok := index[id]
+		if !ok {
+			at = len(out.changes)
+			index[id] = at
+			out.changes = append(out.changes, Change{Order: id})
+		}
+		out.changes[at].Events = append(out.changes[at].Events, events[i])
+	}
+	slices.SortFunc(out.changes, func(a, b Change) int { return cmp.Compare(a.Order, b.Order) })
+	for i := range out.changes {
+		if err := f.foldOrder(tx, &out.changes[i], &out); err != nil {
+			return folded{}, err
+		}
+	}
+	// An order that was parked at its first event of the batch does not change.
+	out.changes = slices.DeleteFunc(out.changes, func(c Change) bool { return len(c.Events) == 0 })
+	return out, nil
+}
+
+func (f *folder) foldOrder(tx *bbolt.Tx, c *Change, out *folded) error {
+	history, err := f.history(tx, c.Order)
+	if err != nil {
+		return err
+	}
+	for i := range c.Events {
+		next, err := extend(history, &c.Events[i].Event)
+		if err != nil {
+			at := &c.Events[i]
+			out.parked = append(out.parked, parking{order: c.Order, partition: at.Partition, sequence: at.Sequence, err: err})
+			c.Events = c.Events[:i]
+			break
+		}
+		history = next
+	}
+	if len(c.Events) > 0 {
+		c.History, c.State = history, f.machine.Fold(history)
+	}
+	return nil
+}
+
+// history is everything known of an order before the batch; nil for a new one.
+func (f *folder) history(tx *bbolt.Tx, id domain.OrderID) (*order.History, error) {
+	if h := f.recent.get(id); h != nil {
+		return h, nil
+	}
+	events, err := f.facts.Events(tx, id)
+	if err != nil {
+		return nil, fmt.Errorf("read the facts of %s: %w", id, err)
+	}
+	var h *order.History
+	for i := range events {
+		if h, err = extend(h, &events[i]); err != nil {
+			return nil, domain.Errorf(domain.Corrupt, "fold the stored facts of %s: %w", id, err)
+		}
+	}
+	return h, nil
+}
+
+func extend(h *order.History, e *domain.Event) (*order.History, error) {
+	if e.Revision != h.Revision()+1 {
+		return nil, domain.Errorf(domain.Corrupt, "event %s: revision %d after %d", e.ID, e.Revision, h.Revision())
+	}
+	return h.With(e)
+}
+
+// keep remembers what was committed.
+func (f *folder) keep(done folded) {
+	for i := range done.changes {
+		f.recent.put(done.changes[i].Order, done.changes[i].History)
+	}
+	for _, p := range done.parked {
+		f.parked[p.order] = struct{}{}
+	}
+}

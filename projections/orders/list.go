@@ -1,0 +1,202 @@
+package orders
+
+import (
+	"bytes"
+	"container/heap"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"comanda.internal/domain"
+	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
+)
+
+// Filter says which orders. The zero value is all of them.
+type Filter struct {
+	Tenant    domain.TenantID // "": of all
+	Statuses  []domain.Status // none: in any; order and repeats do not matter
+	Reference string          // "": with any or none
+}
+
+// Page says which part of a list.
+type Page struct {
+	Size  int    // at least 1
+	Token string // of the page before; "" is the first page
+}
+
+// maxExamined bounds the rows that one page reads to find those that match.
+const maxExamined = 5_000
+
+// List is a page of the orders that match, the last recorded first, and the
+// token of the next page, "" on the last. A page may be shorter than asked, even
+// empty, and yet have a next one. An order that changes between two pages moves
+// to the front and may be missed; none is given twice at one revision. The
+// error's kind is Invalid for a token of another filter.
+func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next string, err error) {
+	filter.Statuses = slices.Clone(filter.Statuses)
+	slices.Sort(filter.Statuses)
+	filter.Statuses = slices.Compact(filter.Statuses)
+	before, err := parseToken(page.Token, filter)
+	if err != nil {
+		return nil, "", err
+	}
+	err = v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		var last place
+		var more bool
+		rows, last, more, err = list(b, filter, before, page.Size)
+		if more {
+			next = newToken(filter, last)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return rows, next, nil
+}
+
+// list reads up to size matching rows before a place; last is the last place it
+// looked at, more whether there are others.
+func list(b *bbolt.Bucket, filter Filter, before *place, size int) (found []*comandav1.Order, last place, more bool, err error) {
+	ranges := openRanges(b, filter, before)
+	rows := b.Bucket(rowsBucket)
+	for examined := 0; len(ranges) > 0; examined++ {
+		if len(found) == size || examined == maxExamined {
+			return found, last, true, nil
+		}
+		last = ranges[0].at
+		row, err := rowIn(rows, last.orderID())
+		if err != nil {
+			return nil, last, false, err
+		}
+		if row == nil {
+			return nil, last, false, domain.Errorf(domain.Corrupt, "orders: the index names %s, which has no row", last.orderID())
+		}
+		if filter.matches(row) {
+			found = append(found, row)
+		}
+		if ranges[0].back() {
+			heap.Fix(&ranges, 0)
+		} else {
+			heap.Pop(&ranges)
+		}
+	}
+	return found, last, false, nil
+}
+
+// matches decides what the ranges do not: statuses within a reference.
+func (f *Filter) matches(row *comandav1.Order) bool {
+	if f.Reference == "" {
+		return true
+	}
+	if row.GetReference() != f.Reference {
+		return false
+	}
+	status, ok := wire.FromStatus(row.GetStatus())
+	return len(f.Statuses) == 0 || ok && slices.Contains(f.Statuses, status)
+}
+
+// span is a range of an index, read backwards.
+type span struct {
+	prefix []byte
+	cursor *bbolt.Cursor
+	at     place
+}
+
+// seek goes to the last entry before a place, or to the last of all; false when
+// there is none.
+func (s *span) seek(before *place) bool {
+	end := append(slices.Clone(s.prefix), bytes.Repeat([]byte{0xff}, placeSize+1)...)
+	if before != nil {
+		end = append(slices.Clone(s.prefix), before[:]...)
+	}
+	key, _ := s.cursor.Seek(end)
+	if key == nil {
+		key, _ = s.cursor.Last()
+	} else {
+		key, _ = s.cursor.Prev()
+	}
+	return s.take(key)
+}
+
+// back goes to the entry before; false when there is none.
+func (s *span) back() bool {
+	key, _ := s.cursor.Prev()
+	return s.take(key)
+}
+
+func (s *span) take(key []byte) bool {
+	rest, ok := bytes.CutPrefix(key, s.prefix)
+	if !ok || len(rest) != placeSize {
+		return false
+	}
+	s.at = place(rest)
+	return true
+}
+
+// spans is a heap of ranges, the one with the newest entry first.
+type spans []*span
+
+func (s spans) Len() int           { return len(s) }
+func (s spans) Less(i, j int) bool { return bytes.Compare(s[i].at[:], s[j].at[:]) > 0 }
+func (s spans) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+
+// Push implements [heap.Interface]; ranges are never added.
+func (s *spans) Push(x any) { *s = append(*s, x.(*span)) } //nolint:errcheck // only spans are pushed
+
+// Pop implements [heap.Interface].
+func (s *spans) Pop() any {
+	last := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return last
+}
+
+// openRanges are the ranges that hold what filter asks for, each at its newest
+// entry before a place.
+func openRanges(b *bbolt.Bucket, filter Filter, before *place) spans {
+	index := b.Bucket(statusBucket)
+	prefixes := func(tenant string) (out [][]byte) {
+		for s := domain.StatusNone; s < domain.StatusCount; s++ {
+			if len(filter.Statuses) == 0 || slices.Contains(filter.Statuses, s) {
+				out = append(out, statusPrefix(tenant, wire.Status(s)))
+			}
+		}
+		return out
+	}
+	if filter.Reference != "" {
+		index = b.Bucket(referenceBucket)
+		prefixes = func(tenant string) [][]byte { return [][]byte{referencePrefix(tenant, filter.Reference)} }
+	}
+	tenants := []string{string(filter.Tenant)}
+	if filter.Tenant == "" {
+		tenants = tenantsIn(index)
+	}
+	var open spans
+	for _, tenant := range tenants {
+		for _, prefix := range prefixes(tenant) {
+			s := &span{prefix: prefix, cursor: index.Cursor()}
+			if s.seek(before) {
+				open = append(open, s)
+			}
+		}
+	}
+	heap.Init(&open)
+	return open
+}
+
+// tenantsIn are the tenants that have entries in an index.
+func tenantsIn(index *bbolt.Bucket) []string {
+	var tenants []string
+	c := index.Cursor()
+	for key, _ := c.First(); len(key) > 0 && len(key) > int(key[0]); {
+		prefix := slices.Clone(key[:1+key[0]])
+		tenants = append(tenants, string(prefix[1:]))
+		key, _ = c.Seek(append(prefix, bytes.Repeat([]byte{0xff}, 16+placeSize+1)...))
+	}
+	return tenants
+}

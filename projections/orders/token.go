@@ -1,0 +1,59 @@
+package orders
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+
+	"comanda.internal/domain"
+)
+
+// A page token is URL-safe base64 of a version byte, a digest of the filter and
+// the place of the last order that was looked at.
+const (
+	tokenVersion = 1
+	digestSize   = 16
+	tokenSize    = 1 + digestSize + placeSize
+)
+
+func newToken(filter Filter, last place) string {
+	digest := filter.digest()
+	token := append([]byte{tokenVersion}, digest[:]...)
+	return base64.RawURLEncoding.EncodeToString(append(token, last[:]...))
+}
+
+// parseToken is the place before which the page begins; nil is the newest order.
+func parseToken(token string, filter Filter) (*place, error) {
+	if token == "" {
+		return nil, nil //nolint:nilnil // the first page has no place
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(decoded) != tokenSize || decoded[0] != tokenVersion {
+		return nil, badToken("not a page token that Comanda gave out")
+	}
+	if digest := filter.digest(); string(decoded[1:1+digestSize]) != string(digest[:]) {
+		return nil, badToken("it is of another request: tenant, statuses and reference must be the same for every page")
+	}
+	p := place(decoded[1+digestSize:])
+	return &p, nil
+}
+
+func badToken(why string) error {
+	err := domain.Errorf(domain.Invalid, "page_token: %s", why)
+	err.Fields = map[string][]string{"page_token": {why}}
+	return err
+}
+
+// digest tells filters apart. Statuses must be sorted and without repeats.
+func (f *Filter) digest() [digestSize]byte {
+	var buf []byte
+	for _, part := range []string{string(f.Tenant), f.Reference} {
+		buf = binary.BigEndian.AppendUint64(buf, uint64(len(part)))
+		buf = append(buf, part...)
+	}
+	for _, s := range f.Statuses {
+		buf = append(buf, byte(s))
+	}
+	sum := sha256.Sum256(buf)
+	return [digestSize]byte(sum[:digestSize])
+}

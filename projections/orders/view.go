@@ -1,0 +1,218 @@
+package orders
+
+import (
+	"bytes"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/projections"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+const (
+	name    = "orders"
+	version = 1
+)
+
+// The buckets below the view's own.
+var (
+	rowsBucket      = []byte("rows")         // order id: Order
+	statusBucket    = []byte("by_status")    // see keys.go; no values
+	referenceBucket = []byte("by_reference") // likewise
+)
+
+// marshal gives one message the same bytes every time.
+var marshal = proto.MarshalOptions{Deterministic: true}
+
+// View is the projection and its reader. It is safe for concurrent use.
+type View struct{ reader projections.Reader }
+
+var _ projections.Projection = (*View)(nil)
+
+// New is the view as reader gives it.
+func New(reader projections.Reader) *View { return &View{reader: reader} }
+
+// Name is the view's bucket.
+func (v *View) Name() string { return name }
+
+// Version of what Apply writes.
+func (v *View) Version() uint32 { return version }
+
+// Init makes the buckets.
+func (v *View) Init(b *bbolt.Bucket) error {
+	for _, name := range [][]byte{rowsBucket, statusBucket, referenceBucket} {
+		if _, err := b.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Apply writes the changed orders' rows and moves their index entries.
+func (v *View) Apply(b *bbolt.Bucket, changes []projections.Change) error {
+	rows, byStatus, byReference := b.Bucket(rowsBucket), b.Bucket(statusBucket), b.Bucket(referenceBucket)
+	for i := range changes {
+		c := &changes[i]
+		old, err := rowIn(rows, c.Order)
+		if err != nil {
+			return err
+		}
+		source := c.Events[0].Event.Source
+		var oldStatus, oldReference []byte
+		if old != nil {
+			source = domain.SourceID(old.GetSource())
+			oldStatus, oldReference = indexKeys(old)
+		}
+		row := Row(c.Order, source, c.State)
+		stored, err := marshal.Marshal(row)
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", c.Order, err)
+		}
+		if err := rows.Put([]byte(c.Order), stored); err != nil {
+			return fmt.Errorf("put %s: %w", c.Order, err)
+		}
+		status, reference := indexKeys(row)
+		if err := move(byStatus, oldStatus, status); err != nil {
+			return fmt.Errorf("index %s by status: %w", c.Order, err)
+		}
+		if err := move(byReference, oldReference, reference); err != nil {
+			return fmt.Errorf("index %s by reference: %w", c.Order, err)
+		}
+	}
+	return nil
+}
+
+// move replaces an index entry; a nil key is none.
+func move(b *bbolt.Bucket, from, to []byte) error {
+	if bytes.Equal(from, to) {
+		return nil
+	}
+	if from != nil {
+		if err := b.Delete(from); err != nil {
+			return err
+		}
+	}
+	if to == nil {
+		return nil
+	}
+	return b.Put(to, nil)
+}
+
+// Get is the order's row; false when no fact of it was recorded.
+func (v *View) Get(id domain.OrderID) (*comandav1.Order, bool, error) {
+	var row *comandav1.Order
+	err := v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		var err error
+		row, err = rowIn(b.Bucket(rowsBucket), id)
+		return err
+	})
+	return row, row != nil, err
+}
+
+// rowIn is the row of id; nil when there is none.
+func rowIn(rows *bbolt.Bucket, id domain.OrderID) (*comandav1.Order, error) {
+	stored := rows.Get([]byte(id))
+	if stored == nil {
+		return nil, nil //nolint:nilnil // absence is no error
+	}
+	row := new(comandav1.Order)
+	if err := proto.Unmarshal(stored, row); err != nil {
+		return nil, domain.Errorf(domain.Corrupt, "decode the row of %s: %w", id, err)
+	}
+	return row, nil
+}
+
+// Basic cuts row to what ORDER_VIEW_BASIC shows.
+func Basic(row *comandav1.Order) {
+	row.Items, row.Utm, row.Shipping, row.Flags, row.CustomEvent, row.Path = nil, nil, nil, nil, "", nil
+}
+
+// Check compares the row of an order, whose first event came through source,
+// with the fold of its facts, and says in words what differs; nothing when all
+// is well. found is false when there is no row.
+func (v *View) Check(id domain.OrderID, source domain.SourceID, state *order.State) (problems []string, found bool, err error) {
+	row, found, err := v.Get(id)
+	if err != nil || !found {
+		return nil, false, err
+	}
+	problems = Compare(state, row)
+	if row.GetOrderId() != string(id) {
+		problems = append(problems, "order_id: the row of another order: "+row.GetOrderId())
+	}
+	if row.GetSource() != string(source) {
+		problems = append(problems, fmt.Sprintf("source: the view has %s, the log %s", row.GetSource(), source))
+	}
+	return problems, true, nil
+}
+
+// Orders calls yield for every order of the view, by id, until it errs.
+func (v *View) Orders(yield func(domain.OrderID) error) error {
+	return v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		return b.Bucket(rowsBucket).ForEach(func(k, _ []byte) error { return yield(domain.OrderID(k)) })
+	})
+}
+
+// CheckIndexes reports every row that misses an index entry, and every entry
+// that is not of its row.
+func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) error {
+	return v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		rows := b.Bucket(rowsBucket)
+		indexes := map[string]*bbolt.Bucket{"status": b.Bucket(statusBucket), "reference": b.Bucket(referenceBucket)}
+		for index, entries := range indexes {
+			if err := checkEntries(rows, entries, index, report); err != nil {
+				return err
+			}
+		}
+		return rows.ForEach(func(k, _ []byte) error {
+			row, err := rowIn(rows, domain.OrderID(k))
+			if err != nil {
+				return err
+			}
+			for index, key := range keysByIndex(row) {
+				if seen, _ := indexes[index].Cursor().Seek(key); key != nil && !bytes.Equal(seen, key) {
+					report(domain.OrderID(k), "is missing in the index by "+index)
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func checkEntries(rows, entries *bbolt.Bucket, index string, report func(domain.OrderID, string)) error {
+	return entries.ForEach(func(k, _ []byte) error {
+		if len(k) <= placeSize {
+			report("", fmt.Sprintf("the index by %s has a key of %d bytes", index, len(k)))
+			return nil
+		}
+		id := place(k[len(k)-placeSize:]).orderID()
+		row, err := rowIn(rows, id)
+		if err != nil {
+			return err
+		}
+		if row == nil || !bytes.Equal(keysByIndex(row)[index], k) {
+			report(id, "has a stray entry in the index by "+index)
+		}
+		return nil
+	})
+}
+
+func keysByIndex(row *comandav1.Order) map[string][]byte {
+	status, reference := indexKeys(row)
+	return map[string][]byte{"status": status, "reference": reference}
+}

@@ -1,0 +1,65 @@
+package projections
+
+import (
+	"context"
+
+	"go.etcd.io/bbolt"
+
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+)
+
+// Log is what the runner reads.
+type Log interface {
+	// Identity names the log; a recreated one has another.
+	Identity() string
+	// Partitions is how many there are; it never changes.
+	Partitions() int
+	// Head is the position of the newest event.
+	Head(ctx context.Context) (domain.Position, error)
+	// Follow hands every event of partition with a sequence above after to
+	// handle, in order, and goes on with new ones until ctx ends. The runner
+	// follows again after an error of kind Unavailable; any other ends it.
+	Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error
+}
+
+// Projection keeps one view in a bucket of its own. It is called from one
+// goroutine, within the transaction that also stores the checkpoint.
+type Projection interface {
+	// Name is the view's bucket, as "orders". It never changes.
+	Name() string
+	// Version is raised whenever the same events would give other bytes; it
+	// makes the file be rebuilt.
+	Version() uint32
+	// Init creates what Apply expects in an empty bucket. It is also called on
+	// a bucket that has it all.
+	Init(b *bbolt.Bucket) error
+	// Apply writes what the changes do. There is one change an order, in
+	// ascending order of order id.
+	Apply(b *bbolt.Bucket, changes []Change) error
+}
+
+// Facts is the projection that gives an order's events back, so that a fold
+// needs no read of the log.
+type Facts interface {
+	Projection
+	// Events are the order's events by revision, as far as tx holds them; none
+	// for an order that is not known.
+	Events(tx *bbolt.Tx, id domain.OrderID) ([]domain.Event, error)
+}
+
+// Change is what one batch does to one order.
+type Change struct {
+	Order domain.OrderID
+	// Events are the batch's events of the order, by revision; at least one.
+	Events []domain.Recorded
+	// History holds every event up to the last of Events; State is its fold.
+	History *order.History
+	State   *order.State
+}
+
+// Reader gives read transactions: a [File] gives the newest committed state, a
+// [Snapshot] always the same one.
+type Reader interface {
+	View(fn func(tx *bbolt.Tx) error) error
+}

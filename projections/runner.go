@@ -1,0 +1,275 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+)
+
+// Config tunes a Runner. The zero value is right for a server.
+type Config struct {
+	// Interval is the least time between two commits of a runner that is
+	// caught up; events that come meanwhile share the next one. Default 10 ms.
+	Interval time.Duration `yaml:"interval"`
+	// CatchUpInterval is the same while the runner is behind the log's head of
+	// when it started: longer, because an order that changes several times in
+	// one commit is written once. Default 500 ms.
+	CatchUpInterval time.Duration `yaml:"catch_up_interval"`
+	// MaxBatch is how many events make a commit due at once. Default 16,384.
+	MaxBatch int `yaml:"max_batch"`
+	// CacheFacts bounds the facts of the orders that are kept in memory for the
+	// next fold. Default 200,000, some 200 MB at worst.
+	CacheFacts int `yaml:"cache_facts"`
+}
+
+func (c *Config) setDefaults() {
+	if c.Interval == 0 {
+		c.Interval = 10 * time.Millisecond
+	}
+	if c.CatchUpInterval == 0 {
+		c.CatchUpInterval = 500 * time.Millisecond
+	}
+	if c.MaxBatch == 0 {
+		c.MaxBatch = 16_384
+	}
+	if c.CacheFacts == 0 {
+		c.CacheFacts = 200_000
+	}
+}
+
+// Validate joins everything that is wrong with c.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(field string, wrong bool) {
+		if wrong {
+			errs = append(errs, domain.Errorf(domain.Invalid, "%s: must not be negative", field))
+		}
+	}
+	bad("interval", c.Interval < 0)
+	bad("catch_up_interval", c.CatchUpInterval < 0)
+	bad("max_batch", c.MaxBatch < 0)
+	bad("cache_facts", c.CacheFacts < 0)
+	return errors.Join(errs...)
+}
+
+// Deps is what a Runner needs of the process. All but Registerer are required.
+type Deps struct {
+	Log     Log
+	Machine *order.Machine
+	Clock   func() time.Time
+	Logger  *slog.Logger
+	// Registerer gets the metrics; nil: they are kept nowhere.
+	Registerer prometheus.Registerer
+}
+
+// Runner keeps the projections of a file up to date with the log.
+type Runner struct {
+	cfg     Config
+	deps    Deps
+	file    *File
+	all     []Projection // the facts first
+	folder  *folder
+	metrics *metrics
+
+	ready chan struct{}
+	done  chan struct{} // closed when Run returned
+
+	mu       sync.Mutex
+	marks    []mark // by partition; committed
+	position domain.Position
+	changed  chan struct{} // closed at every commit, then replaced
+}
+
+// New is a runner of facts and views on file. A file of other versions of them
+// is emptied here, which later rebuilds it. The error's kind is Corrupt when the
+// file belongs to another log. Nothing may read the file before New returns.
+func New(cfg Config, deps Deps, file *File, facts Facts, views ...Projection) (*Runner, error) {
+	cfg.setDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configure the views: %w", err)
+	}
+	r := &Runner{
+		cfg: cfg, deps: deps, file: file,
+		all:     append([]Projection{facts}, views...),
+		marks:   make([]mark, deps.Log.Partitions()),
+		ready:   make(chan struct{}),
+		done:    make(chan struct{}),
+		changed: make(chan struct{}),
+	}
+	h, err := r.adopt()
+	if err != nil {
+		return nil, err
+	}
+	for partition, m := range h.marks {
+		if partition >= len(r.marks) {
+			return nil, domain.Errorf(domain.Corrupt, "the views %s have read partition %d; the log has %d partitions",
+				file.path, partition, len(r.marks))
+		}
+		r.marks[partition] = m
+	}
+	r.position = positionOf(r.marks)
+	r.folder = &folder{
+		machine: deps.Machine, facts: facts,
+		recent: newCache(uint64(cfg.CacheFacts)), //nolint:gosec // validated: not negative
+		parked: h.parked,
+	}
+	r.metrics, err = newMetrics(deps.Registerer, r)
+	if err != nil {
+		return nil, err
+	}
+	r.metrics.parked.Set(float64(len(h.parked)))
+	return r, nil
+}
+
+// adopt makes the file one of this log and these versions.
+func (r *Runner) adopt() (header, error) {
+	identity := r.deps.Log.Identity()
+	h, err := r.file.header(r.all)
+	if err != nil {
+		return header{}, err
+	}
+	if h.identity != "" && h.identity != identity {
+		return header{}, domain.Errorf(domain.Corrupt,
+			"the views %s are of log %s; this is log %s; delete the file to build them of this one", r.file.path, h.identity, identity)
+	}
+	if h.identity != "" && len(h.stale) > 0 {
+		r.deps.Logger.Info("views have another version and are rebuilt from the log", "views", h.stale)
+		if err := r.file.reset(); err != nil {
+			return header{}, err
+		}
+		h = header{parked: map[domain.OrderID]struct{}{}}
+	}
+	if err := r.file.prepare(identity, r.all); err != nil {
+		return header{}, fmt.Errorf("prepare the views %s: %w", r.file.path, err)
+	}
+	return h, nil
+}
+
+// Ready is closed when the views hold everything that was in the log when Run
+// was called.
+func (r *Runner) Ready() <-chan struct{} { return r.ready }
+
+// Position is what the views hold.
+func (r *Runner) Position() domain.Position {
+	position, _ := r.now()
+	return position
+}
+
+// Wait blocks until the views hold position. Components that position does not
+// name are not waited for. The error is the context's, or of kind Invalid for a
+// partition that the log does not have, or Unavailable when the runner ended.
+func (r *Runner) Wait(ctx context.Context, position domain.Position) error {
+	if position.Partitions() > len(r.marks) {
+		return domain.Errorf(domain.Invalid, "position %s: the log has %d partitions", position, len(r.marks))
+	}
+	for {
+		current, changed := r.now()
+		if current.Covers(position) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-r.done:
+			return domain.Errorf(domain.Unavailable, "wait for the views: they have stopped")
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the views to hold position %s: %w", position, ctx.Err())
+		}
+	}
+}
+
+func (r *Runner) now() (domain.Position, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.position, r.changed
+}
+
+// Run follows the log until ctx ends, which is no error, or until the views can
+// not go on: the error is then of kind Corrupt, or whatever the log or the file
+// failed with. It may be called once. The file stays open.
+func (r *Runner) Run(ctx context.Context) error {
+	defer close(r.done)
+	head, err := r.headNow(ctx)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	group, within := errgroup.WithContext(ctx)
+	pieces := make(chan []domain.Recorded)
+	marks := slices.Clone(r.marks) // the committer changes r.marks
+	for partition, m := range marks {
+		f := &follower{runner: r, partition: partition, pieces: pieces, last: m}
+		group.Go(func() error { return f.follow(within) })
+	}
+	group.Go(func() error { return newCommitter(r, marks, head).run(within, pieces) })
+	return ended(ctx, group.Wait())
+}
+
+// ended is err, but nil when the caller ended the run.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return nil
+	}
+	return err
+}
+
+// headNow is the log's head, which it asks for until it is answered.
+func (r *Runner) headNow(ctx context.Context) (domain.Position, error) {
+	var head domain.Position
+	err := r.persist(ctx, "log head is not known; asking again", func() error {
+		var err error
+		head, err = r.deps.Log.Head(ctx)
+		return err
+	})
+	return head, err
+}
+
+// Between two tries of what may work again.
+const (
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = 5 * time.Second
+)
+
+// persist calls try until its error is nil or not of kind Unavailable.
+func (r *Runner) persist(ctx context.Context, message string, try func() error) error {
+	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
+		err := try()
+		if err == nil || ctx.Err() != nil || domain.KindOf(err) != domain.Unavailable {
+			return err
+		}
+		r.deps.Logger.Warn(message, "error", err) //nolint:sloglint // the callers' messages are constant
+		if err := pause(ctx, backoff); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for d or the end of ctx, whose error it returns.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func positionOf(marks []mark) domain.Position {
+	var p domain.Position
+	for partition, m := range marks {
+		if m.sequence > 0 {
+			p = p.With(partition, m.sequence)
+		}
+	}
+	return p
+}

@@ -1,0 +1,193 @@
+package timeline
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections"
+	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
+)
+
+const (
+	name    = "timeline"
+	version = 1
+)
+
+// The buckets below the view's own.
+var (
+	eventsBucket = []byte("events") // place: Event
+	ordersBucket = []byte("orders") // order id: places
+)
+
+// marshal gives one message the same bytes every time.
+var marshal = proto.MarshalOptions{Deterministic: true}
+
+// View is the projection and its reader. It is safe for concurrent use, except
+// for the methods of [projections.Facts].
+type View struct{ reader projections.Reader }
+
+var _ projections.Facts = (*View)(nil)
+
+// New is the view as reader gives it.
+func New(reader projections.Reader) *View { return &View{reader: reader} }
+
+// Name is the view's bucket.
+func (v *View) Name() string { return name }
+
+// Version of what Apply writes.
+func (v *View) Version() uint32 { return version }
+
+// Init makes the buckets.
+func (v *View) Init(b *bbolt.Bucket) error {
+	for _, name := range [][]byte{eventsBucket, ordersBucket} {
+		if _, err := b.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Apply appends the changes' events.
+func (v *View) Apply(b *bbolt.Bucket, changes []projections.Change) error {
+	if err := putEvents(b.Bucket(eventsBucket), changes); err != nil {
+		return err
+	}
+	orders := b.Bucket(ordersBucket)
+	for i := range changes {
+		c := &changes[i]
+		places := slices.Clone(orders.Get([]byte(c.Order)))
+		for j := range c.Events {
+			places = appendPlace(places, c.Events[j].Partition, c.Events[j].Sequence)
+		}
+		if err := orders.Put([]byte(c.Order), places); err != nil {
+			return fmt.Errorf("put the places of %s: %w", c.Order, err)
+		}
+	}
+	return nil
+}
+
+// putEvents writes in the order of the log, so that pages fill from left to right.
+func putEvents(b *bbolt.Bucket, changes []projections.Change) error {
+	var events []*domain.Recorded
+	for i := range changes {
+		for j := range changes[i].Events {
+			events = append(events, &changes[i].Events[j])
+		}
+	}
+	slices.SortFunc(events, func(x, y *domain.Recorded) int {
+		return cmp.Or(cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.Sequence, y.Sequence))
+	})
+	b.FillPercent = 0.95 // appended to, hardly ever inserted into
+	for _, r := range events {
+		stored, err := marshal.Marshal(wire.Event(&r.Event))
+		if err != nil {
+			return fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
+		}
+		if err := b.Put(placeKey(r.Partition, r.Sequence), stored); err != nil {
+			return fmt.Errorf("put the event %s: %w", r.Event.ID, err)
+		}
+	}
+	return nil
+}
+
+// Events are the order's events as tx holds them.
+func (v *View) Events(tx *bbolt.Tx, id domain.OrderID) ([]domain.Event, error) {
+	stored, err := history(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	events := make([]domain.Event, len(stored))
+	for i, p := range stored {
+		if events[i], err = wire.FromEvent(p); err != nil {
+			return nil, fmt.Errorf("timeline of %s: %w", id, err)
+		}
+	}
+	return events, nil
+}
+
+// History is every event of the order, by revision; none when the view knows no
+// such order.
+func (v *View) History(id domain.OrderID) ([]*comandav1.Event, error) {
+	var events []*comandav1.Event
+	err := v.reader.View(func(tx *bbolt.Tx) error {
+		var err error
+		events, err = history(tx, id)
+		return err
+	})
+	return events, err
+}
+
+// Check compares the view's events of an order with the log's, and says in
+// words what differs; nothing when all is well.
+func (v *View) Check(id domain.OrderID, events []domain.Event) ([]string, error) {
+	stored, err := v.History(id)
+	if err != nil {
+		return nil, err
+	}
+	var problems []string
+	if len(stored) != len(events) {
+		problems = append(problems, fmt.Sprintf("timeline holds %d events, the log %d", len(stored), len(events)))
+	}
+	for i := range min(len(stored), len(events)) {
+		if !proto.Equal(stored[i], wire.Event(&events[i])) {
+			problems = append(problems, fmt.Sprintf("event %s of revision %d differs from the log's", stored[i].GetEventId(), i+1))
+		}
+	}
+	return problems, nil
+}
+
+// Orders calls yield for every order of the view, by id, until it errs.
+func (v *View) Orders(yield func(domain.OrderID) error) error {
+	return v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		return b.Bucket(ordersBucket).ForEach(func(k, _ []byte) error { return yield(domain.OrderID(k)) })
+	})
+}
+
+func history(tx *bbolt.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
+	b := tx.Bucket([]byte(name))
+	if b == nil {
+		return nil, nil
+	}
+	places := b.Bucket(ordersBucket).Get([]byte(id))
+	if len(places)%placeSize != 0 {
+		return nil, domain.Errorf(domain.Corrupt, "timeline of %s: places of %d bytes", id, len(places))
+	}
+	stored := b.Bucket(eventsBucket)
+	events := make([]*comandav1.Event, 0, len(places)/placeSize)
+	for place := range slices.Chunk(places, placeSize) {
+		value := stored.Get(place)
+		if value == nil {
+			return nil, domain.Errorf(domain.Corrupt, "timeline of %s: no event at place %x", id, place)
+		}
+		e := new(comandav1.Event)
+		if err := proto.Unmarshal(value, e); err != nil {
+			return nil, domain.Errorf(domain.Corrupt, "timeline of %s: decode the event at place %x: %w", id, place, err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+// placeSize is the length of a place: the partition as two bytes and the
+// sequence as eight, both big-endian.
+const placeSize = 2 + 8
+
+func placeKey(partition int, sequence uint64) []byte {
+	return appendPlace(make([]byte, 0, placeSize), partition, sequence)
+}
+
+func appendPlace(b []byte, partition int, sequence uint64) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(partition)) //nolint:gosec // at most 256 partitions
+	return binary.BigEndian.AppendUint64(b, sequence)
+}
