@@ -1,0 +1,171 @@
+package strictjson
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxDepth is how many objects and arrays may stand inside each other.
+const MaxDepth = 32
+
+// The ways in which a text is not strict JSON. Errors of [Parse] wrap one of them.
+var (
+	ErrSyntax        = errors.New("not JSON")
+	ErrUTF8          = errors.New("not valid UTF-8")
+	ErrDuplicateName = errors.New("an object has a name twice")
+	ErrDepth         = fmt.Errorf("nested deeper than %d", MaxDepth)
+	ErrTrailing      = errors.New("more after the value")
+	ErrTruncated     = errors.New("cut short")
+)
+
+// Document is a parsed text. It holds no reference to the bytes it was made of.
+type Document struct {
+	// nodes are the values in order of appearance, each before its parts: one
+	// allocation instead of a tree of them.
+	nodes []node
+}
+
+// node is one value. The nodes from its own index + 1 to end are its parts.
+type node struct {
+	name string // in its object; "" elsewhere
+	text string // of a string, unquoted, or of a number, as written
+	kind Kind
+	end  int32
+}
+
+// bytesPerNode is what a value takes in the messages that we know, name and
+// quotes included; a first guess for the size of the node slice.
+const bytesPerNode = 20
+
+// parser is one reading of one text.
+type parser struct {
+	decoder jsontext.Decoder
+	buffer  bytes.Buffer
+	src     string // the whole text: strings without escapes are slices of it
+	nodes   []node
+}
+
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
+// Parse reads text, which it neither changes nor keeps.
+func Parse(text []byte) (*Document, error) {
+	p, _ := parsers.Get().(*parser) // the pool holds nothing else
+	defer p.release()
+	// The decoder reads a bytes.Buffer in place and does not write to it: see
+	// invalidatePreviousRead in jsontext/decode.go.
+	p.buffer = *bytes.NewBuffer(text)
+	p.decoder.Reset(&p.buffer)
+	p.src = string(text)
+	p.nodes = make([]node, 0, len(text)/bytesPerNode+8)
+	if err := p.value("", 0); err != nil {
+		return nil, p.explain(err)
+	}
+	if _, err := p.decoder.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("offset %d: %w", p.decoder.InputOffset(), ErrTrailing)
+	}
+	return &Document{nodes: p.nodes}, nil
+}
+
+// release gives p back without what it read.
+func (p *parser) release() {
+	p.buffer = bytes.Buffer{}
+	p.decoder.Reset(&p.buffer)
+	p.src, p.nodes = "", nil
+	parsers.Put(p)
+}
+
+// value reads one value and what it holds. depth is how many containers are open.
+func (p *parser) value(name string, depth int) error {
+	kind := Kind(p.decoder.PeekKind())
+	index := len(p.nodes)
+	p.nodes = append(p.nodes, node{name: name, kind: kind})
+	var err error
+	switch kind {
+	case Object, Array:
+		err = p.container(kind, depth+1)
+	case String:
+		p.nodes[index].text, err = p.text()
+	case Number:
+		var v jsontext.Value
+		if v, err = p.decoder.ReadValue(); err == nil {
+			end := int(p.decoder.InputOffset())
+			p.nodes[index].text = p.src[end-len(v) : end]
+		}
+	default:
+		_, err = p.decoder.ReadToken() // a literal, or the error that PeekKind met
+	}
+	p.nodes[index].end = int32(len(p.nodes)) //nolint:gosec // a body of 256 KiB has fewer values than 2^31
+	return err
+}
+
+// container reads an object or array whose opening is next.
+func (p *parser) container(kind Kind, depth int) error {
+	if depth > MaxDepth {
+		return ErrDepth
+	}
+	if _, err := p.decoder.ReadToken(); err != nil {
+		return err //nolint:wrapcheck // explain words every error of this file
+	}
+	for {
+		switch p.decoder.PeekKind() {
+		case jsontext.KindEndObject, jsontext.KindEndArray, jsontext.KindInvalid:
+			_, err := p.decoder.ReadToken()
+			return err //nolint:wrapcheck // see above
+		default:
+		}
+		var name string
+		if kind == Object {
+			var err error
+			if name, err = p.text(); err != nil {
+				return err
+			}
+		}
+		if err := p.value(name, depth); err != nil {
+			return err
+		}
+	}
+}
+
+// text reads a string, unquoted. Without escapes it shares the source's memory.
+func (p *parser) text() (string, error) {
+	v, err := p.decoder.ReadValue()
+	if err != nil {
+		return "", err //nolint:wrapcheck // explain words every error of this file
+	}
+	if v.Kind() != jsontext.KindString {
+		return "", ErrSyntax // a name that is no string
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		end := int(p.decoder.InputOffset())
+		return p.src[end-len(v)+1 : end-1], nil
+	}
+	unquoted, err := jsontext.AppendUnquote(nil, v)
+	return string(unquoted), err //nolint:wrapcheck // see above
+}
+
+// explain words the decoder's error without the text that it quotes.
+func (p *parser) explain(err error) error {
+	offset := p.decoder.InputOffset()
+	var syntactic *jsontext.SyntacticError
+	if errors.As(err, &syntactic) {
+		offset = syntactic.ByteOffset
+	}
+	rule := ErrSyntax
+	switch {
+	case errors.Is(err, ErrDepth):
+		rule = ErrDepth
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		rule = ErrDuplicateName
+	case !utf8.ValidString(p.src):
+		rule = ErrUTF8
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		rule = ErrTruncated
+	}
+	return fmt.Errorf("offset %d: %w", offset, rule)
+}
