@@ -102,22 +102,15 @@ func (d *Decoded) OrderID() domain.OrderID {
 func (in *Intake) Decode(
 	ctx context.Context, src *Source, action, contentType string, body []byte, receivedAt time.Time, cause domain.Cause,
 ) Decoded {
+	name, _ := provider.Canonical(src.Provider)
 	d := Decoded{src: src, msg: domain.Message{
-		Source: src.ID, Tenant: src.Tenant, Account: src.Account, Provider: canonical(src.Provider),
+		Source: src.ID, Tenant: src.Tenant, Account: src.Account, Provider: name,
 		Action: action, ContentType: contentType, Body: body, ReceivedAt: receivedAt.UTC(), Cause: cause,
 	}}
 	if err := read(&d); err != nil {
 		d.facts, d.relay, d.bad = nil, nil, in.asProviderError(ctx, src, err)
 	}
 	return d
-}
-
-// canonical is the provider's name in identities.
-func canonical(name string) string {
-	if name == "vega" {
-		return "aprovei"
-	}
-	return name
 }
 
 // errNoFacts is a codec's answer without facts and without an error.

@@ -79,4 +79,3 @@ func outcomeWord(r *Receipt, err error) string {
 	}
 	return domain.Internal.String()
 }
-
