@@ -1,0 +1,21 @@
+// Package grpcapi serves comanda.v1 over gRPC: orders and their history from the
+// views, events from the log, and the proof that both hold together.
+//
+// [New] takes a [Config] and, as [Deps], the few interfaces it reads through;
+// [Server.Serve] answers on a listener until [Server.Stop].
+//
+// Invariants:
+//
+//   - Every error is a status with a google.rpc.ErrorInfo of the domain "comanda",
+//     made in one place from the kind of the error; see errors.go. The text of an
+//     internal error stays in the server's log.
+//   - Orders and history are answered only once the views have caught up with the
+//     log of when the server started; before, the answer is UNAVAILABLE and the
+//     health service says NOT_SERVING. Events are served from the log at once.
+//   - A subscription holds one batch of events a partition and no more: a client
+//     that does not read blocks its own followers and nobody else.
+//   - A resume token names the log that gave it; no other log accepts it.
+//
+// Caveats: every subscription follows the log by itself. There is no
+// authentication here yet, so the listener belongs on loopback.
+package grpcapi

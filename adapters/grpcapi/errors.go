@@ -1,0 +1,128 @@
+package grpcapi
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"comanda.internal/domain"
+)
+
+// errorDomain is the domain of every google.rpc.ErrorInfo; its reason is the
+// error's kind in upper case, as "NOT_FOUND".
+const errorDomain = "comanda"
+
+// retryAfter is what RetryInfo advises.
+const retryAfter = time.Second
+
+// codeOf is the one table from kinds to codes.
+var codeOf = map[domain.ErrorKind]codes.Code{
+	domain.Internal:    codes.Internal,
+	domain.Invalid:     codes.InvalidArgument,
+	domain.NotFound:    codes.NotFound,
+	domain.Refused:     codes.FailedPrecondition,
+	domain.Stale:       codes.Aborted,
+	domain.Exists:      codes.AlreadyExists,
+	domain.Unavailable: codes.Unavailable,
+	domain.Exhausted:   codes.ResourceExhausted,
+	domain.Corrupt:     codes.DataLoss,
+}
+
+// detailedError is an error with a detail that only its maker knows.
+type detailedError struct {
+	error
+
+	detail protoadapt.MessageV1
+}
+
+func (e *detailedError) Unwrap() error { return e.error }
+
+// notFound says that there is no such thing; kind is its message's full name.
+func notFound(kind, name string) error {
+	return &detailedError{
+		error:  domain.Errorf(domain.NotFound, "%s: no fact of it was recorded", name),
+		detail: &errdetails.ResourceInfo{ResourceType: kind, ResourceName: name, Description: "no fact of it was recorded"},
+	}
+}
+
+// precondition says what must hold and does not; kind is a word in upper case.
+func precondition(kind, subject, description string) error {
+	return &detailedError{
+		error: domain.Errorf(domain.Refused, "%s: %s", subject, description),
+		detail: &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
+			{Type: kind, Subject: subject, Description: description},
+		}},
+	}
+}
+
+// invalid is one field's violation.
+func invalid(field, rule string) error {
+	err := domain.Errorf(domain.Invalid, "%s: %s", field, rule)
+	err.Fields = map[string][]string{field: {rule}}
+	return err
+}
+
+// statusOf is the answer for err. A status passes as it is. What is neither a
+// status, nor of a kind, nor the end of the call's context is internal, and its
+// text is not told.
+func statusOf(err error) *status.Status {
+	var known *domain.Error
+	if !errors.As(err, &known) {
+		if st, ok := status.FromError(err); ok {
+			return st
+		}
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return status.New(codes.DeadlineExceeded, err.Error())
+		case errors.Is(err, context.Canceled):
+			return status.New(codes.Canceled, err.Error())
+		}
+	}
+	kind := domain.KindOf(err)
+	text := err.Error()
+	if kind == domain.Internal {
+		text = "internal error; its cause is in the server's log"
+	}
+	st := status.New(codeOf[kind], text)
+	detailed, detailErr := st.WithDetails(detailsOf(err, kind, known)...)
+	if detailErr != nil {
+		return st
+	}
+	return detailed
+}
+
+func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoadapt.MessageV1 {
+	details := []protoadapt.MessageV1{
+		&errdetails.ErrorInfo{Reason: strings.ToUpper(kind.String()), Domain: errorDomain},
+	}
+	if known != nil && len(known.Fields) > 0 {
+		details = append(details, violations(known.Fields))
+	}
+	if kind == domain.Unavailable || kind == domain.Exhausted {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+	}
+	var more *detailedError
+	if errors.As(err, &more) {
+		details = append(details, more.detail)
+	}
+	return details
+}
+
+func violations(fields map[string][]string) *errdetails.BadRequest {
+	var out errdetails.BadRequest
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		for _, rule := range fields[field] {
+			out.FieldViolations = append(out.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: field, Description: rule})
+		}
+	}
+	return &out
+}

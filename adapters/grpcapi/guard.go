@@ -1,0 +1,106 @@
+package grpcapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"comanda.internal/domain"
+)
+
+// guard stands around every call: deadline, panics, errors, metrics.
+type guard struct {
+	timeout time.Duration
+	metrics *metrics
+	clock   func() time.Time
+	logger  *slog.Logger
+}
+
+func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.timeout) // the earlier of two deadlines holds
+	defer cancel()
+	started := g.clock()
+	response, err := g.call(func() (any, error) { return handler(ctx, request) })
+	return response, g.finish(ctx, info.FullMethod, started, err)
+}
+
+func (g *guard) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	started := g.clock()
+	_, err := g.call(func() (any, error) { return nil, handler(server, stream) })
+	return g.finish(stream.Context(), info.FullMethod, started, err)
+}
+
+// panicError is a panic of a handler.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
+// call makes an error of a panic.
+func (g *guard) call(handler func() (any, error)) (response any, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			response, err = nil, &panicError{value: value, stack: debug.Stack()}
+		}
+	}()
+	return handler()
+}
+
+// finish makes the status of err, counts it, and logs what is our own fault.
+func (g *guard) finish(ctx context.Context, method string, started time.Time, err error) error {
+	code := codes.OK
+	if err != nil {
+		st := statusOf(err)
+		code = st.Code()
+		if code == codes.Internal || code == codes.DataLoss || code == codes.Unknown {
+			g.logger.ErrorContext(ctx, "gRPC call went wrong", "method", method, "kind", domain.KindOf(err).String(), "error", err)
+		}
+		err = st.Err()
+	}
+	g.metrics.calls.WithLabelValues(method, code.String()).Inc()
+	g.metrics.duration.WithLabelValues(method).Observe(g.clock().Sub(started).Seconds())
+	return err
+}
+
+// metrics are the server's. They exist whether or not anybody registered them.
+type metrics struct {
+	calls         *prometheus.CounterVec
+	duration      *prometheus.HistogramVec
+	subscriptions prometheus.Gauge
+	sent          prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "comanda_grpcapi_calls_total", Help: "Finished calls by method and code.",
+		}, []string{"method", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "comanda_grpcapi_call_seconds", Help: "Time of a call; of a subscription its whole life.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 12),
+		}, []string{"method"}),
+		subscriptions: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "comanda_grpcapi_subscriptions", Help: "Subscriptions that are open now.",
+		}),
+		sent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "comanda_grpcapi_events_sent_total", Help: "Events sent to subscribers.",
+		}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.calls, m.duration, m.subscriptions, m.sent} {
+		if err := registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("register the gRPC metrics: %w", err)
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,196 @@
+package grpcapi
+
+import (
+	"context"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections/orders"
+	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
+)
+
+// Page sizes of ListOrders.
+const (
+	defaultPageSize = 100
+	maxPageSize     = 1000
+)
+
+const orderResource = "comanda.v1.Order"
+
+// orderService answers from the views.
+type orderService struct {
+	comandav1.UnimplementedOrderServiceServer
+
+	orders    Orders
+	histories Histories
+	views     Views
+}
+
+// GetOrder implements [comandav1.OrderServiceServer].
+func (s *orderService) GetOrder(ctx context.Context, req *comandav1.GetOrderRequest) (*comandav1.GetOrderResponse, error) {
+	var check checker
+	id := check.orderID("order_id", req.GetOrderId())
+	full := check.view("view", req.GetView())
+	position := check.position("min_position", req.GetMinPosition())
+	if err := check.err(); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, position); err != nil {
+		return nil, err
+	}
+	row, found, err := s.orders.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, notFound(orderResource, string(id))
+	}
+	if !full {
+		orders.Basic(row)
+	}
+	return &comandav1.GetOrderResponse{Order: row}, nil
+}
+
+// ListOrders implements [comandav1.OrderServiceServer].
+func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrdersRequest) (*comandav1.ListOrdersResponse, error) {
+	var check checker
+	filter := orders.Filter{
+		Tenant:    check.tenant("tenant", req.GetTenant()),
+		Statuses:  check.statuses("statuses", req.GetStatuses()),
+		Reference: req.GetReference(),
+	}
+	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
+	full := check.view("view", req.GetView())
+	position := check.position("min_position", req.GetMinPosition())
+	if err := check.err(); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, position); err != nil {
+		return nil, err
+	}
+	rows, next, err := s.orders.List(filter, page)
+	if err != nil {
+		return nil, err
+	}
+	if !full {
+		for _, row := range rows {
+			orders.Basic(row)
+		}
+	}
+	return &comandav1.ListOrdersResponse{Orders: rows, NextPageToken: next}, nil
+}
+
+// GetOrderHistory implements [comandav1.OrderServiceServer].
+func (s *orderService) GetOrderHistory(ctx context.Context, req *comandav1.GetOrderHistoryRequest) (*comandav1.GetOrderHistoryResponse, error) {
+	var check checker
+	id := check.orderID("order_id", req.GetOrderId())
+	position := check.position("min_position", req.GetMinPosition())
+	if err := check.err(); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, position); err != nil {
+		return nil, err
+	}
+	events, err := s.histories.History(id)
+	if err != nil {
+		return nil, err
+	}
+	if len(events) == 0 {
+		return nil, notFound(orderResource, string(id))
+	}
+	return &comandav1.GetOrderHistoryResponse{Events: events}, nil
+}
+
+// await refuses while the views are being built, for an order that they do not
+// know yet may well exist; then it waits for position.
+func (s *orderService) await(ctx context.Context, position domain.Position) error {
+	select {
+	case <-s.views.Ready():
+	default:
+		return domain.Errorf(domain.Unavailable, "the views are still reading the log")
+	}
+	return s.views.Wait(ctx, position)
+}
+
+// checker collects the violations of a request's fields.
+type checker struct{ fields map[string][]string }
+
+func (c *checker) violate(field, rule string) {
+	if c.fields == nil {
+		c.fields = map[string][]string{}
+	}
+	c.fields[field] = append(c.fields[field], rule)
+}
+
+// err is of kind Invalid and has all violations; nil when there are none.
+func (c *checker) err() error {
+	if len(c.fields) == 0 {
+		return nil
+	}
+	err := domain.Errorf(domain.Invalid, "the request is not valid")
+	err.Fields = c.fields
+	return err
+}
+
+func (c *checker) orderID(field, text string) domain.OrderID {
+	id := domain.OrderID(text)
+	switch {
+	case text == "":
+		c.violate(field, "is required")
+	case !id.Valid():
+		c.violate(field, `must be "ord_" and 26 characters of a-z and 2-7`)
+	}
+	return id
+}
+
+func (c *checker) tenant(field, text string) domain.TenantID {
+	id := domain.TenantID(text)
+	if text != "" && !id.Valid() {
+		c.violate(field, "must be 1 to 40 of a-z, 0-9 and -")
+	}
+	return id
+}
+
+func (c *checker) statuses(field string, in []comandav1.OrderStatus) []domain.Status {
+	out := make([]domain.Status, 0, len(in))
+	for _, s := range in {
+		status, ok := wire.FromStatus(s)
+		if !ok {
+			c.violate(field, "must be statuses of OrderStatus, and not UNSPECIFIED")
+			break
+		}
+		out = append(out, status)
+	}
+	return out
+}
+
+func (c *checker) pageSize(field string, size int32) int {
+	switch {
+	case size == 0:
+		return defaultPageSize
+	case size < 0 || size > maxPageSize:
+		c.violate(field, "must be 1 to 1000, or 0 for 100")
+	}
+	return int(size)
+}
+
+// view reports whether all of an order is asked for.
+func (c *checker) view(field string, view comandav1.OrderView) bool {
+	switch view {
+	case comandav1.OrderView_ORDER_VIEW_UNSPECIFIED, comandav1.OrderView_ORDER_VIEW_BASIC:
+		return false
+	case comandav1.OrderView_ORDER_VIEW_FULL:
+		return true
+	default:
+		c.violate(field, "must be ORDER_VIEW_BASIC or ORDER_VIEW_FULL")
+		return false
+	}
+}
+
+func (c *checker) position(field, text string) domain.Position {
+	position, err := domain.ParsePosition(text)
+	if err != nil {
+		c.violate(field, "must be a position from an answer of Comanda")
+	}
+	return position
+}

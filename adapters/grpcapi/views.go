@@ -1,0 +1,57 @@
+package grpcapi
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"comanda.internal/domain"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+// viewService is for operators.
+type viewService struct {
+	comandav1.UnimplementedViewServiceServer
+
+	verifier Verifier
+	closing  <-chan struct{}
+	running  sync.Mutex // held by the one check that may run
+}
+
+// Verify implements [comandav1.ViewServiceServer]. A check reads the whole log,
+// so there is one at a time.
+func (s *viewService) Verify(_ *comandav1.VerifyRequest, stream grpc.ServerStreamingServer[comandav1.VerifyResponse]) error {
+	if !s.running.TryLock() {
+		return domain.Errorf(domain.Exhausted, "a check is running already")
+	}
+	defer s.running.Unlock()
+	ctx, cancel := s.untilClosing(stream.Context())
+	defer cancel()
+	report, err := s.verifier.Verify(ctx, func(p *comandav1.VerifyProgress) error {
+		return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Progress{Progress: p}})
+	})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Report{Report: report}})
+}
+
+// untilClosing is ctx, which also ends when the server stops. cancel returns
+// when what watches for it has ended.
+func (s *viewService) untilClosing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		<-watched
+	}
+}
