@@ -1,0 +1,67 @@
+package natsnode
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"comanda.internal/domain"
+)
+
+const (
+	dirMode  fs.FileMode = 0o700
+	lockFile             = "lock"
+	storeDir             = "nats"
+)
+
+// lockDir makes dir and takes it for this process. Closing the file gives it back.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, dirMode); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, privateMode) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor fits an int
+	if err == nil {
+		return f, nil
+	}
+	_ = f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, domain.Errorf(domain.Unavailable, "data directory %s is in use by another process", dir)
+	}
+	return nil, fmt.Errorf("lock the data directory: %w", err)
+}
+
+// syncTree fsyncs every directory from root down.
+func syncTree(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // a temporary directory of the server's own
+		case err != nil:
+			return fmt.Errorf("sync directories: %w", err)
+		case entry.IsDir():
+			return syncDir(path)
+		}
+		return nil
+	})
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path) //nolint:gosec // below our own data directory
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync directory %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,18 @@
+// Package natsnode gives Comanda its NATS server: [Start] runs one embedded in
+// the process, or connects to yours.
+//
+// An embedded [Node] has two accounts from its first start and no anonymous
+// user. core is Comanda's own: in process, or with the credentials in
+// nats-core.json. checkout is the merchant's checkout, with those in
+// nats-checkout.json: it may publish to intake.<source>, subscribe to outcome.>
+// and send requests to comanda.>, and nothing else; neither the JetStream API
+// nor orders.> exist for it. Both files are made once, with mode 0600, in the
+// data directory; they are JSON as `nats context` reads it.
+//
+// The server acknowledges after fsync (SyncAlways) unless UnsafeNoFsync says
+// otherwise. Creating a stream makes directories, and only a directory's own
+// fsync keeps its entries through a power failure: call [Node.SyncDirs] after it.
+//
+// A data directory belongs to one process at a time; the kernel drops its lock
+// with the process. Supported file systems are ext4 and xfs.
+package natsnode

@@ -1,0 +1,194 @@
+package natsnode
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"comanda.internal/domain"
+)
+
+const (
+	coreUser     = "core"
+	checkoutUser = "checkout"
+)
+
+// accounts is the whole authority of an embedded server. The checkout reaches
+// three families of subjects of core through imports and has no JetStream: an
+// acknowledgement of intake.> is the reply that the import carries back. Its
+// permissions repeat the list, so that a client learns at once what is not for it.
+const accounts = `
+accounts {
+  core {
+    jetstream: enabled
+    users: [{user: core, password: %s}]
+    exports: [
+      {service: "intake.*", accounts: [checkout]}
+      {service: "comanda.>", accounts: [checkout]}
+      {stream: "outcome.>", accounts: [checkout]}
+    ]
+  }
+  checkout {
+    users: [{
+      user: checkout, password: %s
+      permissions: {
+        publish: {allow: ["intake.*", "comanda.>"]}
+        subscribe: {allow: ["outcome.>", "_INBOX.>"]}
+      }
+    }]
+    imports: [
+      {service: {account: core, subject: "intake.*"}}
+      {service: {account: core, subject: "comanda.>"}}
+      {stream: {account: core, subject: "outcome.>"}}
+    ]
+  }
+}
+`
+
+// embedded is a server in this process and the directory it holds.
+type embedded struct {
+	server *server.Server
+	lock   *os.File
+	core   credentials
+	dir    string
+}
+
+func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
+	lock, err := lockDir(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{lock: lock, dir: cfg.DataDir}
+	if err := e.start(ctx, cfg); err != nil {
+		_ = e.stop(cfg.StopTimeout)
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *embedded) start(ctx context.Context, cfg *Config) error {
+	core, err := loadOrMake(e.dir, CoreCredentials, coreUser)
+	if err != nil {
+		return err
+	}
+	checkout, err := loadOrMake(e.dir, CheckoutCredentials, checkoutUser)
+	if err != nil {
+		return err
+	}
+	opts, err := options(cfg, core, checkout)
+	if err != nil {
+		return err
+	}
+	e.core = core
+	if e.server, err = server.NewServer(opts); err != nil {
+		return fmt.Errorf("make the nats server: %w", err)
+	}
+	e.server.SetLoggerV2(serverLog{cfg.Logger.With("component", "nats")}, false, false, false)
+	e.server.Start()
+	if err := e.awaitReady(ctx, cfg); err != nil {
+		return err
+	}
+	return e.publishAddress(core, checkout)
+}
+
+func options(cfg *Config, core, checkout credentials) (*server.Options, error) {
+	opts := &server.Options{}
+	text := fmt.Sprintf(accounts, strconv.Quote(core.Password), strconv.Quote(checkout.Password))
+	if err := opts.ProcessConfigString(text); err != nil {
+		return nil, fmt.Errorf("read the accounts: %w", err)
+	}
+	host, port, err := cfg.hostPort()
+	if err != nil {
+		return nil, err
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	opts.ServerName = "comanda"
+	opts.Host, opts.Port = host, port
+	opts.DontListen = cfg.Listen == None
+	opts.JetStream = true
+	opts.StoreDir = filepath.Join(cfg.DataDir, storeDir)
+	opts.SyncAlways = !cfg.UnsafeNoFsync
+	opts.NoSigs = true
+	return opts, nil
+}
+
+// awaitReady waits until clients can connect. Recovery of the streams is part
+// of Start, before it.
+func (e *embedded) awaitReady(ctx context.Context, cfg *Config) error {
+	const step = 50 * time.Millisecond
+	for waited := time.Duration(0); waited < cfg.StartTimeout; waited += step {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("start the nats server: %w", err)
+		}
+		if e.server.ReadyForConnections(step) {
+			return nil
+		}
+		if !e.server.Running() {
+			break // it gave up: an address in use, a store it cannot write
+		}
+	}
+	return domain.Errorf(domain.Unavailable,
+		"nats server did not start on %s: is the address in use, or the data directory not writable? Its log says more", cfg.Listen)
+}
+
+// publishAddress writes where the server listens into the credentials files, so
+// that each is all that a client needs.
+func (e *embedded) publishAddress(users ...credentials) error {
+	names := map[string]string{coreUser: CoreCredentials, checkoutUser: CheckoutCredentials}
+	for _, c := range users {
+		url := e.url()
+		if c.URL == url {
+			continue
+		}
+		c.URL = url
+		if err := c.write(filepath.Join(e.dir, names[c.User])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *embedded) url() string {
+	if addr := e.addr(); addr != "" {
+		return "nats://" + addr
+	}
+	return ""
+}
+
+func (e *embedded) addr() string {
+	if addr := e.server.Addr(); addr != nil {
+		return addr.String()
+	}
+	return ""
+}
+
+// stop ends the server and gives the directory back. The lock stays when the
+// server does not end in time: it may still write.
+func (e *embedded) stop(timeout time.Duration) error {
+	if e.server != nil {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			e.server.Shutdown()
+			e.server.WaitForShutdown()
+		}()
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+			return domain.Errorf(domain.Unavailable, "nats server still stopping after %s", timeout)
+		}
+	}
+	if err := e.lock.Close(); err != nil {
+		return fmt.Errorf("unlock the data directory: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	pullBatch     = 2048             // messages on their way at most
+	maxHandled    = 1024             // messages in one call of handle
+	pullExpires   = 30 * time.Second // of one request
+	pullHeartbeat = 3 * time.Second
+	pullSilence   = 8 * time.Second // without message or heartbeat: start over
+	consumerIdle  = time.Minute     // after which the server drops a reader's consumer
+	retryFirst    = 50 * time.Millisecond
+	retryMost     = 2 * time.Second
+)
+
+// errRestart says that the session is over and another goes on where it ended.
+var errRestart = errors.New("session ended")
+
+// Follow hands every message after the sequence after, and of subjects when
+// there are any, to handle: in order, in batches of what is there, and then live.
+// It starts over by itself after a lost connection, a moved leader or a deleted
+// consumer. It returns nil when ctx ends, otherwise the error of handle.
+// Messages passed to handle are the callee's, the slice is not.
+func (r *Reader) Follow(ctx context.Context, after uint64, subjects []string, handle func([]Message) error) error {
+	f := &follower{reader: r, subjects: subjects, last: after, handle: handle}
+	wait := retryFirst
+	for ctx.Err() == nil {
+		before := f.last
+		err := f.session(ctx)
+		if !errors.Is(err, errRestart) {
+			return err
+		}
+		if f.last > before {
+			wait = retryFirst
+		}
+		r.log.InfoContext(ctx, "stream reader starts over", "stream", r.stream, "after", f.last, "reason", err)
+		if !sleep(ctx, wait) {
+			break
+		}
+		wait = min(2*wait, retryMost)
+	}
+	return nil
+}
+
+// sleep waits, and reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// follower is the state of one Follow. A session is one consumer: it pulls, and
+// counts the consumer's own sequence so that a lost message ends it.
+type follower struct {
+	reader   *Reader
+	subjects []string
+	last     uint64 // stream sequence handed over
+	handle   func([]Message) error
+
+	inbox       string
+	consumer    string
+	delivered   uint64 // consumer sequence seen
+	outstanding int    // messages asked for and not yet seen
+	batch       []Message
+}
+
+// session reads with one consumer until something is wrong with it (errRestart),
+// ctx ends (nil) or handle refuses.
+func (f *follower) session(ctx context.Context) error {
+	consumer, err := f.createConsumer(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRestart, err)
+	}
+	f.consumer, f.delivered, f.outstanding = consumer, 0, 0
+	defer f.deleteConsumer(ctx)
+
+	conn := f.reader.conn
+	f.inbox = conn.NewInbox()
+	messages := make(chan *nats.Msg, 2*pullBatch)
+	sub, err := conn.ChanSubscribe(f.inbox, messages)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRestart, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	status := conn.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer conn.RemoveStatusListener(status)
+	if err := f.pull(); err != nil {
+		return err
+	}
+	return f.loop(ctx, messages, status)
+}
+
+func (f *follower) loop(ctx context.Context, messages <-chan *nats.Msg, status <-chan nats.Status) error {
+	silence := time.NewTimer(pullSilence)
+	defer silence.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-status: // the connection was lost meanwhile, and with it our request
+			return errRestart
+		case <-silence.C:
+			return errRestart
+		case m := <-messages:
+			silence.Reset(pullSilence)
+			if err := f.take(m, messages); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// take reads m and whatever else is already here, and hands it over.
+func (f *follower) take(m *nats.Msg, more <-chan *nats.Msg) error {
+	f.batch = f.batch[:0]
+	err := f.read(m)
+	for err == nil && len(f.batch) < maxHandled {
+		select {
+		case m = <-more:
+			err = f.read(m)
+			continue
+		default:
+		}
+		break
+	}
+	if len(f.batch) > 0 {
+		if herr := f.handle(f.batch); herr != nil {
+			return herr
+		}
+		f.last = f.batch[len(f.batch)-1].Sequence
+	}
+	if err != nil {
+		return err
+	}
+	if f.outstanding <= pullBatch/2 {
+		return f.pull()
+	}
+	return nil
+}
+
+// read adds m to the batch, or acts on it when it is a status.
+func (f *follower) read(m *nats.Msg) error {
+	if code := m.Header.Get("Status"); len(m.Data) == 0 && code != "" {
+		return f.status(code, m.Header)
+	}
+	delivered, sequence, ok := parseReply(m.Reply)
+	if !ok || delivered != f.delivered+1 {
+		return errRestart // one was lost on the way: read it again
+	}
+	f.delivered, f.outstanding = delivered, f.outstanding-1
+	f.batch = append(f.batch, Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Sequence: sequence})
+	return nil
+}
+
+// status acts on what the server says of a pull request: 100 is a heartbeat,
+// 404 and 408 its end; anything else ends the session.
+func (f *follower) status(code string, header nats.Header) error {
+	switch code {
+	case "100":
+		return nil
+	case "404", "408":
+		pending, err := strconv.Atoi(header.Get("Nats-Pending-Messages"))
+		if err != nil {
+			return errRestart
+		}
+		f.outstanding -= pending
+		return nil
+	default:
+		return errRestart
+	}
+}
+
+// pull asks for as many messages as may be on their way.
+func (f *follower) pull() error {
+	n := pullBatch - f.outstanding
+	body, err := json.Marshal(map[string]int64{
+		"batch": int64(n), "expires": int64(pullExpires), "idle_heartbeat": int64(pullHeartbeat),
+	})
+	if err != nil {
+		return fmt.Errorf("follow stream %s: %w", f.reader.stream, err)
+	}
+	subject := "$JS.API.CONSUMER.MSG.NEXT." + f.reader.stream + "." + f.consumer
+	if err := f.reader.conn.PublishRequest(subject, f.inbox, body); err != nil {
+		return fmt.Errorf("%w: %w", errRestart, err)
+	}
+	f.outstanding += n
+	return nil
+}
+
+// createConsumer makes a consumer that lives in memory and acknowledges nothing.
+func (f *follower) createConsumer(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, APITimeout)
+	defer cancel()
+	c, err := f.reader.js.CreateConsumer(ctx, f.reader.stream, jetstream.ConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       f.last + 1,
+		AckPolicy:         jetstream.AckNonePolicy,
+		FilterSubjects:    f.subjects,
+		InactiveThreshold: consumerIdle,
+		MaxWaiting:        16,
+		MemoryStorage:     true,
+		Replicas:          1,
+	})
+	if err != nil {
+		return "", fmt.Errorf("follow stream %s: %w", f.reader.stream, err)
+	}
+	return c.CachedInfo().Name, nil
+}
+
+// deleteConsumer is a courtesy: the server drops an idle one by itself.
+func (f *follower) deleteConsumer(ctx context.Context) {
+	if f.reader.conn.IsClosed() || !f.reader.conn.IsConnected() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = f.reader.js.DeleteConsumer(ctx, f.reader.stream, f.consumer)
+}
+
+// parseReply reads the consumer and stream sequence from a delivery's reply
+// subject: $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>,
+// or with domain and account after ACK and a random token at the end.
+func parseReply(reply string) (delivered, sequence uint64, ok bool) {
+	tokens := strings.Split(reply, ".")
+	at := 5
+	switch {
+	case len(tokens) == 9:
+	case len(tokens) >= 11:
+		at += 2
+	default:
+		return 0, 0, false
+	}
+	sequence, err := strconv.ParseUint(tokens[at], 10, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	delivered, err = strconv.ParseUint(tokens[at+1], 10, 64)
+	return delivered, sequence, err == nil
+}

@@ -1,0 +1,158 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Message is a stored message.
+type Message struct {
+	Subject  string
+	Header   nats.Header
+	Data     []byte
+	Sequence uint64
+}
+
+// Reader reads one stream. It is safe for concurrent use.
+type Reader struct {
+	js     jetstream.JetStream
+	conn   *nats.Conn
+	stream string
+	log    *slog.Logger
+}
+
+// NewReader is a reader of the named stream. It logs when following starts over.
+func NewReader(js jetstream.JetStream, name string, log *slog.Logger) *Reader {
+	return &Reader{js: js, conn: js.Conn(), stream: name, log: log}
+}
+
+// request is the server's JSApiMsgGetRequest, as far as it is used.
+type request struct {
+	Seq     uint64 `json:"seq,omitempty"`
+	LastFor string `json:"last_by_subj,omitempty"`
+	NextFor string `json:"next_by_subj,omitempty"`
+	Batch   int    `json:"batch,omitempty"`
+}
+
+// At is the message with this sequence, from the stream's leader.
+func (r *Reader) At(ctx context.Context, sequence uint64) (Message, error) {
+	return r.get(ctx, request{Seq: sequence})
+}
+
+// Last is the last message of subject, from the stream's leader.
+func (r *Reader) Last(ctx context.Context, subject string) (Message, error) {
+	return r.get(ctx, request{LastFor: subject})
+}
+
+// Subject reads every message of subject, oldest first, handing each to handle.
+//
+// The bulk comes by direct get, which any replica may answer and so may lack the
+// newest messages; the end is asked of the leader, one by one, until it has no more.
+func (r *Reader) Subject(ctx context.Context, subject string, handle func(Message) error) error {
+	var last uint64
+	see := func(m Message) error {
+		last = m.Sequence
+		return handle(m)
+	}
+	if err := r.direct(ctx, request{Seq: 1, NextFor: subject, Batch: directBatch}, see); err != nil {
+		return err
+	}
+	for {
+		m, err := r.get(ctx, request{Seq: last + 1, NextFor: subject})
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := see(m); err != nil {
+			return err
+		}
+	}
+}
+
+// get asks the leader. In a cluster no other server answers this request
+// (nats-server, server/jetstream_api.go, jsMsgGetRequest).
+func (r *Reader) get(ctx context.Context, req request) (Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, APITimeout)
+	defer cancel()
+	body, err := json.Marshal(req)
+	if err != nil {
+		return Message{}, fmt.Errorf("read stream %s: %w", r.stream, err)
+	}
+	answer, err := r.conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+r.stream, body)
+	if err != nil {
+		return Message{}, fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
+	}
+	var got struct {
+		Error   *APIError `json:"error"`
+		Message struct {
+			Subject string `json:"subject"`
+			Seq     uint64 `json:"seq"`
+			Header  []byte `json:"hdrs"`
+			Data    []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer.Data, &got); err != nil {
+		return Message{}, fmt.Errorf("read stream %s: %w", r.stream, err)
+	}
+	switch {
+	case got.Error != nil && got.Error.Code == CodeNoMessage:
+		return Message{}, ErrNotFound
+	case got.Error != nil:
+		return Message{}, fmt.Errorf("read stream %s: %w", r.stream, got.Error)
+	}
+	m := Message{Subject: got.Message.Subject, Data: got.Message.Data, Sequence: got.Message.Seq}
+	if len(got.Message.Header) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(got.Message.Header); err != nil {
+			return Message{}, fmt.Errorf("read stream %s: %w", r.stream, err)
+		}
+	}
+	return m, nil
+}
+
+const (
+	directBatch   = 1100 // more than an order may have events
+	directTimeout = 2 * time.Second
+)
+
+// direct asks for a batch of messages, which end with a status message. A batch
+// that is cut short is no error: the leader is asked for the rest.
+func (r *Reader) direct(ctx context.Context, req request, handle func(Message) error) error {
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	body, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", r.stream, err)
+	}
+	inbox := r.conn.NewInbox()
+	sub, err := r.conn.SubscribeSync(inbox)
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := r.conn.PublishRequest("$JS.API.DIRECT.GET."+r.stream, inbox, body); err != nil {
+		return fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
+	}
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil || m.Header.Get("Status") != "" {
+			return nil //nolint:nilerr // the leader is asked for what is missing, and says what is wrong
+		}
+		sequence, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
+		if err != nil {
+			return fmt.Errorf("read stream %s: direct get without a sequence: %w", r.stream, err)
+		}
+		if err := handle(Message{Subject: m.Header.Get("Nats-Subject"), Header: m.Header, Data: m.Data, Sequence: sequence}); err != nil {
+			return err
+		}
+	}
+}
