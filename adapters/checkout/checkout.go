@@ -1,0 +1,177 @@
+package checkout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"comanda.internal/adapters/intake"
+	"comanda.internal/domain"
+)
+
+// Checkout reads INTAKE. Run may be called once.
+type Checkout struct {
+	cfg     Config
+	js      jetstream.JetStream
+	sources map[string]*intake.Source
+	intake  *intake.Intake
+	logger  *slog.Logger
+	metrics *metrics
+	ready   chan struct{}
+	opened  sync.Once
+}
+
+// New makes a checkout that hands messages of sources to in. js is a handle on
+// the account that owns INTAKE, and its connection also publishes the outcomes.
+func New(
+	cfg Config, js jetstream.JetStream, sources []*intake.Source, in *intake.Intake,
+	logger *slog.Logger, registerer prometheus.Registerer,
+) (*Checkout, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	c := &Checkout{
+		cfg: cfg, js: js, sources: make(map[string]*intake.Source, len(sources)), intake: in,
+		logger: logger, ready: make(chan struct{}),
+	}
+	for _, s := range sources {
+		if !s.ID.Valid() || s.Codec == nil {
+			return nil, domain.Errorf(domain.Invalid, "source %q: needs a valid id and a codec", string(s.ID))
+		}
+		c.sources[string(s.ID)] = s
+	}
+	var err error
+	c.metrics, err = newMetrics(registerer)
+	return c, err
+}
+
+// Ready is closed when messages are being taken for the first time.
+func (c *Checkout) Ready() <-chan struct{} { return c.ready }
+
+// Run takes messages until ctx ends, and then finishes those in hand and gives
+// the others back. It makes the stream and its consumer when they are not there.
+// The error is that of the first start; later ones are logged, and tried again.
+func (c *Checkout) Run(ctx context.Context) error {
+	consumer, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	crew := c.startCrew(ctx)
+	defer crew.stop()
+	for {
+		err = c.take(ctx, consumer, crew)
+		if ctx.Err() != nil {
+			return nil
+		}
+		c.logger.WarnContext(ctx, "intake interrupted", "error", err)
+		if consumer = c.reopen(ctx, consumer); ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// open finds or makes the stream and the consumer.
+func (c *Checkout) open(ctx context.Context) (jetstream.Consumer, error) {
+	want := c.cfg.stream()
+	s, err := c.js.Stream(ctx, Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = c.create(ctx, &want)
+	}
+	if err != nil {
+		return nil, domain.Errorf(domain.Unavailable, "open stream %s: %w", Stream, err)
+	}
+	have := s.CachedInfo().Config
+	if have.Retention != want.Retention || have.Storage != want.Storage || have.MaxAge <= 0 || have.MaxAge > maxAge {
+		return nil, domain.Errorf(domain.Refused,
+			"stream %s is not a work queue on file with a max_age of at most 7 days: make it so, or remove it when it is empty", Stream)
+	}
+	if have.Replicas < want.Replicas {
+		have.Replicas = want.Replicas
+		if s, err = c.js.UpdateStream(ctx, have); err != nil {
+			return nil, domain.Errorf(domain.Unavailable, "raise replicas of stream %s: %w", Stream, err)
+		}
+		c.logger.WarnContext(ctx, "stream settings raised", "stream", Stream, "replicas", want.Replicas)
+	}
+	consumer, err := s.CreateOrUpdateConsumer(ctx, c.cfg.consumer())
+	if err != nil {
+		return nil, domain.Errorf(domain.Unavailable, "open consumer %s of stream %s: %w", Durable, Stream, err)
+	}
+	return consumer, nil
+}
+
+func (c *Checkout) create(ctx context.Context, want *jetstream.StreamConfig) (jetstream.Stream, error) {
+	s, err := c.js.CreateStream(ctx, *want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another instance was faster
+		return c.js.Stream(ctx, Stream)
+	}
+	if err == nil && c.cfg.SyncDirs != nil {
+		err = c.cfg.SyncDirs()
+	}
+	return s, err
+}
+
+// reopenWait is the pause between two tries to reach the stream again.
+const reopenWait = time.Second
+
+// reopen opens again until it works or ctx ends.
+func (c *Checkout) reopen(ctx context.Context, consumer jetstream.Consumer) jetstream.Consumer {
+	timer := time.NewTimer(reopenWait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return consumer
+		case <-timer.C:
+		}
+		opened, err := c.open(ctx)
+		if err == nil {
+			return opened
+		}
+		c.logger.WarnContext(ctx, "intake not reopened", "error", err)
+		timer.Reset(reopenWait)
+	}
+}
+
+// take hands messages to the crew until ctx ends or the subscription does.
+func (c *Checkout) take(ctx context.Context, consumer jetstream.Consumer, crew *crew) error {
+	messages, err := consumer.Messages(
+		jetstream.PullMaxMessages(c.cfg.MaxAckPending), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		return fmt.Errorf("pull from %s: %w", Stream, err)
+	}
+	defer giveBack(messages)
+	c.opened.Do(func() { close(c.ready) })
+	for {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("next message of %s: %w", Stream, err)
+		}
+		if !crew.hand(ctx, c.read(ctx, msg)) {
+			return ctx.Err()
+		}
+	}
+}
+
+// drainWait bounds the wait for a message that is already here.
+const drainWait = time.Second
+
+// giveBack ends a subscription and returns what it had buffered, which would
+// otherwise come again only after AckWait.
+func giveBack(messages jetstream.MessagesContext) {
+	messages.Drain()
+	for {
+		msg, err := messages.Next(jetstream.NextMaxWait(drainWait))
+		if err != nil {
+			messages.Stop()
+			return
+		}
+		msg.Nak() //nolint:errcheck,gosec // AckWait gives it back as well
+	}
+}

@@ -1,0 +1,133 @@
+package checkout
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The names that others know (DESIGN section 8).
+const (
+	// Stream holds what was published and is not yet recorded.
+	Stream = "INTAKE"
+	// Durable is the consumer that all instances share.
+	Durable = "comanda"
+
+	intakePrefix  = "intake."
+	outcomePrefix = "outcome."
+)
+
+// Config bounds the work. The zero value is the defaults.
+type Config struct {
+	// Replicas of the stream: 1, or 3 on a cluster.
+	Replicas int `yaml:"replicas"`
+	// Workers is how many orders are recorded at once. Default 64.
+	Workers int `yaml:"workers"`
+	// MaxAckPending is how many messages are taken from the stream and not yet
+	// done, those that wait for another try among them. Default 512.
+	MaxAckPending int `yaml:"max_ack_pending"`
+	// MaxBody is the greatest body in bytes: 256 KiB, as over HTTP.
+	MaxBody int `yaml:"max_body"`
+	// RecordTimeout bounds one try. Default 10 s.
+	RecordTimeout time.Duration `yaml:"record_timeout"`
+	// AckWait is when the server gives a message out again whose worker is
+	// silent. Default 1 min.
+	AckWait time.Duration `yaml:"ack_wait"`
+	// RetryDelay is the first wait after a failed try; it doubles up to
+	// MaxRetryDelay. Defaults 1 s and 1 min.
+	RetryDelay    time.Duration `yaml:"retry_delay"`
+	MaxRetryDelay time.Duration `yaml:"max_retry_delay"`
+
+	// SyncDirs is called after the stream was made, so that it outlives a power
+	// failure; nil: the server sees to that.
+	SyncDirs func() error `yaml:"-"`
+}
+
+const (
+	maxBody = 256 << 10
+	// headerRoom is what headers may add to a body in the stream.
+	headerRoom = 16 << 10
+	// maxAge is how long personal data may wait to be sealed.
+	maxAge = 7 * 24 * time.Hour
+)
+
+func (c *Config) setDefaults() {
+	setDefault(&c.Replicas, 1)
+	setDefault(&c.Workers, 64)
+	setDefault(&c.MaxAckPending, 512)
+	setDefault(&c.MaxBody, maxBody)
+	setDefault(&c.RecordTimeout, 10*time.Second)
+	setDefault(&c.AckWait, time.Minute)
+	setDefault(&c.RetryDelay, time.Second)
+	setDefault(&c.MaxRetryDelay, time.Minute)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate joins everything that is wrong with c, each naming its field.
+func (c Config) Validate() error {
+	c.setDefaults()
+	var errs []error
+	for _, f := range []struct {
+		name       string
+		value, max int
+	}{
+		{"replicas", c.Replicas, 5},
+		{"workers", c.Workers, 1024},
+		{"max_ack_pending", c.MaxAckPending, 65536},
+		{"max_body", c.MaxBody, maxBody},
+	} {
+		if f.value < 1 || f.value > f.max {
+			errs = append(errs, fmt.Errorf("%s: %d, want 1 to %d", f.name, f.value, f.max))
+		}
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"record_timeout", c.RecordTimeout}, {"ack_wait", c.AckWait},
+		{"retry_delay", c.RetryDelay}, {"max_retry_delay", c.MaxRetryDelay},
+	} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("%s: %s, want a positive duration", f.name, f.value))
+		}
+	}
+	if c.AckWait > 0 && c.AckWait <= c.RecordTimeout {
+		errs = append(errs, fmt.Errorf("ack_wait: %s, want more than record_timeout (%s)", c.AckWait, c.RecordTimeout))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) stream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        Stream,
+		Description: "What checkouts publish to intake.<source>, until it is recorded",
+		Subjects:    []string{intakePrefix + "*"},
+		Retention:   jetstream.WorkQueuePolicy,
+		Storage:     jetstream.FileStorage,
+		Discard:     jetstream.DiscardNew,
+		MaxAge:      maxAge,
+		MaxMsgSize:  maxBody + headerRoom,
+		Replicas:    c.Replicas,
+	}
+}
+
+func (c *Config) consumer() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       Durable,
+		Description:   "Comanda's intake",
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       c.AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: c.MaxAckPending,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		ReplayPolicy:  jetstream.ReplayInstantPolicy,
+	}
+}

@@ -1,0 +1,17 @@
+// Package checkout is the way in for a merchant's own checkout: messages
+// published to intake.<source> are read from the stream INTAKE, and what became
+// of each is published on outcome.<source>.
+//
+// [New] makes a [Checkout] for the sources, and Run works until its context
+// ends. The body is what the source's codec reads: the platform's JSON, or
+// Comanda's own CloudEvent. received_at is the message's time in INTAKE.
+//
+// A message leaves INTAKE when it is durable elsewhere and its outcome was
+// published: in at least once, one effect, because the recorder knows every fact
+// by its event id; so an outcome may come twice, the second time as a duplicate.
+// Messages of one order are worked on in their order and beside those of others;
+// one that must be tried again may fall behind, which changes verdicts and never the order.
+//
+// Who may publish is the NATS server's affair (its account checkout), so a
+// message for an unknown source is kept in quarantine.
+package checkout

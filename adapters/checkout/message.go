@@ -1,0 +1,144 @@
+package checkout
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"comanda.internal/adapters/intake"
+	"comanda.internal/adapters/provider"
+	"comanda.internal/domain"
+)
+
+// job is one message on its way.
+type job struct {
+	msg      jetstream.Msg
+	received time.Time // when it came into INTAKE
+	sequence uint64    // in INTAKE
+	tries    uint64    // this one included
+	source   domain.SourceID
+	id       string // the sender's; "" when it gave none
+	cause    domain.Cause
+
+	tooLarge bool
+	decoded  *intake.Decoded // nil: too large, or the source is unknown
+}
+
+// lane is what jobs have in common that must not overtake each other.
+func (j *job) lane() string {
+	if j.decoded != nil {
+		if id := j.decoded.OrderID(); id != "" {
+			return string(id)
+		}
+	}
+	return string(j.source)
+}
+
+// defaultContentType is what a message without one is taken for.
+const defaultContentType = "application/json"
+
+// read makes a job of msg. It keeps msg's data, which nobody else changes.
+func (c *Checkout) read(ctx context.Context, msg jetstream.Msg) *job {
+	token := strings.TrimPrefix(msg.Subject(), intakePrefix)
+	src := c.sources[token]
+	j := &job{msg: msg, source: intake.SanitizeSource(token), tooLarge: len(msg.Data()) > c.cfg.MaxBody}
+	if meta, err := msg.Metadata(); err == nil { // an error is no message of a stream
+		j.received, j.sequence, j.tries = meta.Timestamp.UTC(), meta.Sequence.Stream, meta.NumDelivered
+	}
+	j.id = messageID(msg, src)
+	j.cause = causeOf(msg.Headers(), j.id)
+	if src == nil || j.tooLarge {
+		return j
+	}
+	decoded := c.intake.Decode(ctx, src, "", contentType(msg.Headers()), msg.Data(), j.received, j.cause)
+	j.decoded = &decoded
+	return j
+}
+
+func contentType(header nats.Header) string {
+	if t := header.Get("Content-Type"); t != "" && printable(t) {
+		return t
+	}
+	return defaultContentType
+}
+
+// messageID is the sender's id of msg: its Nats-Msg-Id, or the CloudEvent's.
+func messageID(msg jetstream.Msg, src *intake.Source) string {
+	if id := msg.Headers().Get(nats.MsgIdHdr); id != "" {
+		return id
+	}
+	if src == nil || src.Provider != provider.Comanda {
+		return ""
+	}
+	return eventID(msg.Data())
+}
+
+// eventID is the member id of a JSON object when it is a string. What is wrong
+// with the object is the codec's to say.
+func eventID(body []byte) string {
+	d := jsontext.NewDecoder(bytes.NewReader(body))
+	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
+		return ""
+	}
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return ""
+		}
+		if name.String() == "id" {
+			value, err := d.ReadToken()
+			if err != nil || value.Kind() != '"' {
+				return ""
+			}
+			return value.String()
+		}
+		if d.SkipValue() != nil {
+			return ""
+		}
+	}
+	return ""
+}
+
+// The trace headers, in the spellings that NATS clients send: header names are
+// case-sensitive there.
+const (
+	traceHeader     = "traceparent"
+	requestIDHeader = "X-Request-Id"
+)
+
+// causeOf is the message's trace: its request id, or its own id when that may
+// be one.
+func causeOf(header nats.Header, id string) domain.Cause {
+	var cause domain.Cause
+	for _, candidate := range []string{header.Get(requestIDHeader), id} {
+		if intake.ValidRequestID(candidate) {
+			cause.RequestID = candidate
+			break
+		}
+	}
+	for _, name := range []string{traceHeader, "Traceparent"} {
+		if t := header.Get(name); intake.ValidTraceparent(t) {
+			cause.Traceparent = t
+			break
+		}
+	}
+	return cause
+}
+
+// maxHeader bounds a header value that we repeat.
+const maxHeader = 256
+
+// printable reports whether s may stand in a header: printable ASCII (NATS ADR-4).
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= maxHeader
+}
