@@ -2,7 +2,6 @@ package checkout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -56,7 +55,7 @@ func New(
 func (c *Checkout) Ready() <-chan struct{} { return c.ready }
 
 // Run takes messages until ctx ends, and then finishes those in hand and gives
-// the others back. It makes the stream and its consumer when they are not there.
+// the others back. The stream is the log's and must be there; the consumer is made.
 // The error is that of the first start; later ones are logged, and tried again.
 func (c *Checkout) Run(ctx context.Context) error {
 	consumer, err := c.open(ctx)
@@ -77,44 +76,20 @@ func (c *Checkout) Run(ctx context.Context) error {
 	}
 }
 
-// open finds or makes the stream and the consumer.
+// open finds the stream, which is the log's to make, and finds or makes the consumer.
 func (c *Checkout) open(ctx context.Context) (jetstream.Consumer, error) {
-	want := c.cfg.stream()
 	s, err := c.js.Stream(ctx, Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = c.create(ctx, &want)
-	}
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "open stream %s: %w", Stream, err)
 	}
-	have := s.CachedInfo().Config
-	if have.Retention != want.Retention || have.Storage != want.Storage || have.MaxAge <= 0 || have.MaxAge > maxAge {
-		return nil, domain.Errorf(domain.Refused,
-			"stream %s is not a work queue on file with a max_age of at most 7 days: make it so, or remove it when it is empty", Stream)
-	}
-	if have.Replicas < want.Replicas {
-		have.Replicas = want.Replicas
-		if s, err = c.js.UpdateStream(ctx, have); err != nil {
-			return nil, domain.Errorf(domain.Unavailable, "raise replicas of stream %s: %w", Stream, err)
-		}
-		c.logger.WarnContext(ctx, "stream settings raised", "stream", Stream, "replicas", want.Replicas)
+	if config := s.CachedInfo().Config; config.Retention != jetstream.WorkQueuePolicy {
+		return nil, domain.Errorf(domain.Refused, "stream %s is no work queue, so what was recorded would stay in it", Stream)
 	}
 	consumer, err := s.CreateOrUpdateConsumer(ctx, c.cfg.consumer())
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "open consumer %s of stream %s: %w", Durable, Stream, err)
 	}
 	return consumer, nil
-}
-
-func (c *Checkout) create(ctx context.Context, want *jetstream.StreamConfig) (jetstream.Stream, error) {
-	s, err := c.js.CreateStream(ctx, *want)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another instance was faster
-		return c.js.Stream(ctx, Stream)
-	}
-	if err == nil && c.cfg.SyncDirs != nil {
-		err = c.cfg.SyncDirs()
-	}
-	return s, err
 }
 
 // reopenWait is the pause between two tries to reach the stream again.

@@ -21,8 +21,6 @@ const (
 
 // Config bounds the work. The zero value is the defaults.
 type Config struct {
-	// Replicas of the stream: 1, or 3 on a cluster.
-	Replicas int `yaml:"replicas"`
 	// Workers is how many orders are recorded at once. Default 64.
 	Workers int `yaml:"workers"`
 	// MaxAckPending is how many messages are taken from the stream and not yet
@@ -39,22 +37,11 @@ type Config struct {
 	// MaxRetryDelay. Defaults 1 s and 1 min.
 	RetryDelay    time.Duration `yaml:"retry_delay"`
 	MaxRetryDelay time.Duration `yaml:"max_retry_delay"`
-
-	// SyncDirs is called after the stream was made, so that it outlives a power
-	// failure; nil: the server sees to that.
-	SyncDirs func() error `yaml:"-"`
 }
 
-const (
-	maxBody = 256 << 10
-	// headerRoom is what headers may add to a body in the stream.
-	headerRoom = 16 << 10
-	// maxAge is how long personal data may wait to be sealed.
-	maxAge = 7 * 24 * time.Hour
-)
+const maxBody = 256 << 10
 
 func (c *Config) setDefaults() {
-	setDefault(&c.Replicas, 1)
 	setDefault(&c.Workers, 64)
 	setDefault(&c.MaxAckPending, 512)
 	setDefault(&c.MaxBody, maxBody)
@@ -79,7 +66,6 @@ func (c Config) Validate() error {
 		name       string
 		value, max int
 	}{
-		{"replicas", c.Replicas, 5},
 		{"workers", c.Workers, 1024},
 		{"max_ack_pending", c.MaxAckPending, 65536},
 		{"max_body", c.MaxBody, maxBody},
@@ -92,8 +78,10 @@ func (c Config) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"record_timeout", c.RecordTimeout}, {"ack_wait", c.AckWait},
-		{"retry_delay", c.RetryDelay}, {"max_retry_delay", c.MaxRetryDelay},
+		{"record_timeout", c.RecordTimeout},
+		{"ack_wait", c.AckWait},
+		{"retry_delay", c.RetryDelay},
+		{"max_retry_delay", c.MaxRetryDelay},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("%s: %s, want a positive duration", f.name, f.value))
@@ -103,20 +91,6 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("ack_wait: %s, want more than record_timeout (%s)", c.AckWait, c.RecordTimeout))
 	}
 	return errors.Join(errs...)
-}
-
-func (c *Config) stream() jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:        Stream,
-		Description: "What checkouts publish to intake.<source>, until it is recorded",
-		Subjects:    []string{intakePrefix + "*"},
-		Retention:   jetstream.WorkQueuePolicy,
-		Storage:     jetstream.FileStorage,
-		Discard:     jetstream.DiscardNew,
-		MaxAge:      maxAge,
-		MaxMsgSize:  maxBody + headerRoom,
-		Replicas:    c.Replicas,
-	}
 }
 
 func (c *Config) consumer() jetstream.ConsumerConfig {

@@ -45,9 +45,9 @@ func (c *Checkout) work(ctx context.Context, j *job) {
 func (c *Checkout) commit(ctx context.Context, j *job) (intake.Receipt, error) {
 	if j.decoded == nil {
 		token := string(j.source)
-		return c.intake.AcceptUnknown(ctx, token, contentType(j.msg.Headers()), j.msg.Data(), j.received, j.cause) //nolint:wrapcheck // logged as it is
+		return c.intake.AcceptUnknown(ctx, token, contentType(j.msg.Headers()), j.msg.Data(), j.received, j.cause)
 	}
-	return c.intake.Commit(ctx, j.decoded) //nolint:wrapcheck // logged as it is
+	return c.intake.Commit(ctx, j.decoded)
 }
 
 // refuse answers a body over the limit as HTTP's 413 does: nothing is kept. The
@@ -67,7 +67,7 @@ func (c *Checkout) refuse(ctx context.Context, j *job) {
 // publish sends the outcome with the message's own id and trace.
 func (c *Checkout) publish(j *job, appendMembers func([]byte) []byte) error {
 	b := append(make([]byte, 0, outcomeSize), `{"message_id":`...)
-	b, _ = jsontext.AppendQuote(b, j.id) //nolint:errcheck // it only reports what is not UTF-8
+	b, _ = jsontext.AppendQuote(b, j.id) // the error only reports what is not UTF-8
 	b = append(b, `,"sequence":`...)
 	b = strconv.AppendUint(b, j.sequence, 10)
 	b = append(b, ',')

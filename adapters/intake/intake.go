@@ -128,7 +128,7 @@ func read(d *Decoded) (err error) {
 	if relayer, ok := d.src.Codec.(provider.Relayer); ok {
 		event, isRelay, err := relayer.Relay(d.msg)
 		if err != nil {
-			return err //nolint:wrapcheck // asProviderError looks at it
+			return err
 		}
 		if isRelay {
 			d.relay = &event
@@ -136,7 +136,7 @@ func read(d *Decoded) (err error) {
 		}
 	}
 	if d.facts, err = d.src.Codec.Decode(d.msg); err != nil {
-		return err //nolint:wrapcheck // asProviderError looks at it
+		return err
 	}
 	if len(d.facts) == 0 {
 		return errNoFacts

@@ -139,6 +139,6 @@ func AppendFields(b []byte, fields map[string][]string) []byte {
 
 // appendString appends s as JSON; bytes that are not UTF-8 become U+FFFD.
 func appendString(b []byte, s string) []byte {
-	b, _ = jsontext.AppendQuote(b, s) //nolint:errcheck // the error only reports those bytes
+	b, _ = jsontext.AppendQuote(b, s) // the error only reports those bytes
 	return b
 }

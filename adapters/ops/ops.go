@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // it registers with the default mux, which nothing here serves
+	"net/http/pprof" // it registers with the default mux, which nothing here serves
 	"sync"
 	"time"
 

@@ -42,7 +42,7 @@ func (a *answer) write(w http.ResponseWriter, header http.Header) {
 		header["Www-Authenticate"] = challenges
 	}
 	w.WriteHeader(a.status)
-	w.Write(a.body) //nolint:errcheck // a sender that hung up asks again
+	w.Write(a.body) //nolint:errcheck,gosec // a sender that hung up asks again
 }
 
 // The answers that depend on nothing.
@@ -150,6 +150,6 @@ func voxuyRefusal(receipt *intake.Receipt, requestID string) answer {
 }
 
 func appendString(b []byte, s string) []byte {
-	b, _ = jsontext.AppendQuote(b, s) //nolint:errcheck // it only reports what is not UTF-8
+	b, _ = jsontext.AppendQuote(b, s) // the error only reports what is not UTF-8
 	return b
 }

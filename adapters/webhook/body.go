@@ -34,10 +34,10 @@ func jsonContentType(values []string) (string, bool) {
 	}
 	mediaType, _, _ := strings.Cut(values[0], ";")
 	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-	switch {
-	case mediaType == "":
+	switch mediaType {
+	case "":
 		return plainJSON, true
-	case mediaType == plainJSON, mediaType == "text/json":
+	case plainJSON, "text/json":
 		return values[0], true
 	default:
 		subtype, ok := strings.CutPrefix(mediaType, "application/")

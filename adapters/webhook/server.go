@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -42,6 +43,8 @@ func Serve(ctx context.Context, srv *http.Server, listener net.Listener, grace t
 		err = fmt.Errorf("shut down %s: %w", listener.Addr(), err)
 		srv.Close() //nolint:errcheck,gosec // it reports the listener's error, which Shutdown closed
 	}
-	<-served
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve %s: %w", listener.Addr(), ended))
+	}
 	return err
 }
