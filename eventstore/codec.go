@@ -1,0 +1,95 @@
+package eventstore
+
+import (
+	"crypto/sha256"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"comanda.internal/domain"
+	"comanda.internal/eventstore/stream"
+	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
+)
+
+// HeaderType carries the event's type, as "order.approved".
+const HeaderType = "Comanda-Type"
+
+const (
+	headerExpected = "Nats-Expected-Last-Subject-Sequence"
+	headerID       = "Nats-Msg-Id"
+)
+
+func hashOf(data []byte) [32]byte { return sha256.Sum256(data) }
+
+// encode is e as the log stores it, to be appended after expected, the sequence
+// of the order's last event.
+func encode(e *domain.Event, expected uint64) (*nats.Msg, error) {
+	data, err := proto.Marshal(wire.Envelope(e))
+	if err != nil {
+		return nil, domain.Errorf(domain.Invalid, "encode %s: %w", e.ID, err)
+	}
+	return &nats.Msg{
+		Subject: orderSubject(e.Tenant, e.OrderID),
+		Header: nats.Header{
+			headerID:       []string{string(e.ID)},
+			headerExpected: []string{strconv.FormatUint(expected, 10)},
+			HeaderType:     []string{e.Type()},
+		},
+		Data: data,
+	}, nil
+}
+
+// decode reads a stored message. An error is of kind Corrupt and names the place.
+func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) {
+	r, err := decode(partition, m)
+	if err == nil {
+		err = misfiled(&r.Event, m.Subject, partition, l.identity.partitions)
+	}
+	if err != nil {
+		return domain.Recorded{}, domain.Errorf(domain.Corrupt, "%s at %d: %w", OrdersStream(partition), m.Sequence, err)
+	}
+	return r, nil
+}
+
+func decode(partition int, m *stream.Message) (domain.Recorded, error) {
+	var env comandav1.Envelope
+	if err := proto.Unmarshal(m.Data, &env); err != nil {
+		return domain.Recorded{}, domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
+	}
+	e, err := wire.FromEnvelope(&env)
+	if err != nil {
+		return domain.Recorded{}, err //nolint:wrapcheck // says what is wrong; the caller adds where
+	}
+	return domain.Recorded{Event: e, Partition: partition, Sequence: m.Sequence, Hash: hashOf(m.Data)}, nil
+}
+
+// misfiled says why e does not belong on subject, or in partition.
+func misfiled(e *domain.Event, subject string, partition, partitions int) error {
+	if own := e.Fact.Identity(e.Tenant).OrderID(); own != e.OrderID {
+		return domain.Errorf(domain.Corrupt, "event %s of order %s has the identity of order %s", e.ID, e.OrderID, own)
+	}
+	if want := orderSubject(e.Tenant, e.OrderID); subject != want {
+		return domain.Errorf(domain.Corrupt, "event %s is on subject %s, should be on %s", e.ID, subject, want)
+	}
+	if want := partitionOf(e.OrderID.Slot(), partitions); partition != want {
+		return domain.Errorf(domain.Corrupt, "event %s is in partition %d, should be in %d", e.ID, partition, want)
+	}
+	return nil
+}
+
+// DecodeMsg reads a message that a consumer of one's own received from one of
+// the log's streams.
+func (l *Log) DecodeMsg(m jetstream.Msg) (domain.Recorded, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return domain.Recorded{}, domain.Errorf(domain.Invalid, "read a message of the log: %w", err)
+	}
+	partition, ok := partitionOfStream(meta.Stream)
+	if !ok {
+		return domain.Recorded{}, domain.Errorf(domain.Invalid, "read a message of the log: stream %s is not part of it", meta.Stream)
+	}
+	return l.decode(partition, &stream.Message{Subject: m.Subject(), Data: m.Data(), Sequence: meta.Sequence.Stream})
+}

@@ -1,0 +1,202 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"comanda.internal/eventstore/stream"
+)
+
+const (
+	// singlesInFlight is how many events are on their way singly before others queue.
+	singlesInFlight = 32
+	// batchFrom is the queue from which one fsync for all beats one for each,
+	// the staging of a batch included; batchMost is the server's limit.
+	batchFrom = 48
+	batchMost = 1000
+)
+
+// committer sends the events of one partition: singly while few wait, as one
+// atomic batch when many do. A batch that is not acknowledged says nothing of
+// its events, so each is sent again singly, as the same message.
+//
+// No event waits for company: a batch is what queued while earlier ones were on
+// their way. One order has at most one event here: the recorder holds the order.
+type committer struct {
+	publisher *stream.Publisher
+	timeout   time.Duration // of a batch
+
+	mu       sync.Mutex
+	singles  int // on their way
+	batching bool
+	queue    []*queued
+	again    []*queued // of a rejected batch, before the queue
+	closed   bool
+	batches  sync.WaitGroup
+}
+
+// queued is an event that waits for its turn.
+type queued struct {
+	msg    *nats.Msg
+	turn   chan turn // one
+	gone   bool      // its submitter gave up
+	called bool      // its turn was sent
+}
+
+// turn is what a queued event waits for: its result, or leave to send it alone.
+type turn struct {
+	alone bool
+	ack   stream.Ack
+	err   error
+}
+
+func newCommitter(p *stream.Publisher, timeout time.Duration) *committer {
+	return &committer{publisher: p, timeout: timeout}
+}
+
+// close refuses what comes after, and waits for the batch on its way.
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.batches.Wait()
+}
+
+// submit sends m, alone or in company, and waits for its acknowledgement or ctx.
+func (c *committer) submit(ctx context.Context, m *nats.Msg) (stream.Ack, error) {
+	q, ok := c.enqueue(m)
+	if !ok {
+		return stream.Ack{}, fmt.Errorf("%w: the log is closed", stream.ErrNoAnswer)
+	}
+	select {
+	case t := <-q.turn:
+		if !t.alone {
+			return t.ack, t.err
+		}
+		defer c.singleDone()
+		return c.publisher.Publish(ctx, m) //nolint:wrapcheck // classified by the caller
+	case <-ctx.Done():
+		c.abandon(q)
+		return stream.Ack{}, fmt.Errorf("%w: %w", stream.ErrNoAnswer, ctx.Err())
+	}
+}
+
+func (c *committer) enqueue(m *nats.Msg) (*queued, bool) {
+	q := &queued{msg: m, turn: make(chan turn, 1)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false
+	}
+	c.queue = append(c.queue, q)
+	c.dispatch()
+	return q, true
+}
+
+// abandon takes q out, unless its turn came meanwhile.
+func (c *committer) abandon(q *queued) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q.gone = true
+	if !q.called {
+		return
+	}
+	select {
+	case t := <-q.turn:
+		if t.alone {
+			c.singles--
+			c.dispatch()
+		}
+	default: // in a batch, whose answer nobody reads
+	}
+}
+
+func (c *committer) singleDone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.singles--
+	c.dispatch()
+}
+
+// dispatch gives out turns. The lock is held.
+func (c *committer) dispatch() {
+	if c.batching {
+		return
+	}
+	c.release(&c.again)
+	if len(c.again) == 0 && len(c.queue) >= batchFrom {
+		if batch := take(&c.queue, batchMost); len(batch) > 1 {
+			c.batching = true
+			c.batches.Go(func() { c.commit(batch) })
+			return
+		} else if len(batch) == 1 {
+			c.again = batch
+			c.release(&c.again)
+		}
+	}
+	if len(c.again) == 0 {
+		c.release(&c.queue)
+	}
+}
+
+// release lets events of list go singly, as many as may.
+func (c *committer) release(list *[]*queued) {
+	for c.singles < singlesInFlight {
+		one := take(list, 1)
+		if len(one) == 0 {
+			return
+		}
+		c.singles++
+		one[0].turn <- turn{alone: true}
+	}
+}
+
+// take takes up to n events whose submitters still wait from the head of list.
+func take(list *[]*queued, n int) []*queued {
+	var out []*queued
+	rest := *list
+	for len(rest) > 0 && len(out) < n {
+		if q := rest[0]; !q.gone {
+			q.called = true
+			out = append(out, q)
+		}
+		rest = rest[1:]
+	}
+	if len(rest) == 0 {
+		rest = nil // let go of the array
+	}
+	*list = rest
+	return out
+}
+
+// commit sends a batch and hands out what became of it.
+func (c *committer) commit(batch []*queued) {
+	msgs := make([]*nats.Msg, len(batch))
+	for i, q := range batch {
+		msgs[i] = q.msg
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
+	defer cancel()
+	ack, err := c.publisher.PublishBatch(ctx, msgs)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.batching = false
+	if err != nil {
+		for _, q := range batch {
+			q.called = false
+		}
+		c.again = append(c.again, batch...)
+		c.dispatch()
+		return
+	}
+	first := ack.Sequence - uint64(len(batch)) + 1
+	for i, q := range batch {
+		q.turn <- turn{ack: stream.Ack{Stream: ack.Stream, Sequence: first + uint64(i)}} //nolint:gosec // an index is never negative
+	}
+	c.dispatch()
+}

@@ -1,0 +1,86 @@
+package eventstore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"comanda.internal/domain"
+	"comanda.internal/eventstore/privacy"
+)
+
+// Config says how the log is opened. The zero value opens what is there, or
+// makes a log for a single server.
+type Config struct {
+	// Partitions of the log, a power of two up to 256. It is fixed when the log
+	// is made; 0 is whatever the log has, and for a new one 1, or 8 with replicas.
+	Partitions int
+	// Replicas of every stream; 0 is 1.
+	Replicas int
+	// Vault seals quarantined messages. Without one Quarantine is Unavailable.
+	Vault *privacy.Vault
+	// ReadConn is a connection of its own for replays, so that they do not hold
+	// up acknowledgements; nil is the log's.
+	ReadConn *nats.Conn
+	// Remembered is the furthest position that any view has stored. A log that
+	// does not reach it went backwards, and is refused.
+	Remembered domain.Position
+	// AppendTimeout bounds one try of an append; 0 is 3 s.
+	AppendTimeout time.Duration
+	// AppendTries is how often one append is sent when the answer stays away; 0 is 3.
+	AppendTries int
+
+	// AfterCreate runs when streams were created (natsnode's SyncDirs); nil: nothing.
+	AfterCreate func() error
+	Logger      *slog.Logger          // nil discards
+	Registerer  prometheus.Registerer // nil: no metrics
+}
+
+func (c *Config) setDefaults() {
+	if c.Replicas == 0 {
+		c.Replicas = 1
+	}
+	if c.AppendTimeout == 0 {
+		c.AppendTimeout = 3 * time.Second
+	}
+	if c.AppendTries == 0 {
+		c.AppendTries = 3
+	}
+	if c.AfterCreate == nil {
+		c.AfterCreate = func() error { return nil }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Validate joins every mistake of c.
+func (c *Config) Validate() error {
+	var mistakes []error
+	if c.Partitions < 0 || c.Partitions > slots || c.Partitions&(c.Partitions-1) != 0 {
+		mistakes = append(mistakes, fmt.Errorf("partitions is a power of two up to %d, not %d", slots, c.Partitions))
+	}
+	if c.Replicas < 0 || c.Replicas > 5 {
+		mistakes = append(mistakes, fmt.Errorf("replicas is 1 to 5, not %d", c.Replicas))
+	}
+	if c.AppendTimeout < 0 || c.AppendTries < 0 {
+		mistakes = append(mistakes, errors.New("append timeout and tries are not negative"))
+	}
+	return errors.Join(mistakes...)
+}
+
+// newPartitions is how many partitions a new log gets.
+func (c *Config) newPartitions() int {
+	switch {
+	case c.Partitions > 0:
+		return c.Partitions
+	case c.Replicas > 1:
+		return 8
+	default:
+		return 1
+	}
+}
