@@ -29,6 +29,8 @@ type Config struct {
 	// Remembered is the furthest position that any view has stored. A log that
 	// does not reach it went backwards, and is refused.
 	Remembered domain.Position
+	// Existing refuses to make a log where there is none (NotFound).
+	Existing bool
 	// AppendTimeout bounds one try of an append; 0 is 3 s.
 	AppendTimeout time.Duration
 	// AppendTries is how often one append is sent when the answer stays away; 0 is 3.

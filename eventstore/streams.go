@@ -44,6 +44,9 @@ func (l *Log) openStreams(ctx context.Context) error {
 		if !l.cfg.Remembered.IsZero() {
 			return domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and a view has read it; restore it, or delete the views", OrdersStream(0))
 		}
+		if l.cfg.Existing {
+			return domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))
+		}
 		l.identity = identity{id: "log_" + strings.ToLower(rand.Text()), epoch: 1, partitions: l.cfg.newPartitions()}
 	case err != nil:
 		return domain.Errorf(domain.Unavailable, "open the log: %w", err)

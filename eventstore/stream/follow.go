@@ -24,8 +24,12 @@ const (
 	retryMost     = 2 * time.Second
 )
 
-// errRestart says that the session is over and another goes on where it ended.
-var errRestart = errors.New("session ended")
+// errRestart says that the session is over and another goes on where it ended;
+// errDone that a scan has seen all.
+var (
+	errRestart = errors.New("session ended")
+	errDone    = errors.New("scan is done")
+)
 
 // Follow hands every message after the sequence after, and of subjects when
 // there are any, to handle: in order, in batches of what is there, and then live.
@@ -34,6 +38,21 @@ var errRestart = errors.New("session ended")
 // Messages passed to handle are the callee's, the slice is not.
 func (r *Reader) Follow(ctx context.Context, after uint64, subjects []string, handle func([]Message) error) error {
 	f := &follower{reader: r, subjects: subjects, last: after, handle: handle}
+	return f.run(ctx)
+}
+
+// Scan hands what the stream holds up to the sequence upTo, and of subjects when
+// there are any, to handle, as Follow does, and returns when that is all. An end of ctx is an error.
+func (r *Reader) Scan(ctx context.Context, upTo uint64, subjects []string, handle func([]Message) error) error {
+	f := &follower{reader: r, subjects: subjects, bounded: true, upTo: upTo, handle: handle}
+	if err := f.run(ctx); !errors.Is(err, errDone) {
+		return errors.Join(err, ctx.Err())
+	}
+	return nil
+}
+
+func (f *follower) run(ctx context.Context) error {
+	r := f.reader
 	wait := retryFirst
 	for ctx.Err() == nil {
 		before := f.last
@@ -72,6 +91,8 @@ type follower struct {
 	subjects []string
 	last     uint64 // stream sequence handed over
 	handle   func([]Message) error
+	bounded  bool   // a scan, which ends at upTo or when nothing is left
+	upTo     uint64 // of a scan
 
 	inbox       string
 	consumer    string
@@ -83,12 +104,15 @@ type follower struct {
 // session reads with one consumer until something is wrong with it (errRestart),
 // ctx ends (nil) or handle refuses.
 func (f *follower) session(ctx context.Context) error {
-	consumer, err := f.createConsumer(ctx)
+	consumer, pending, err := f.createConsumer(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRestart, err)
 	}
 	f.consumer, f.delivered, f.outstanding = consumer, 0, 0
 	defer f.deleteConsumer(ctx)
+	if f.bounded && pending == 0 {
+		return errDone
+	}
 
 	conn := f.reader.conn
 	f.inbox = conn.NewInbox()
@@ -159,12 +183,18 @@ func (f *follower) read(m *nats.Msg) error {
 	if code := m.Header.Get("Status"); len(m.Data) == 0 && code != "" {
 		return f.status(code, m.Header)
 	}
-	delivered, sequence, ok := parseReply(m.Reply)
-	if !ok || delivered != f.delivered+1 {
+	d, ok := parseReply(m.Reply)
+	if !ok || d.consumerSeq != f.delivered+1 {
 		return errRestart // one was lost on the way: read it again
 	}
-	f.delivered, f.outstanding = delivered, f.outstanding-1
-	f.batch = append(f.batch, Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Sequence: sequence})
+	f.delivered, f.outstanding = d.consumerSeq, f.outstanding-1
+	if f.bounded && d.streamSeq > f.upTo {
+		return errDone
+	}
+	f.batch = append(f.batch, Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Sequence: d.streamSeq})
+	if f.bounded && (d.pending == 0 || d.streamSeq == f.upTo) {
+		return errDone
+	}
 	return nil
 }
 
@@ -204,7 +234,7 @@ func (f *follower) pull() error {
 }
 
 // createConsumer makes a consumer that lives in memory and acknowledges nothing.
-func (f *follower) createConsumer(ctx context.Context) (string, error) {
+func (f *follower) createConsumer(ctx context.Context) (name string, pending uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, APITimeout)
 	defer cancel()
 	c, err := f.reader.js.CreateConsumer(ctx, f.reader.stream, jetstream.ConsumerConfig{
@@ -218,9 +248,9 @@ func (f *follower) createConsumer(ctx context.Context) (string, error) {
 		Replicas:          1,
 	})
 	if err != nil {
-		return "", fmt.Errorf("follow stream %s: %w", f.reader.stream, err)
+		return "", 0, fmt.Errorf("follow stream %s: %w", f.reader.stream, err)
 	}
-	return c.CachedInfo().Name, nil
+	return c.CachedInfo().Name, c.CachedInfo().NumPending, nil
 }
 
 // deleteConsumer is a courtesy: the server drops an idle one by itself.
@@ -233,10 +263,14 @@ func (f *follower) deleteConsumer(ctx context.Context) {
 	_ = f.reader.js.DeleteConsumer(ctx, f.reader.stream, f.consumer)
 }
 
-// parseReply reads the consumer and stream sequence from a delivery's reply
-// subject: $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>,
-// or with domain and account after ACK and a random token at the end.
-func parseReply(reply string) (delivered, sequence uint64, ok bool) {
+// delivery is what a delivery's reply subject says.
+type delivery struct {
+	streamSeq, consumerSeq, pending uint64
+}
+
+// parseReply reads $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>,
+// or the same with domain and account after ACK, and perhaps a random token at the end.
+func parseReply(reply string) (delivery, bool) {
 	tokens := strings.Split(reply, ".")
 	at := 5
 	switch {
@@ -244,12 +278,12 @@ func parseReply(reply string) (delivered, sequence uint64, ok bool) {
 	case len(tokens) >= 11:
 		at += 2
 	default:
-		return 0, 0, false
+		return delivery{}, false
 	}
-	sequence, err := strconv.ParseUint(tokens[at], 10, 64)
-	if err != nil {
-		return 0, 0, false
-	}
-	delivered, err = strconv.ParseUint(tokens[at+1], 10, 64)
-	return delivered, sequence, err == nil
+	var d delivery
+	var errs [3]error
+	d.streamSeq, errs[0] = strconv.ParseUint(tokens[at], 10, 64)
+	d.consumerSeq, errs[1] = strconv.ParseUint(tokens[at+1], 10, 64)
+	d.pending, errs[2] = strconv.ParseUint(tokens[at+3], 10, 64)
+	return d, errors.Join(errs[:]...) == nil
 }
