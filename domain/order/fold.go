@@ -30,7 +30,7 @@ type folding struct {
 
 	paid     payments // of all facts
 	refunded refunds  // of all facts
-	full     bool     // the refund, of all facts
+	full     bool     // the refund: of all facts, or of those since an accepted approval
 
 	status    domain.Status
 	path      []domain.Step
@@ -44,15 +44,15 @@ type folding struct {
 	// Of the cancellations since the order entered cancelled: some were voids,
 	// and with a reason other than unknown.
 	voided, voidedFor bool
+	sold              bool // the order entered cancelled when it was paid
 
 	disputes []string // payment ids of those open; "" names none
 	dispute  string   // the facet
 	fromVoid bool     // the dispute was entered from a void
 
-	// since are the refunds from the last forced edge to place next, which is not in it.
-	since  refunds
-	next   int
-	forced bool
+	// since are the refunds from the last accepted approval to place next, which is not in it.
+	since refunds
+	next  int
 }
 
 func (f *folding) fold() {
@@ -77,16 +77,15 @@ func (f *folding) fold() {
 
 // act folds one fact at its place. It returns why nothing moved; "" when it did.
 func (f *folding) act(place int, e *entry) string {
+	kind := actingKind(e.kind, f.full)
+	c := &f.m.cells[f.status][kind]
 	if f.words.events[e.id] == domain.ActionAccept {
-		f.force(place, e)
-		return ""
+		return f.force(place, e, c)
 	}
-	if f.holdsBack(e) {
+	if f.holdsBack(e, c) {
 		f.held = append(f.held, place)
 		return WhyHeldBack
 	}
-	kind := actingKind(e.kind, f.full)
-	c := &f.m.cells[f.status][kind]
 	choice, why := f.choose(place, e, c)
 	if why != "" {
 		if why == WhyContradicts || why == WhyVoided {
@@ -159,8 +158,9 @@ func (f *folding) ask(kind domain.Kind, c *cell, choice domain.Status) domain.St
 }
 
 // holdsBack reports whether e is an undated fact that may not move the order,
-// because it is approved or later.
-func (f *folding) holdsBack(e *entry) bool {
+// because it is approved or later. A paid sale that was cancelled is later, too:
+// the refusal that comes in undated after it is of the time before.
+func (f *folding) holdsBack(e *entry, c *cell) bool {
 	if !e.undated {
 		return false
 	}
@@ -169,18 +169,31 @@ func (f *folding) holdsBack(e *entry) bool {
 	default:
 		return false
 	}
-	return f.status == domain.StatusApproved || f.status == domain.StatusRefunded || f.status == domain.StatusChargeback
+	return paidStatus(f.status) || (f.status == domain.StatusCancelled && f.sold && c.code != CodeStay)
+}
+
+// paidStatus reports whether an order at s was paid, whatever came after.
+func paidStatus(s domain.Status) bool {
+	return s == domain.StatusApproved || s == domain.StatusRefunded || s == domain.StatusChargeback
 }
 
 // force folds what an operator accepted: to the status that its kind has in row
-// none, whatever the table says here.
-func (f *folding) force(place int, e *entry) {
+// none, whatever the table refuses here. Where the table moves nothing there is
+// nothing to force: a void that was accepted does not undo a refund or a dispute
+// that an earlier-dated fact told of later.
+//
+// An accepted approval says that the money is there again: refunds before it no
+// longer make a refund full. An accepted void says nothing of the kind.
+func (f *folding) force(place int, e *entry, c *cell) string {
 	targets := f.m.cells[domain.StatusNone][e.kind].targets
-	if len(targets) == 0 {
-		return
+	if len(targets) == 0 || (c.code == CodeStay && targets[0] != f.status) {
+		return WhyNoEdge
 	}
 	to := targets[0]
-	f.since, f.next, f.forced = refunds{}, place, true
+	if to == domain.StatusApproved {
+		f.since, f.next = refunds{}, place
+		f.full = f.refundsFrom(place)
+	}
 	f.fromVoid = false
 	f.disputes = nil
 	if f.dispute == DisputeOpen {
@@ -193,6 +206,16 @@ func (f *folding) force(place int, e *entry) {
 	if to != f.status {
 		f.move(domain.Step{Event: e.id, To: to, Forced: true})
 	}
+	return ""
+}
+
+// refundsFrom reports whether the refunds from place on give back all that was paid.
+func (f *folding) refundsFrom(place int) bool {
+	var r refunds
+	for _, e := range f.facts[place:] {
+		r.add(e)
+	}
+	return r.full(&f.paid)
 }
 
 // enter keeps what later guards ask of the way into cancelled and chargeback.
@@ -200,6 +223,9 @@ func (f *folding) force(place int, e *entry) {
 func (f *folding) enter(e *entry, to domain.Status, back bool) {
 	if to == domain.StatusCancelled && !back {
 		f.voided, f.voidedFor = false, false
+	}
+	if to == domain.StatusCancelled && f.status != to {
+		f.sold = paidStatus(f.status)
 	}
 	if to == domain.StatusChargeback {
 		f.fromVoid = f.status == domain.StatusCancelled && f.voided
@@ -247,8 +273,8 @@ func (f *folding) otherDispute(payment string) bool {
 	return payment != "" && slices.ContainsFunc(f.disputes, func(id string) bool { return id != "" && id != payment })
 }
 
-// fullAt reports whether the refunds from the last forced edge to place give
-// back all that was paid.
+// fullAt reports whether the refunds from the last accepted approval to place
+// give back all that was paid.
 func (f *folding) fullAt(place int) bool {
 	for ; f.next <= place; f.next++ {
 		f.since.add(f.facts[f.next])
@@ -262,7 +288,7 @@ func (f *folding) completeRefund() {
 	if f.status != domain.StatusApproved && f.status != domain.StatusCancelled {
 		return
 	}
-	if !f.full || (f.forced && !f.fullAt(len(f.facts)-1)) {
+	if !f.full {
 		return
 	}
 	c := &f.m.cells[f.status][domain.KindRefunded]
