@@ -18,6 +18,8 @@ type committer struct {
 	runner *Runner
 	head   domain.Position // to be caught up with
 	live   bool            // caught up
+	// unchecked are the partitions whose remembered event was not yet seen again.
+	unchecked map[int]struct{}
 
 	pending []domain.Recorded
 	marks   []mark      // with pending
@@ -26,12 +28,18 @@ type committer struct {
 }
 
 func newCommitter(r *Runner, marks []mark, head domain.Position) *committer {
-	return &committer{runner: r, head: head, marks: slices.Clone(marks)}
+	c := &committer{runner: r, head: head, unchecked: map[int]struct{}{}, marks: slices.Clone(marks)}
+	for partition, m := range marks {
+		if m.sequence > 0 {
+			c.unchecked[partition] = struct{}{}
+		}
+	}
+	return c
 }
 
 // run commits what comes from pieces until ctx ends. What was not committed then
 // is read again by the next run.
-func (c *committer) run(ctx context.Context, pieces <-chan []domain.Recorded) error {
+func (c *committer) run(ctx context.Context, pieces <-chan piece) error {
 	c.noteLive()
 	c.due = c.live
 	c.pace = time.NewTimer(c.interval())
@@ -44,8 +52,8 @@ func (c *committer) run(ctx context.Context, pieces <-chan []domain.Recorded) er
 			continue
 		}
 		select {
-		case piece := <-pieces:
-			c.add(piece)
+		case p := <-pieces:
+			c.add(p)
 		case <-c.pace.C:
 			c.due = true
 		case <-ctx.Done():
@@ -68,18 +76,24 @@ func (c *committer) isDue() bool {
 	return c.due || len(c.pending) >= c.runner.cfg.MaxBatch || (!c.live && c.reachedHead())
 }
 
-func (c *committer) add(piece []domain.Recorded) {
-	c.pending = append(c.pending, piece...)
-	newest := &piece[len(piece)-1]
-	c.marks[newest.Partition] = mark{sequence: newest.Sequence, hash: newest.Hash}
+func (c *committer) add(p piece) {
+	if len(p.events) == 0 {
+		delete(c.unchecked, p.partition)
+		c.noteLive()
+		return
+	}
+	c.pending = append(c.pending, p.events...)
+	newest := &p.events[len(p.events)-1]
+	c.marks[p.partition] = mark{sequence: newest.Sequence, hash: newest.Hash}
 }
 
 func (c *committer) reachedHead() bool { return positionOf(c.marks).Covers(c.head) }
 
-// noteLive declares the views ready once they hold all of head.
+// noteLive declares the views ready once they hold all of head, and the log all
+// that they remember.
 func (c *committer) noteLive() {
-	if !c.live && c.runner.Position().Covers(c.head) {
-		c.live = true
+	if !c.live && len(c.unchecked) == 0 && c.runner.Position().Covers(c.head) {
+		c.live, c.due = true, true
 		close(c.runner.ready)
 	}
 }

@@ -12,9 +12,16 @@ import (
 type follower struct {
 	runner    *Runner
 	partition int
-	pieces    chan<- []domain.Recorded
+	pieces    chan<- piece
 	last      mark // handed over, or remembered from before
 	checked   bool // the log holds last
+}
+
+// piece is what a follower hands over: new events, or none, which says that the
+// log holds the remembered one.
+type piece struct {
+	partition int
+	events    []domain.Recorded
 }
 
 // follow hands the partition's events to pieces until ctx ends. Whenever it
@@ -56,7 +63,7 @@ func (f *follower) handle(ctx context.Context, events []domain.Recorded) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if err := f.check(&events[0]); err != nil {
+	if err := f.check(ctx, &events[0]); err != nil {
 		return err
 	}
 	seen := 0 // events that were handed over before
@@ -66,18 +73,25 @@ func (f *follower) handle(ctx context.Context, events []domain.Recorded) error {
 	if seen == len(events) {
 		return nil
 	}
-	select {
-	case f.pieces <- slices.Clone(events[seen:]):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := f.hand(ctx, slices.Clone(events[seen:])); err != nil {
+		return err
 	}
 	newest := &events[len(events)-1]
 	f.last = mark{sequence: newest.Sequence, hash: newest.Hash}
 	return nil
 }
 
+func (f *follower) hand(ctx context.Context, events []domain.Recorded) error {
+	select {
+	case f.pieces <- piece{partition: f.partition, events: events}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // check compares the first event that is read with the remembered one.
-func (f *follower) check(first *domain.Recorded) error {
+func (f *follower) check(ctx context.Context, first *domain.Recorded) error {
 	if f.checked {
 		return nil
 	}
@@ -87,5 +101,5 @@ func (f *follower) check(first *domain.Recorded) error {
 			f.partition, f.last.sequence, f.last.hash[:8], first.Hash[:8], first.Sequence, f.runner.file.path)
 	}
 	f.checked = true
-	return nil
+	return f.hand(ctx, nil)
 }

@@ -156,7 +156,7 @@ func (r *Runner) adopt() (header, error) {
 }
 
 // Ready is closed when the views hold everything that was in the log when Run
-// was called.
+// was called, and the log everything that the views held.
 func (r *Runner) Ready() <-chan struct{} { return r.ready }
 
 // Position is what the views hold.
@@ -203,7 +203,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		return ended(ctx, err)
 	}
 	group, within := errgroup.WithContext(ctx)
-	pieces := make(chan []domain.Recorded)
+	pieces := make(chan piece)
 	marks := slices.Clone(r.marks) // the committer changes r.marks
 	for partition, m := range marks {
 		f := &follower{runner: r, partition: partition, pieces: pieces, last: m}
