@@ -138,6 +138,7 @@ var EachBatch = projections.Config{MaxBatch: 1}
 
 // Follower is a file of views and its runner. It is stopped and closed with the test.
 type Follower struct {
+	Path   string
 	File   *projections.File
 	Runner *projections.Runner
 
@@ -166,7 +167,7 @@ func open(t testing.TB, path string, log projections.Log, views Views, cfg proje
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Follower{File: file, t: t, log: log}
+	f := &Follower{Path: path, File: file, t: t, log: log}
 	t.Cleanup(f.Close)
 	facts, others := views(file)
 	f.Runner, err = projections.New(cfg, projections.Deps{

@@ -1,0 +1,127 @@
+package timeline_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections"
+	"comanda.internal/projections/projectiontest"
+	"comanda.internal/projections/timeline"
+	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func views(r projections.Reader) (projections.Facts, []projections.Projection) {
+	return timeline.New(r), nil
+}
+
+func TestConformance(t *testing.T) { projectiontest.Run(t, views) }
+
+func filled(t *testing.T) (*projectiontest.Follower, *projectiontest.Script) {
+	t.Helper()
+	s := projectiontest.NewScript(4)
+	s.Fill(t, 2, 20, 300)
+	s.Cut = func(n int) int { return min(n, 13) } // orders' events in several commits
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projectiontest.EachBatch)
+	f.Wait()
+	f.Stop()
+	return f, s
+}
+
+func TestHistoryIsEveryEventByRevision(t *testing.T) {
+	f, s := filled(t)
+	view := timeline.New(f.File)
+	seen := 0
+	for id, events := range s.Events() {
+		var want []*comandav1.Event
+		for i := range events {
+			want = append(want, wire.Event(&events[i]))
+		}
+		got, err := view.History(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", id, diff)
+		}
+		problems, err := view.Check(id, events)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("%s: %v, %v", id, problems, err)
+		}
+		seen++
+	}
+	known := 0
+	if err := view.Orders(func(domain.OrderID) error { known++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if known != seen || seen == 0 {
+		t.Errorf("the view knows %d orders, the log %d", known, seen)
+	}
+}
+
+func TestAnUnknownOrderHasNoHistory(t *testing.T) {
+	f, _ := filled(t)
+	if got, err := timeline.New(f.File).History("ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"); len(got) > 0 || err != nil {
+		t.Errorf("history = %v, %v", got, err)
+	}
+}
+
+func TestCheckFindsOtherEvents(t *testing.T) {
+	f, s := filled(t)
+	for id, events := range s.Events() {
+		if len(events) < 2 {
+			continue
+		}
+		changed := append([]domain.Event(nil), events...)
+		changed[1].Verdict = domain.VerdictDuplicate
+		for name, log := range map[string][]domain.Event{"changed": changed, "shorter": events[1:], "none": nil} {
+			problems, err := timeline.New(f.File).Check(id, log)
+			if err != nil || len(problems) == 0 {
+				t.Errorf("%s: %v, %v; want a problem", name, problems, err)
+			}
+		}
+		return
+	}
+	t.Fatal("no order has two events")
+}
+
+func TestAnEventThatIsGoneIsCorrupt(t *testing.T) {
+	f, s := filled(t)
+	f.Close()
+	var gone domain.OrderID
+	for id := range s.Events() {
+		gone = id
+	}
+	path := f.Path
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte("timeline"))
+		place := b.Bucket([]byte("orders")).Get([]byte(gone))[:10]
+		return b.Bucket([]byte("events")).Delete(append([]byte(nil), place...))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := projections.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := timeline.New(file).History(gone); domain.KindOf(err) != domain.Corrupt {
+		t.Errorf("error = %v, want one of kind corrupt", err)
+	}
+}
