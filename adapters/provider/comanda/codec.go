@@ -5,6 +5,7 @@ import (
 
 	"comanda.internal/adapters/provider"
 	"comanda.internal/adapters/provider/fields"
+	"comanda.internal/adapters/provider/strictjson"
 	"comanda.internal/domain"
 )
 
@@ -48,8 +49,10 @@ func (c *Codec) Decode(m domain.Message) ([]domain.Fact, error) {
 	date := root.Date("time", nil)
 	fact.OccurredAt, fact.OccurredText = date.At, date.Text
 
-	data := root.Object("data")
-	readAbout(data.Object("about"), &fact)
+	data := strict(root, "data")
+	if data.Has("about") {
+		readAbout(strict(data, "about"), &fact)
+	}
 	readData(data, &fact)
 	if err := root.Err(); err != nil {
 		return nil, err
@@ -79,11 +82,17 @@ func kind(root fields.Object) domain.Kind {
 	return kind
 }
 
+// strict is the object in the field of this name, where anything else but null
+// is an error: without it the fact would be about another order, or another sum.
+func strict(parent fields.Object, name string) fields.Object {
+	if v := parent.Value(name); !v.Missing() && v.Kind() != strictjson.Object {
+		parent.Fail(name, "must be an object")
+	}
+	return parent.Object(name)
+}
+
 // readAbout makes fact one about another provider's order.
 func readAbout(about fields.Object, fact *domain.Fact) {
-	if !about.Exists() {
-		return
-	}
 	name := about.ID("provider")
 	canonical, ok := provider.Canonical(name)
 	if name != "" && !ok {
@@ -207,9 +216,9 @@ func shipping(data fields.Object) *domain.Shipping {
 		news.Warn("event", "is none of the known words")
 		event = ""
 	}
-	return &domain.Shipping{
+	return fields.ShippingOrNil(domain.Shipping{
 		Event: event, TrackingCode: news.Reference("tracking_code"), TrackingURL: news.Long("tracking_url"),
 		Branch: news.Text("branch"), City: news.Text("city"), State: news.Text("state"),
 		Country: news.Text("country"), Date: news.Date("date", nil).At,
-	}
+	})
 }

@@ -1,6 +1,7 @@
 package fields
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 	"strconv"
@@ -92,17 +93,15 @@ func (o Object) Object(name string) Object {
 }
 
 // List is the objects of the list in the field of this name. An object, as PHP
-// writes a list with holes, is the list of its values. Elements that are no
-// objects are warnings and left out.
+// writes a list with holes, is the list of its values, in order of their numbers.
+// Elements that are no objects are warnings and left out.
 func (o Object) List(name string) iter.Seq[Object] {
 	v := o.value.Get(name)
 	if !v.Missing() && v.Kind() != strictjson.Array && v.Kind() != strictjson.Object {
 		o.Warn(name, ruleList)
 	}
 	return func(yield func(Object) bool) {
-		index := -1
-		for part := range v.Parts() {
-			index++
+		for index, part := range ordered(v) {
 			element := Object{value: part, prefix: o.path(name), index: index, notes: o.notes}
 			if part.Kind() != strictjson.Object {
 				element.Warn("", ruleObject)
@@ -115,11 +114,23 @@ func (o Object) List(name string) iter.Seq[Object] {
 	}
 }
 
+// ordered is the parts of v: those of an object in order of their names, numbers
+// as numbers, because the order of its members means nothing.
+func ordered(v strictjson.Value) []strictjson.Value {
+	parts := slices.Collect(v.Parts())
+	if v.Kind() == strictjson.Object {
+		slices.SortFunc(parts, func(a, b strictjson.Value) int {
+			return cmp.Or(cmp.Compare(len(a.Name()), len(b.Name())), cmp.Compare(a.Name(), b.Name()))
+		})
+	}
+	return parts
+}
+
 // Texts are the members of this object whose values are text that is not empty,
 // as name and value; a member that is no text is a warning about the object.
 func (o Object) Texts() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		for part := range o.value.Parts() {
+		for _, part := range ordered(o.value) {
 			if part.Missing() {
 				continue
 			}

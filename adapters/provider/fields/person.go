@@ -91,3 +91,11 @@ func AddressOrNil(a domain.Address) *domain.Address {
 	}
 	return &a
 }
+
+// ShippingOrNil is s, or nil when it says nothing.
+func ShippingOrNil(s domain.Shipping) *domain.Shipping {
+	if s == (domain.Shipping{}) {
+		return nil
+	}
+	return &s
+}

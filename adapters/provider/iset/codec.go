@@ -2,6 +2,7 @@ package iset
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"comanda.internal/adapters/provider"
@@ -40,15 +41,12 @@ func New(c Config) (*Codec, error) {
 	return codec, nil
 }
 
+// catalogueActions are those of document 004 that belong to no order, by the
+// type under which they are relayed.
+var catalogueActions = []string{"product.changed", "product.removed", "stock.changed", "category.changed", "category.removed"}
+
 // catalogue reports whether action is one that belongs to no order.
-func catalogue(action string) bool {
-	switch action {
-	case "product.changed", "product.removed", "stock.changed", "category.changed", "category.removed":
-		return true
-	default:
-		return false
-	}
-}
+func catalogue(action string) bool { return slices.Contains(catalogueActions, action) }
 
 // Relay reads m as an event of the catalogue; its type is the action. The body
 // is passed on as it came, once it is known to be JSON.

@@ -174,11 +174,11 @@ func shipping(news fields.Object, event string, date fields.Date) *domain.Shippi
 	if news.Exists() && !news.Has("city") {
 		news.Warn("city", "is required")
 	}
-	return &domain.Shipping{
+	return fields.ShippingOrNil(domain.Shipping{
 		Event: event, TrackingCode: news.Reference("trackingCode"), TrackingURL: news.Long("trackingUrl"),
 		Branch: news.Text("branchName"), City: news.Text("city"), State: news.Text("state"),
 		Country: news.Text("country"), Date: date.At,
-	}
+	})
 }
 
 func personal(root fields.Object) *domain.Personal {
