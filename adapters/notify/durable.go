@@ -1,10 +1,12 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -48,7 +50,7 @@ func partitions(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	lister := js.StreamNames(ctx, jetstream.WithStreamListSubject(streamSubject))
 	var names []string
 	for name := range lister.Name() {
-		if strings.HasPrefix(name, streamPrefix) {
+		if _, ok := partitionOf(name); ok {
 			names = append(names, name)
 		}
 	}
@@ -58,9 +60,22 @@ func partitions(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	if len(names) == 0 {
 		return nil, domain.Errorf(domain.Unavailable, "the log has no streams yet")
 	}
-	// Numbers have a fixed width, so the order of names is the order of numbers.
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int {
+		p, _ := partitionOf(a)
+		q, _ := partitionOf(b)
+		return cmp.Compare(p, q)
+	})
 	return names, nil
+}
+
+// partitionOf is the number in a partition's name.
+func partitionOf(stream string) (int, bool) {
+	number, ok := strings.CutPrefix(stream, streamPrefix)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.Atoi(number)
+	return n, err == nil
 }
 
 // openDurable finds the endpoint's consumer on stream, or makes it so that it

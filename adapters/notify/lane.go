@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"slices"
@@ -40,23 +41,13 @@ type change struct {
 // the newer delivery is the one to acknowledge.
 func (l *lane) insert(a *arrival) {
 	i, found := slices.BinarySearchFunc(l.queue, a.rec.Event.Revision, func(q *arrival, revision uint64) int {
-		return compare(q.rec.Event.Revision, revision)
+		return cmp.Compare(q.rec.Event.Revision, revision)
 	})
 	if found {
 		l.queue[i] = a
 		return
 	}
 	l.queue = slices.Insert(l.queue, i, a)
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // through drops the queued events up to and including revision.
