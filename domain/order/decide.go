@@ -108,7 +108,7 @@ func (m *Machine) judge(e *domain.Event, h *History, d *Decision, is *folding) {
 	switch {
 	case e.From != e.To:
 		e.Verdict = domain.VerdictApplied
-		if !m.explains(e.From, actingKind(e.Fact.Kind, is.full), e.To) {
+		if !m.explains(e.From, is.acted, e.To) {
 			e.Correction, e.Path = true, after.Path
 		}
 	case slices.Contains(after.Conflicts, e.ID):

@@ -33,7 +33,7 @@ type item struct {
 func (f *folding) state(h *History) *State {
 	s := &State{
 		Status: f.status, Revision: h.Revision(), RecordedAt: h.RecordedAt(),
-		Paid: f.paid.total(), Refunded: f.refunded.total(&f.paid), FullyRefunded: f.full, Dispute: f.dispute,
+		Paid: f.paid.total(), Refunded: f.refunded.total(&f.paid), FullyRefunded: f.refunded.full(&f.paid), Dispute: f.dispute,
 		Conflicts: f.conflicts, Path: f.path, MachineVersion: f.m.version,
 	}
 	if h != nil {

@@ -26,7 +26,8 @@ type folding struct {
 	facts []*entry // those that stand, in sort order
 	words words
 	watch domain.EventID
-	why   string // of the watched fact; "" when it moved the order at its place
+	why   string      // of the watched fact; "" when it moved the order at its place
+	acted domain.Kind // as which the watched fact acted
 
 	paid     payments // of all facts
 	refunded refunds  // of all facts
@@ -63,21 +64,22 @@ func (f *folding) fold() {
 	f.full = f.refunded.full(&f.paid)
 	f.path = make([]domain.Step, 0, min(len(f.facts), 7)+1)
 	for i, e := range f.facts {
-		why := WhyNotStatus
+		why, acted := WhyNotStatus, e.kind
 		if e.kind.Moves() {
-			why = f.act(i, e)
+			acted = actingKind(e.kind, f.full)
+			why = f.act(i, e, acted)
 			f.observe(e)
 		}
 		if e.id == f.watch {
-			f.why = why
+			f.why, f.acted = why, acted
 		}
 	}
 	f.completeRefund()
 }
 
-// act folds one fact at its place. It returns why nothing moved; "" when it did.
-func (f *folding) act(place int, e *entry) string {
-	kind := actingKind(e.kind, f.full)
+// act folds one fact at its place, as the kind given. It returns why nothing
+// moved; "" when it did.
+func (f *folding) act(place int, e *entry, kind domain.Kind) string {
 	c := &f.m.cells[f.status][kind]
 	if f.words.events[e.id] == domain.ActionAccept {
 		return f.force(place, e, c)

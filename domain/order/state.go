@@ -22,7 +22,7 @@ type State struct {
 	Refunded        domain.Amount
 	Freight         domain.Amount
 	Discount        domain.Amount
-	FullyRefunded   bool     // the refund is full, whatever the status; refunds before an accepted approval do not count
+	FullyRefunded   bool     // the sums make a full refund, whatever the status
 	PaymentIDs      []string // sorted
 	Dispute         string   // "", DisputeOpen or DisputeWon
 	RefundRequested bool     // ever
