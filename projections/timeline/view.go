@@ -154,6 +154,23 @@ func (v *View) Orders(yield func(domain.OrderID) error) error {
 	})
 }
 
+// First is the place in the log of the order's first event; sequence 0 when the
+// view knows no such order.
+func (v *View) First(id domain.OrderID) (partition int, sequence uint64, err error) {
+	err = v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		if places := b.Bucket(ordersBucket).Get([]byte(id)); len(places) >= placeSize {
+			partition = int(binary.BigEndian.Uint16(places))
+			sequence = binary.BigEndian.Uint64(places[2:])
+		}
+		return nil
+	})
+	return partition, sequence, err
+}
+
 func history(tx *bbolt.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
 	b := tx.Bucket([]byte(name))
 	if b == nil {

@@ -1,0 +1,178 @@
+package proof
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/projections"
+	"comanda.internal/projections/orders"
+	"comanda.internal/projections/timeline"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+// The rules that a view can break, as in comanda.v1.VerifyProblem.
+const (
+	RuleDiffers = "view_differs"
+	RuleMissing = "view_missing"
+	RuleExtra   = "view_extra"
+)
+
+// Order is an order as the log has it.
+type Order struct {
+	ID        domain.OrderID
+	Source    domain.SourceID // of the first event
+	State     *order.State    // the fold of all its events
+	Partition int
+	Sequence  uint64 // of the last event
+}
+
+// Waiter waits for the views; [projections.Runner] is one.
+type Waiter interface {
+	Wait(ctx context.Context, position domain.Position) error
+}
+
+// Checker compares. It is used by one goroutine.
+type Checker struct {
+	file    *projections.File
+	views   Waiter
+	machine *order.Machine
+	report  func(*comandav1.VerifyProblem)
+
+	seen     map[uint64]struct{} // digests of order ids: small, and never in the views' order
+	compared uint64
+}
+
+// New is a checker of the views in file, which views keeps; report gets what
+// does not hold.
+func New(file *projections.File, views Waiter, machine *order.Machine, report func(*comandav1.VerifyProblem)) *Checker {
+	return &Checker{file: file, views: views, machine: machine, report: report, seen: map[uint64]struct{}{}}
+}
+
+// Compared is how many orders' rows were compared.
+func (c *Checker) Compared() uint64 { return c.compared }
+
+// Order waits until the views hold o and compares. The error is of the waiting or
+// the reading; what differs is reported.
+func (c *Checker) Order(ctx context.Context, o Order) error {
+	c.seen[digest(o.ID)] = struct{}{}
+	if err := c.views.Wait(ctx, domain.Position{}.With(o.Partition, o.Sequence)); err != nil {
+		return err
+	}
+	return c.file.Snapshot(func(s *projections.Snapshot) error {
+		row, found, err := orders.New(s).Get(o.ID)
+		if err != nil {
+			return c.unreadable(o, err)
+		}
+		if !found {
+			c.problem(RuleMissing, o, "the view of orders has no row")
+			return nil
+		}
+		history, err := c.facts(s, o)
+		if err != nil {
+			return c.unreadable(o, err)
+		}
+		c.compared++
+		if source := row.GetSource(); source != string(o.Source) {
+			c.problem(RuleDiffers, o, fmt.Sprintf("source: the view has %s, the log %s", source, o.Source))
+		}
+		for _, difference := range orders.Compare(c.machine.Fold(history), row) {
+			c.problem(RuleDiffers, o, "of its own facts: "+difference)
+		}
+		return nil
+	})
+}
+
+// facts folds the timeline's events of o, and compares the fold at o's revision
+// with o's state.
+func (c *Checker) facts(s *projections.Snapshot, o Order) (*order.History, error) {
+	var events []domain.Event
+	err := s.View(func(tx *bbolt.Tx) error {
+		var err error
+		events, err = timeline.New(s).Events(tx, o.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var h *order.History
+	for i := range events {
+		if h, err = h.With(&events[i]); err != nil {
+			return nil, err
+		}
+		if h.Revision() != o.State.Revision {
+			continue
+		}
+		for _, difference := range orders.Compare(o.State, orders.Row(o.ID, o.Source, c.machine.Fold(h))) {
+			c.problem(RuleDiffers, o, "of the log: "+difference)
+		}
+	}
+	if h.Revision() < o.State.Revision {
+		c.problem(RuleMissing, o, fmt.Sprintf("the timeline has %d events, the log %d", h.Revision(), o.State.Revision))
+	}
+	return h, nil
+}
+
+// unreadable reports a view that cannot be read, and goes on; another error ends.
+func (c *Checker) unreadable(o Order, err error) error {
+	if domain.KindOf(err) != domain.Corrupt {
+		return err
+	}
+	c.problem(RuleDiffers, o, err.Error())
+	return nil
+}
+
+// Finish looks for what is in the views and not in the log, whose events were
+// read up to head.
+func (c *Checker) Finish(head domain.Position) error {
+	return c.file.Snapshot(func(s *projections.Snapshot) error {
+		err := s.Parked(func(id domain.OrderID, why string) {
+			c.seen[digest(id)] = struct{}{}
+			c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
+		})
+		if err != nil {
+			return err
+		}
+		history := timeline.New(s)
+		extra := func(id domain.OrderID) error {
+			if _, ok := c.seen[digest(id)]; ok {
+				return nil
+			}
+			c.seen[digest(id)] = struct{}{} // once for both views
+			partition, first, err := history.First(id)
+			if err != nil {
+				return c.unreadable(Order{ID: id}, err)
+			}
+			if first == 0 || first <= head.At(partition) {
+				c.problem(RuleExtra, Order{ID: id, Partition: partition, Sequence: first}, "the log has no such order, or its events do not hold")
+			}
+			return nil
+		}
+		if err := orders.New(s).Orders(extra); err != nil {
+			return err
+		}
+		if err := history.Orders(extra); err != nil {
+			return err
+		}
+		return orders.New(s).CheckIndexes(func(id domain.OrderID, problem string) {
+			c.problem(RuleDiffers, Order{ID: id}, problem)
+		})
+	})
+}
+
+func (c *Checker) problem(rule string, o Order, detail string) {
+	c.report(&comandav1.VerifyProblem{
+		Rule: rule, Partition: uint32(o.Partition), Sequence: o.Sequence, //nolint:gosec // at most 256 partitions
+		OrderId: string(o.ID), Detail: detail,
+	})
+}
+
+func digest(id domain.OrderID) uint64 {
+	sum := sha256.Sum256([]byte(id))
+	return binary.BigEndian.Uint64(sum[:])
+}

@@ -1,0 +1,215 @@
+package proof_test
+
+import (
+	"bytes"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/projections"
+	"comanda.internal/projections/orders"
+	"comanda.internal/projections/projectiontest"
+	"comanda.internal/projections/proof"
+	"comanda.internal/projections/timeline"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func views(r projections.Reader) (projections.Facts, []projections.Projection) {
+	return timeline.New(r), []projections.Projection{orders.New(r)}
+}
+
+// check folds the orders of s afresh and proves the views of f with it.
+func check(t *testing.T, f *projectiontest.Follower, s *projectiontest.Script) (rules map[string][]domain.OrderID, compared uint64) {
+	t.Helper()
+	rules = map[string][]domain.OrderID{}
+	c := proof.New(f.File, f.Runner, order.Default(), func(p *comandav1.VerifyProblem) {
+		id := domain.OrderID(p.GetOrderId())
+		if !slices.Contains(rules[p.GetRule()], id) {
+			rules[p.GetRule()] = append(rules[p.GetRule()], id)
+		}
+	})
+	for id, events := range s.Events() {
+		var h *order.History
+		for i := range events {
+			var err error
+			if h, err = h.With(&events[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		partition := int(id.Slot()) * s.Partitions() / 256
+		if err := c.Order(t.Context(), proof.Order{
+			ID: id, Source: events[0].Source, State: order.Default().Fold(h), Partition: partition, Sequence: 1,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Finish(head); err != nil {
+		t.Fatal(err)
+	}
+	return rules, c.Compared()
+}
+
+func filled(t *testing.T) *projectiontest.Script {
+	t.Helper()
+	s := projectiontest.NewScript(2)
+	s.Fill(t, 11, 12, 150)
+	return s
+}
+
+func TestRightViewsHaveNoProblem(t *testing.T) {
+	s := filled(t)
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projections.Config{})
+	f.Wait()
+	rules, compared := check(t, f, s)
+	if len(rules) > 0 || compared != uint64(len(s.Events())) {
+		t.Errorf("problems = %v of %d orders", rules, compared)
+	}
+}
+
+func TestViewsMayHaveMovedOnMeanwhile(t *testing.T) {
+	s := filled(t)
+	then := s.Copy()
+	s.Fill(t, 12, 20, 150)
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projections.Config{})
+	f.Wait()
+	rules, compared := check(t, f, then)
+	if len(rules) > 0 || compared != uint64(len(then.Events())) || len(then.Events()) == len(s.Events()) {
+		t.Errorf("problems = %v of %d orders", rules, compared)
+	}
+}
+
+func TestWhatIsWrongIsFound(t *testing.T) {
+	s := filled(t)
+	ids := slices.Sorted(maps.Keys(s.Events()))
+	const stranger = domain.OrderID("ord_aaaaaaaaaaaaaaaaaaaaaaaaaa")
+	cases := map[string]struct {
+		tamper func(orders, timeline *bbolt.Bucket) error
+		want   map[string][]domain.OrderID
+	}{
+		"a field of a row": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				return edit(orders.Bucket([]byte("rows")), []byte(ids[0]), new(comandav1.Order), func(m *comandav1.Order) { m.Method = "cash" })
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {ids[0]}},
+		},
+		"a missing row": {
+			tamper: func(orders, _ *bbolt.Bucket) error { return orders.Bucket([]byte("rows")).Delete([]byte(ids[1])) },
+			// its index entries are then of no row
+			want: map[string][]domain.OrderID{proof.RuleMissing: {ids[1]}, proof.RuleDiffers: {ids[1]}},
+		},
+		"a row of no order": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				return orders.Bucket([]byte("rows")).Put([]byte(stranger), nil)
+			},
+			want: map[string][]domain.OrderID{proof.RuleExtra: {stranger}, proof.RuleDiffers: {stranger}},
+		},
+		"a timeline of no order": {
+			tamper: func(_, timeline *bbolt.Bucket) error {
+				return timeline.Bucket([]byte("orders")).Put([]byte(stranger), []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
+			},
+			want: map[string][]domain.OrderID{proof.RuleExtra: {stranger}},
+		},
+		"a flipped bit in a row": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				rows := orders.Bucket([]byte("rows"))
+				stored := slices.Clone(rows.Get([]byte(ids[2])))
+				stored[len(stored)-1] ^= 1
+				return rows.Put([]byte(ids[2]), stored)
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {ids[2]}},
+		},
+		"another amount in the timeline": {
+			tamper: func(_, timeline *bbolt.Bucket) error {
+				place := bytes.Clone(timeline.Bucket([]byte("orders")).Get([]byte(ids[3]))[:10])
+				return edit(timeline.Bucket([]byte("events")), place, new(comandav1.Event), func(m *comandav1.Event) {
+					m.Amounts.Total = proto.Int64(1)
+					m.Provider = "another"
+				})
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {ids[3]}},
+		},
+		"an event that the timeline does not have": {
+			tamper: func(_, timeline *bbolt.Bucket) error {
+				places := timeline.Bucket([]byte("orders"))
+				all := bytes.Clone(places.Get([]byte(ids[4])))
+				return places.Put([]byte(ids[4]), all[:len(all)-10])
+			},
+			want: map[string][]domain.OrderID{proof.RuleMissing: {ids[4]}, proof.RuleDiffers: {ids[4]}},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "views.db")
+			f := projectiontest.Start(t, path, s, views, projections.Config{})
+			f.Wait()
+			f.Stop()
+			f.Close()
+			change(t, path, c.tamper)
+			f = projectiontest.Start(t, path, s, views, projections.Config{})
+			<-f.Runner.Ready()
+			rules, _ := check(t, f, s)
+			if diff := cmp.Diff(c.want, rules); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAParkedOrderIsAProblem(t *testing.T) {
+	s := filled(t)
+	truth := s.Copy()
+	known := slices.Sorted(maps.Keys(s.Events()))[0]
+	bad := s.Events()[known][0]
+	bad.ID, bad.Revision = "bad", 999
+	s.Append(bad)
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projections.Config{})
+	f.Wait()
+	rules, _ := check(t, f, truth)
+	want := map[string][]domain.OrderID{proof.RuleDiffers: {known}}
+	if diff := cmp.Diff(want, rules); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func edit[M proto.Message](b *bbolt.Bucket, key []byte, m M, fn func(M)) error {
+	if err := proto.Unmarshal(b.Get(key), m); err != nil {
+		return err
+	}
+	fn(m)
+	stored, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return b.Put(key, stored)
+}
+
+func change(t *testing.T, path string, fn func(orders, timeline *bbolt.Bucket) error) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return fn(tx.Bucket([]byte("orders")), tx.Bucket([]byte("timeline")))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
