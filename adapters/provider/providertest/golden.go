@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -79,5 +80,20 @@ func (c *Case) golden(t *testing.T, in input, got answer) {
 	}
 	if diff := cmp.Diff(string(want), string(text)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+// noneLeftOver: every golden file belongs to an input.
+func (c *Case) noneLeftOver(t *testing.T, inputs []input) {
+	t.Helper()
+	files, err := os.ReadDir(c.Golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		of := func(in input) bool { return in.name+".json" == file.Name() }
+		if !slices.ContainsFunc(inputs, of) {
+			t.Errorf("%s belongs to no fixture and no sample", file.Name())
+		}
 	}
 }

@@ -22,6 +22,7 @@ func Run(t *testing.T, c Case) {
 			t.Run(in.name, func(t *testing.T) { c.goldenInput(t, in) })
 		}
 	})
+	t.Run("no golden file is left over", func(t *testing.T) { c.noneLeftOver(t, inputs) })
 	t.Run("samples are clean", c.samplesAreClean)
 	t.Run("body is only read", func(t *testing.T) {
 		for _, in := range inputs {
