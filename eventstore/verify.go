@@ -50,6 +50,11 @@ type VerifiedOrder struct {
 type VerifyOptions struct {
 	// Progress is called now and then with the events read and those to read.
 	Progress func(events, total uint64)
+	// UpTo is where the check ends; the zero value is the head when it begins.
+	UpTo domain.Position
+	// Event is called for every event that can be read, to compare views with. Its
+	// error ends the check.
+	Event func(*domain.Recorded) error
 	// Order is called for every order whose revisions hold, to compare views
 	// with. Its error ends the check.
 	Order func(VerifiedOrder) error
@@ -79,9 +84,12 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	if opts.EventsInMemory == 0 {
 		opts.EventsInMemory = 1 << 17
 	}
-	head, err := l.Head(ctx)
-	if err != nil {
-		return nil, err
+	head := opts.UpTo
+	if head.IsZero() {
+		var err error
+		if head, err = l.Head(ctx); err != nil {
+			return nil, err
+		}
 	}
 	v := &verification{log: l, opts: opts, report: &Report{Head: head}}
 	for p := range l.identity.partitions {
@@ -151,7 +159,9 @@ func (v *verification) everything(ctx context.Context, p int, head uint64, first
 				v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: ms[i].Sequence, Detail: "a subject that is not of this partition"})
 				v.count()
 			case int(slot) >= first && int(slot) < first+n:
-				v.event(p, &ms[i])
+				if err := v.event(p, &ms[i]); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -169,7 +179,9 @@ func (v *verification) everything(ctx context.Context, p int, head uint64, first
 func (v *verification) slots(ctx context.Context, p int, head uint64, first, n int) error {
 	return v.log.readers[p].Scan(ctx, head, slotSubjects(first, n), func(ms []stream.Message) error { //nolint:wrapcheck // Verify wraps it
 		for i := range ms {
-			v.event(p, &ms[i])
+			if err := v.event(p, &ms[i]); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -189,8 +201,9 @@ func (v *verification) hole(p int, from, to uint64) {
 	v.problem(Problem{Rule: RuleHole, Partition: p, Sequence: from, Detail: fmt.Sprintf("%d to %d are missing", from, to)})
 }
 
-// event checks one message against what came before it in its order.
-func (v *verification) event(p int, m *stream.Message) {
+// event checks one message against what came before it in its order. The error
+// is of the options' own Event.
+func (v *verification) event(p int, m *stream.Message) error {
 	v.count()
 	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 	o := v.orders[id]
@@ -207,7 +220,7 @@ func (v *verification) event(p int, m *stream.Message) {
 	if err != nil {
 		found(RuleDecode, err.Error())
 		o.broken = true
-		return
+		return nil
 	}
 	e := &r.Event
 	if err := v.filed(e, m, p); err != nil {
@@ -222,6 +235,10 @@ func (v *verification) event(p int, m *stream.Message) {
 	}
 	o.revision = e.Revision
 	o.fold(e, found)
+	if v.opts.Event != nil {
+		return v.opts.Event(&r)
+	}
+	return nil
 }
 
 // filed says why a message is not where, or not marked as, its event belongs.

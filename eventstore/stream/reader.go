@@ -62,8 +62,11 @@ func (r *Reader) Subject(ctx context.Context, subject string, handle func(Messag
 		last = m.Sequence
 		return handle(m)
 	}
-	if err := r.direct(ctx, request{Seq: 1, NextFor: subject, Batch: directBatch}, see); err != nil {
-		return err
+	for n := directBatch; n == directBatch; {
+		var err error
+		if n, err = r.direct(ctx, request{Seq: last + 1, NextFor: subject, Batch: directBatch}, see); err != nil {
+			return err
+		}
 	}
 	for {
 		m, err := r.get(ctx, request{Seq: last + 1, NextFor: subject})
@@ -120,39 +123,40 @@ func (r *Reader) get(ctx context.Context, req request) (Message, error) {
 }
 
 const (
-	directBatch   = 1100 // more than an order may have events
+	directBatch   = 1100 // more than an order may have events: one is enough for it
 	directTimeout = 2 * time.Second
 )
 
-// direct asks for a batch of messages, which end with a status message. A batch
-// that is cut short is no error: the leader is asked for the rest.
-func (r *Reader) direct(ctx context.Context, req request, handle func(Message) error) error {
+// direct asks for a batch of messages, which end with a status message, and
+// returns how many came. A batch that is cut short is no error: the leader is asked for
+// the rest.
+func (r *Reader) direct(ctx context.Context, req request, handle func(Message) error) (n int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, directTimeout)
 	defer cancel()
 	body, err := json.Marshal(req)
 	if err != nil {
-		return fmt.Errorf("read stream %s: %w", r.stream, err)
+		return n, fmt.Errorf("read stream %s: %w", r.stream, err)
 	}
 	inbox := r.conn.NewInbox()
 	sub, err := r.conn.SubscribeSync(inbox)
 	if err != nil {
-		return fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
+		return n, fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	if err := r.conn.PublishRequest("$JS.API.DIRECT.GET."+r.stream, inbox, body); err != nil {
-		return fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
+		return n, fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
 	}
-	for {
+	for ; ; n++ {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil || m.Header.Get("Status") != "" {
-			return nil //nolint:nilerr // the leader is asked for what is missing, and says what is wrong
+			return n, nil //nolint:nilerr // the leader is asked for what is missing, and says what is wrong
 		}
 		sequence, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
 		if err != nil {
-			return fmt.Errorf("read stream %s: direct get without a sequence: %w", r.stream, err)
+			return n, fmt.Errorf("read stream %s: direct get without a sequence: %w", r.stream, err)
 		}
 		if err := handle(Message{Subject: m.Header.Get("Nats-Subject"), Header: m.Header, Data: m.Data, Sequence: sequence}); err != nil {
-			return err
+			return n, err
 		}
 	}
 }
