@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -124,23 +125,38 @@ func (v *View) History(id domain.OrderID) ([]*comandav1.Event, error) {
 	return events, err
 }
 
-// Check compares the view's events of an order with the log's, and says in
-// words what differs; nothing when all is well.
-func (v *View) Check(id domain.OrderID, events []domain.Event) ([]string, error) {
-	stored, err := v.History(id)
+// CheckEvent compares what the view holds of one event with the log's, and says
+// in words what differs; "" when nothing does.
+func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
+	want, err := marshal.Marshal(wire.Event(&r.Event))
 	if err != nil {
-		return nil, err
+		return "", fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
 	}
-	var problems []string
-	if len(stored) != len(events) {
-		problems = append(problems, fmt.Sprintf("timeline holds %d events, the log %d", len(stored), len(events)))
-	}
-	for i := range min(len(stored), len(events)) {
-		if !proto.Equal(stored[i], wire.Event(&events[i])) {
-			problems = append(problems, fmt.Sprintf("event %s of revision %d differs from the log's", stored[i].GetEventId(), i+1))
+	err = v.reader.View(func(tx *bbolt.Tx) error {
+		var stored []byte
+		if b := tx.Bucket([]byte(name)); b != nil {
+			stored = b.Bucket(eventsBucket).Get(placeKey(r.Partition, r.Sequence))
 		}
-	}
-	return problems, nil
+		switch {
+		case stored == nil:
+			problem = fmt.Sprintf("event %s of revision %d is missing", r.Event.ID, r.Event.Revision)
+		case !bytes.Equal(stored, want):
+			problem = fmt.Sprintf("event %s of revision %d differs from the log's", r.Event.ID, r.Event.Revision)
+		}
+		return nil
+	})
+	return problem, err
+}
+
+// Count is how many events of the order the view holds.
+func (v *View) Count(id domain.OrderID) (n uint64, err error) {
+	err = v.reader.View(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket([]byte(name)); b != nil {
+			n = uint64(len(b.Bucket(ordersBucket).Get([]byte(id))) / placeSize)
+		}
+		return nil
+	})
+	return n, err
 }
 
 // Orders calls yield for every order of the view, by id, until it errs.
