@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"comanda.internal/adapters/checkout"
+	"comanda.internal/adapters/grpcapi"
+	"comanda.internal/adapters/intake"
+	"comanda.internal/adapters/ops"
+	"comanda.internal/adapters/webhook"
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/eventstore"
+	"comanda.internal/eventstore/natsnode"
+	"comanda.internal/eventstore/privacy"
+	"comanda.internal/projections"
+	"comanda.internal/projections/orders"
+	"comanda.internal/projections/timeline"
+)
+
+// app is the running program. Its start methods are called in the order in
+// which they stand here; the stack stops what they started in reverse.
+type app struct {
+	cmd    *serveCmd
+	cfg    *config
+	now    func() time.Time
+	logger *slog.Logger
+	stack  *stack
+
+	registry *prometheus.Registry
+	node     *natsnode.Node
+	vault    *privacy.Vault
+	log      *eventstore.Log
+	views    views
+	intake   *intake.Intake
+	sources  []webhook.Source
+	checks   []ops.Check
+	addr     addresses
+}
+
+// views are the read models in one file.
+type views struct {
+	file     *projections.File
+	orders   *orders.View
+	timeline *timeline.View
+	runner   *projections.Runner
+}
+
+func newApp(cmd *serveCmd, cfg *config, out *stdio) *app {
+	logger := cmd.logger(out.err)
+	a := &app{cmd: cmd, cfg: cfg, now: out.now, logger: logger, stack: newStack(logger), registry: prometheus.NewRegistry()}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return a
+}
+
+func (a *app) verifier() *verifier {
+	return &verifier{log: a.log, file: a.views.file, runner: a.views.runner}
+}
+
+// start brings everything up; after an error the stack holds what was started.
+func (a *app) start(ctx context.Context) error {
+	if len(a.cfg.Sources) == 0 {
+		return errNoSources
+	}
+	for _, step := range []func(context.Context) error{
+		a.startLog, a.startViews, a.startIntake, a.startNotify, a.startGRPC, a.startOps, a.startCheckout, a.startWebhooks, a.announce,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startLog runs the NATS server, the keys and the log.
+func (a *app) startLog(ctx context.Context) error {
+	if _, err := order.New(order.DefaultTable()); err != nil {
+		return fmt.Errorf("check the machine: %w", err)
+	}
+	var err error
+	a.node, err = natsnode.Start(ctx, natsnode.Config{
+		DataDir: filepath.Join(a.cmd.DataDir, natsDir), Listen: a.cmd.NATSListen, UnsafeNoFsync: a.cmd.UnsafeNoFsync,
+		URL: a.cfg.NATS.URL, CredsFile: a.cfg.NATS.CredsFile, Logger: a.logger,
+	})
+	if err != nil {
+		return err
+	}
+	a.stack.pushClose("nats", a.node.Close)
+	a.addr.NATS = a.node.Addr()
+	if err := a.openVault(ctx); err != nil {
+		return err
+	}
+	if a.views.file, err = projections.Open(filepath.Join(a.cmd.DataDir, viewsFile)); err != nil {
+		return err
+	}
+	a.stack.pushClose("view file", a.views.file.Close)
+	return a.openLog(ctx)
+}
+
+func (a *app) openVault(ctx context.Context) error {
+	if a.cmd.UnsafeNoSealing {
+		a.logger.Warn("sealing is off: personal data is stored in the clear")
+		a.vault = privacy.Disabled()
+		return nil
+	}
+	var err error
+	a.vault, err = privacy.Open(ctx, a.node.Conn(), privacy.Config{
+		KeyFile: a.cmd.KeyFile, Replicas: a.cfg.NATS.Replicas, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	a.stack.spawn(ctx, "key pool", a.vault.Run)
+	a.checks = append(a.checks, ops.Check{Name: "keys", Probe: ops.Closed(a.vault.Ready())})
+	return nil
+}
+
+// openLog opens the log, which must reach what the views remember of it.
+func (a *app) openLog(ctx context.Context) error {
+	var remembered domain.Position
+	err := a.views.file.Snapshot(func(s *projections.Snapshot) error {
+		remembered = s.Position()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	reads, err := a.node.Connect("comanda-replay")
+	if err != nil {
+		return err
+	}
+	a.log, err = eventstore.Open(ctx, a.node.Conn(), eventstore.Config{
+		Partitions: a.cfg.NATS.Partitions, Replicas: a.cfg.NATS.Replicas, Vault: a.vault, ReadConn: reads,
+		Remembered: remembered, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	a.stack.pushClose("log", a.log.Close)
+	a.checks = append(a.checks, ops.Check{Name: "log", Probe: a.probeLog})
+	return nil
+}
+
+// probeLog asks the log for its head, and says what an acknowledgement means.
+func (a *app) probeLog(ctx context.Context) (ops.State, string) {
+	if _, err := a.log.Head(ctx); err != nil {
+		return ops.NotReady, "the log does not answer"
+	}
+	switch d := a.node.Durability(); d {
+	case natsnode.DurabilityFsync:
+		return ops.Ready, ""
+	default:
+		return ops.Warning, "fsync before acknowledgement: " + d.String()
+	}
+}
+
+// The data directory's contents, beside the demo's configuration, the key and the addresses.
+const (
+	natsDir   = "nats"
+	viewsFile = "views.db"
+)
+
+// startViews keeps the read models up to date.
+func (a *app) startViews(ctx context.Context) error {
+	v := &a.views
+	v.orders, v.timeline = orders.New(v.file), timeline.New(v.file)
+	var err error
+	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
+		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
+	}, v.file, v.timeline, v.orders)
+	if err != nil {
+		return err
+	}
+	a.stack.spawn(ctx, "views", v.runner.Run)
+	a.checks = append(a.checks, ops.Check{Name: "views", Probe: ops.Closed(v.runner.Ready())})
+	return nil
+}
+
+// startIntake makes the pipeline that every way in shares.
+func (a *app) startIntake(context.Context) error {
+	recorder, err := eventstore.NewRecorder(a.log, a.vault, order.Default(), eventstore.RecorderConfig{Clock: a.now})
+	if err != nil {
+		return err
+	}
+	for i := range a.cfg.Sources {
+		codec, err := a.cfg.Sources[i].codec()
+		if err != nil {
+			return err
+		}
+		a.sources = append(a.sources, a.cfg.Sources[i].Source(codec))
+	}
+	a.intake, err = intake.New(recorder, a.log, a.now, a.logger, a.registry)
+	return err
+}
+
+// startNotify tells endpoints.
+func (a *app) startNotify(ctx context.Context) error {
+	if len(a.cfg.Endpoints) == 0 {
+		return nil
+	}
+	notifier, err := a.newNotifier()
+	if err != nil {
+		return err
+	}
+	a.stack.spawn(ctx, "notifications", notifier.Run)
+	a.checks = append(a.checks, ops.Check{Name: "notifications", Probe: ops.Closed(notifier.Ready())})
+	select {
+	case <-notifier.Ready(): // before the first webhook, so that a new endpoint misses none
+		return nil
+	case err := <-a.stack.failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// startGRPC serves orders, history and events.
+func (a *app) startGRPC(ctx context.Context) error {
+	server, err := grpcapi.New(grpcapi.Config{}, grpcapi.Deps{
+		Orders: a.views.orders, Histories: a.views.timeline, Views: a.views.runner, Log: a.log,
+		Verifier: a.verifier(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := listen(ctx, "--grpc", a.cmd.GRPC)
+	if err != nil || listener == nil {
+		return err
+	}
+	a.addr.GRPC = listener.Addr().String()
+	a.stack.spawn(ctx, "gRPC server", func(context.Context) error { return server.Serve(listener) })
+	a.stack.push("gRPC", func(ctx context.Context) error {
+		server.Stop(ctx)
+		return nil
+	})
+	return nil
+}
+
+// startOps serves metrics and health.
+func (a *app) startOps(ctx context.Context) error {
+	listener, err := listen(ctx, "--ops", a.cmd.Ops)
+	if err != nil || listener == nil {
+		return err
+	}
+	a.addr.Ops = listener.Addr().String()
+	server := ops.NewServer(ops.New(ops.Config{Pprof: a.cmd.Pprof}, a.registry, a.checks...), a.logger)
+	a.stack.spawn(ctx, "ops", func(ctx context.Context) error {
+		return webhook.Serve(ctx, server, listener, stopGrace)
+	})
+	return nil
+}
+
+// startCheckout takes messages over NATS.
+func (a *app) startCheckout(ctx context.Context) error {
+	js, err := jetstream.New(a.node.Conn())
+	if err != nil {
+		return err
+	}
+	sources := make([]*intake.Source, len(a.sources))
+	for i := range a.sources {
+		sources[i] = a.sources[i].Source
+	}
+	c, err := checkout.New(checkout.Config{},
+		js, sources, a.intake, a.logger, a.registry)
+	if err != nil {
+		return err
+	}
+	a.stack.spawn(ctx, "checkout", c.Run)
+	return nil
+}
+
+// startWebhooks takes messages over HTTP.
+func (a *app) startWebhooks(ctx context.Context) error {
+	handler, err := webhook.New(a.cfg.Webhook, a.sources, a.intake, a.now, a.logger, a.registry)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(ctx, "--http", a.cmd.HTTP)
+	if err != nil || listener == nil {
+		return err
+	}
+	a.addr.HTTP = listener.Addr().String()
+	mux := http.NewServeMux()
+	mux.Handle(webhook.Prefix, handler)
+	server := webhook.NewServer(a.cfg.Webhook, mux, a.logger)
+	a.stack.spawn(ctx, "webhooks", func(ctx context.Context) error {
+		return webhook.Serve(ctx, server, listener, stopGrace)
+	})
+	return nil
+}
+
+// announce leaves the addresses for client commands.
+func (a *app) announce(context.Context) error {
+	if err := writeAddresses(a.cmd.DataDir, a.addr); err != nil {
+		return fmt.Errorf("write the addresses: %w", err)
+	}
+	a.stack.pushClose("addresses", func() error {
+		return ignoreNotExist(os.Remove(filepath.Join(a.cmd.DataDir, addressesFile)))
+	})
+	return nil
+}
+
+// listen opens addr; nil for none.
+func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
+	if addr == addrNone {
+		return nil, nil //nolint:nilnil // no listener is no error
+	}
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, domain.Errorf(domain.Unavailable, "%s: %w", flag, err)
+	}
+	return listener, nil
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"comanda.internal/domain"
+)
+
+// cli is the table of subcommands.
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run everything: intake, log, views, gRPC, notifications. Needs no configuration."`
+	Trigger triggerCmd `cmd:"" help:"Post a realistic, authenticated webhook of a provider."`
+	Orders  ordersCmd  `cmd:"" help:"Read orders."`
+	Events  eventsCmd  `cmd:"" help:"Read the log."`
+	Machine machineCmd `cmd:"" help:"Show the state machine's transition table."`
+	Verify  verifyCmd  `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
+	Bench   benchCmd   `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
+	Version versionCmd `cmd:"" help:"Print versions."`
+}
+
+// stdio is where a command writes; only results go to out.
+type stdio struct {
+	out, err io.Writer
+	now      func() time.Time
+}
+
+// The exit codes of DESIGN section 11.
+const (
+	exitOK = iota
+	exitFailed
+	exitUsage
+	exitNotFound
+	exitRefused
+	exitUnavailable
+)
+
+// The formats of -o.
+const (
+	formatTable = "table"
+	formatJSON  = "json"
+	formatJSONL = "jsonl"
+	formatCSV   = "csv"
+)
+
+// outputFlag is embedded by commands that print records.
+type outputFlag struct {
+	Output string `short:"o" enum:"table,json,jsonl,csv" default:"table" help:"Output format: table, json, jsonl or csv."`
+}
+
+// exitPanic carries the exit code out of kong's --help, which would otherwise
+// end the process.
+type exitPanic int
+
+// run is the program: it parses args, runs the command until ctx ends, and
+// answers the exit code.
+func run(ctx context.Context, args []string, out, errOut io.Writer) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			exit, ok := r.(exitPanic)
+			if !ok {
+				panic(r)
+			}
+			code = int(exit)
+		}
+	}()
+	var c cli
+	parser, err := kong.New(&c, kong.Name("comanda"), kong.Writers(out, errOut), kong.UsageOnError(),
+		kong.Description("An event-sourced order state machine: the same facts, in any order, any number of times, "+
+			"through any crash, give the same order."),
+		kong.DefaultEnvars("COMANDA"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Exit(func(code int) { panic(exitPanic(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&stdio{out: out, err: errOut, now: time.Now}))
+	if err != nil {
+		fmt.Fprintf(errOut, "comanda: %v\n", err)
+		return exitFailed
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(errOut, "comanda: %v\nRun 'comanda --help' for what there is.\n", err)
+		return exitUsage
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintf(errOut, "comanda: %v\n", explain(err))
+		return exitCode(err)
+	}
+	return exitOK
+}
+
+// usageError is a mistake in flags or arguments.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// exitCode maps an error to the exit code of DESIGN section 11.
+func exitCode(err error) int {
+	if usage := (*usageError)(nil); errors.As(err, &usage) {
+		return exitUsage
+	}
+	if s, ok := status.FromError(err); ok {
+		return exitOfCode(s.Code())
+	}
+	switch domain.KindOf(err) {
+	case domain.Invalid:
+		return exitUsage
+	case domain.NotFound:
+		return exitNotFound
+	case domain.Refused, domain.Stale, domain.Exists:
+		return exitRefused
+	case domain.Unavailable, domain.Exhausted:
+		return exitUnavailable
+	default:
+		return exitFailed
+	}
+}
+
+func exitOfCode(code codes.Code) int {
+	switch code {
+	case codes.OK:
+		return exitOK
+	case codes.InvalidArgument, codes.OutOfRange:
+		return exitUsage
+	case codes.NotFound:
+		return exitNotFound
+	case codes.FailedPrecondition, codes.Aborted, codes.AlreadyExists:
+		return exitRefused
+	case codes.Unavailable, codes.DeadlineExceeded, codes.ResourceExhausted:
+		return exitUnavailable
+	default:
+		return exitFailed
+	}
+}
+
+// explain is what a person reads: a gRPC error's own text without its code.
+func explain(err error) string {
+	if s, ok := status.FromError(err); ok && s.Code() != codes.Unknown {
+		return s.Message()
+	}
+	return err.Error()
+}

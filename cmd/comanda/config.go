@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"comanda.internal/adapters/notify"
+	"comanda.internal/adapters/provider"
+	aprovei "comanda.internal/adapters/provider/aprovei"
+	comandafmt "comanda.internal/adapters/provider/comanda"
+	"comanda.internal/adapters/provider/iset"
+	"comanda.internal/adapters/provider/onprofit"
+	"comanda.internal/adapters/provider/voxuy"
+	"comanda.internal/adapters/webhook"
+	"comanda.internal/domain"
+	"comanda.internal/projections"
+)
+
+// config is the configuration file of DESIGN section 12. Each part is checked by
+// the package that it configures.
+type config struct {
+	Tenants   []domain.TenantID  `yaml:"tenants"`
+	Sources   []sourceConfig     `yaml:"sources"`
+	Endpoints []notify.Endpoint  `yaml:"endpoints"`
+	NATS      natsConfig         `yaml:"nats"`
+	Webhook   webhook.Config     `yaml:"webhook"`
+	Views     projections.Config `yaml:"views"`
+}
+
+// sourceConfig is a way in and the settings of its platform's codec.
+type sourceConfig struct {
+	webhook.SourceConfig `yaml:",inline"`
+
+	OnProfit onprofit.Config `yaml:"onprofit"`
+	ISET     iset.Config     `yaml:"iset"`
+}
+
+// natsConfig is the log's server and shape.
+type natsConfig struct {
+	URL        string `yaml:"url"`        // "": the embedded server
+	CredsFile  string `yaml:"creds_file"` // for URL
+	Replicas   int    `yaml:"replicas"`   // 0: 1 embedded, 3 on a cluster
+	Partitions int    `yaml:"partitions"` // 0: 1 embedded, 8 on a cluster
+}
+
+// codec is the codec of the source's platform, with its settings.
+func (c *sourceConfig) codec() (provider.Codec, error) {
+	name, _ := provider.Canonical(c.Provider)
+	switch name {
+	case provider.Aprovei:
+		return aprovei.New(aprovei.Config{})
+	case provider.OnProfit:
+		return onprofit.New(c.OnProfit)
+	case provider.Voxuy:
+		return voxuy.New(voxuy.Config{})
+	case provider.ISET:
+		return iset.New(c.ISET)
+	case provider.Comanda:
+		return comandafmt.New(comandafmt.Config{})
+	default:
+		return nil, fmt.Errorf("provider %q: not one that Comanda knows", c.Provider)
+	}
+}
+
+// loadConfig reads a configuration file, and the secret files that it names. The
+// error names every mistake at once.
+func loadConfig(path string) (*config, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // the operator's own file
+	if err != nil {
+		return nil, usagef("--config: %v", err)
+	}
+	var c config
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, usagef("%s: %v", path, err)
+	}
+	if err := errors.Join(c.loadSecrets(), c.validate()); err != nil {
+		return nil, usagef("%s:\n%v", path, err)
+	}
+	return &c, nil
+}
+
+func (c *config) loadSecrets() error {
+	var errs []error
+	for i := range c.Sources {
+		if err := c.Sources[i].Auth.Load(os.ReadFile); err != nil {
+			errs = append(errs, fmt.Errorf("source %q: %w", c.Sources[i].ID, err))
+		}
+	}
+	for i := range c.Endpoints {
+		if err := loadEndpoint(&c.Endpoints[i]); err != nil {
+			errs = append(errs, fmt.Errorf("endpoint %q: %w", c.Endpoints[i].ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// loadEndpoint reads the files that stand for an endpoint's secrets.
+func loadEndpoint(e *notify.Endpoint) error {
+	var errs []error
+	read := func(field, path string, use func(lines []string)) {
+		if path == "" {
+			return
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // named by the operator's own file
+		lines := strings.Fields(string(text))
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", field, err))
+		case len(lines) == 0:
+			errs = append(errs, fmt.Errorf("%s: %s is empty", field, path))
+		default:
+			use(lines)
+		}
+	}
+	read("url_file", e.URLFile, func(lines []string) { e.URL = domain.NewSecret(lines[0]) })
+	read("api_token_file", e.APITokenFile, func(lines []string) { e.APIToken = domain.NewSecret(lines[0]) })
+	read("secrets_file", e.SecretsFile, func(lines []string) {
+		for _, line := range lines {
+			e.Secrets = append(e.Secrets, domain.NewSecret(line))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// validate joins every mistake.
+func (c *config) validate() error {
+	errs := []error{prefixed("webhook", c.Webhook.Validate()), prefixed("views", c.Views.Validate())}
+	tenants := map[domain.TenantID]bool{}
+	for _, t := range c.Tenants {
+		if !t.Valid() {
+			errs = append(errs, fmt.Errorf("tenant %q: want 1 to 40 of a-z, 0-9 and hyphen", string(t)))
+		}
+		tenants[t] = true
+	}
+	known := func(what string, tenant domain.TenantID) {
+		if !tenants[tenant] {
+			errs = append(errs, fmt.Errorf("%s: tenant %q is not in tenants", what, string(tenant)))
+		}
+	}
+	ids := map[string]bool{}
+	once := func(what string) {
+		if ids[what] {
+			errs = append(errs, fmt.Errorf("%s stands twice", what))
+		}
+		ids[what] = true
+	}
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		errs = append(errs, s.Validate())
+		if _, err := s.codec(); err != nil {
+			errs = append(errs, fmt.Errorf("source %q: %w", string(s.ID), err))
+		}
+		once(fmt.Sprintf("source %q", string(s.ID)))
+		known(fmt.Sprintf("source %q", string(s.ID)), s.Tenant)
+	}
+	for i := range c.Endpoints {
+		e := &c.Endpoints[i]
+		errs = append(errs, e.Validate())
+		once(fmt.Sprintf("endpoint %q", e.ID))
+		known(fmt.Sprintf("endpoint %q", e.ID), e.Tenant)
+	}
+	return errors.Join(errs...)
+}
+
+func prefixed(section string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", section, err)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"comanda.internal/domain"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+// verifyCmd proves a log and its views.
+type verifyCmd struct {
+	Server  string `help:"gRPC address of the server. Default: the one that runs on --data-dir." placeholder:"HOST:PORT"`
+	DataDir string `help:"Data directory: of a running server, or to be opened when none runs." default:"./comanda-data" type:"path"`
+	Config  string `help:"Configuration file of the server that does not run." type:"path"`
+	KeyFile string `help:"Key-encryption key of the server that does not run." type:"path"`
+	NATSURL string `name:"nats-url" help:"NATS server of the server that does not run."`
+	Output  string `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
+}
+
+// Run asks the server that runs on the data directory, since it holds the files;
+// without one it opens them itself.
+func (c *verifyCmd) Run(ctx context.Context, out *stdio) error {
+	show := progressLine(out.err)
+	report, err := c.ask(ctx, show)
+	if c.Server == "" && exitCode(err) == exitUnavailable {
+		serve := &serveCmd{DataDir: c.DataDir, Config: c.Config, KeyFile: c.KeyFile, NATSURL: c.NATSURL, LogLevel: "error"}
+		report, err = verifyOffline(ctx, serve, out, show)
+		show(nil)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.print(out.out, report); err != nil {
+		return err
+	}
+	if n := report.GetProblemCount(); n > 0 {
+		return domain.Errorf(domain.Corrupt, "verify: %d problems", n)
+	}
+	return nil
+}
+
+// ask has the running server verify. Unavailable: none runs.
+func (c *verifyCmd) ask(ctx context.Context, show func(*comandav1.VerifyProgress)) (*comandav1.VerifyReport, error) {
+	flags := clientFlags{Server: c.Server, DataDir: c.DataDir}
+	conn, err := flags.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil, status.Error(codes.Internal, "verify: the server ended without a report")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if report := m.GetReport(); report != nil {
+			show(nil)
+			return report, nil
+		}
+		show(m.GetProgress())
+	}
+}
+
+func (c *verifyCmd) print(out io.Writer, report *comandav1.VerifyReport) error {
+	if c.Output == formatJSON {
+		text, err := messageJSON(report)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(out, text)
+		return err
+	}
+	for _, p := range report.GetProblems() {
+		if _, err := fmt.Fprintf(out, "%s: partition %d sequence %d %s: %s\n",
+			p.GetRule(), p.GetPartition(), p.GetSequence(), p.GetOrderId(), p.GetDetail()); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(out, "verified %d events of %d orders, %d view rows: %d problems\n",
+		report.GetEvents(), report.GetOrders(), report.GetRowsCompared(), report.GetProblemCount())
+	return err
+}
+
+// exists refuses a data directory without a log: verify makes none.
+func exists(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return domain.Errorf(domain.NotFound, "no log to verify: %w", err)
+	}
+	return nil
+}
+
+// progressLine rewrites one line on a terminal and is silent elsewhere; nil
+// ends it.
+func progressLine(w io.Writer) func(*comandav1.VerifyProgress) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return func(*comandav1.VerifyProgress) {}
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func(*comandav1.VerifyProgress) {}
+	}
+	return func(p *comandav1.VerifyProgress) {
+		if p == nil {
+			_, _ = io.WriteString(f, "\r\033[K")
+			return
+		}
+		_, _ = fmt.Fprintf(f, "\rverifying: %d of %d events", p.GetEvents(), p.GetTotal())
+	}
+}
