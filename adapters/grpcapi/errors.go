@@ -17,8 +17,8 @@ import (
 	"comanda.internal/domain"
 )
 
-// errorDomain is the domain of every google.rpc.ErrorInfo; its reason is the
-// error's kind in upper case, as "NOT_FOUND".
+// errorDomain is the domain of every google.rpc.ErrorInfo. Its reason is the
+// error's kind in upper case, as "NOT_FOUND", or what ended the call's context.
 const errorDomain = "comanda"
 
 // retryAfter is what RetryInfo advises.
@@ -82,9 +82,9 @@ func statusOf(err error) *status.Status {
 		}
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			return status.New(codes.DeadlineExceeded, err.Error())
+			return withDetails(status.New(codes.DeadlineExceeded, err.Error()), reason("DEADLINE_EXCEEDED"))
 		case errors.Is(err, context.Canceled):
-			return status.New(codes.Canceled, err.Error())
+			return withDetails(status.New(codes.Canceled, err.Error()), reason("CANCELED"))
 		}
 	}
 	kind := domain.KindOf(err)
@@ -92,18 +92,23 @@ func statusOf(err error) *status.Status {
 	if kind == domain.Internal {
 		text = "internal error; its cause is in the server's log"
 	}
-	st := status.New(codeOf[kind], text)
-	detailed, detailErr := st.WithDetails(detailsOf(err, kind, known)...)
-	if detailErr != nil {
-		return st
+	return withDetails(status.New(codeOf[kind], text), detailsOf(err, kind, known)...)
+}
+
+// withDetails is st with details, unless they cannot be encoded.
+func withDetails(st *status.Status, details ...protoadapt.MessageV1) *status.Status {
+	if detailed, err := st.WithDetails(details...); err == nil {
+		return detailed
 	}
-	return detailed
+	return st
+}
+
+func reason(word string) *errdetails.ErrorInfo {
+	return &errdetails.ErrorInfo{Reason: word, Domain: errorDomain}
 }
 
 func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoadapt.MessageV1 {
-	details := []protoadapt.MessageV1{
-		&errdetails.ErrorInfo{Reason: strings.ToUpper(kind.String()), Domain: errorDomain},
-	}
+	details := []protoadapt.MessageV1{reason(strings.ToUpper(kind.String()))}
 	if known != nil && len(known.Fields) > 0 {
 		details = append(details, violations(known.Fields))
 	}

@@ -21,6 +21,8 @@ const (
 	closingLog      = "log_unavailable"
 )
 
+var errShuttingDown = domain.Errorf(domain.Unavailable, "the server is shutting down")
+
 // eventService serves the log.
 type eventService struct {
 	comandav1.UnimplementedEventServiceServer
@@ -36,7 +38,7 @@ type eventStream = grpc.ServerStreamingServer[comandav1.SubscribeResponse]
 
 // Subscribe implements [comandav1.EventServiceServer].
 func (s *eventService) Subscribe(req *comandav1.SubscribeRequest, stream eventStream) error {
-	sub := &subscription{service: s, stream: stream, tokens: newTokens(s.log.Identity())}
+	sub := &subscription{service: s, stream: stream, tokens: newTokens(s.log)}
 	if err := sub.begin(stream.Context(), req); err != nil {
 		return err
 	}
@@ -152,7 +154,7 @@ func (s *subscription) send(ctx context.Context, batches <-chan batch, ended <-c
 		}
 		select {
 		case <-s.service.closing: // before more events
-			return s.close(closingShutdown, domain.Errorf(domain.Unavailable, "the server is shutting down"))
+			return s.close(closingShutdown, errShuttingDown)
 		default:
 		}
 		select {

@@ -97,9 +97,17 @@ type Views interface {
 	Wait(ctx context.Context, position domain.Position) error
 }
 
+// Lineage tells one log from another.
+type Lineage interface {
+	// Identity is made with the log and kept for ever.
+	Identity() string
+	// Epoch counts the log's restores from a backup, from 1.
+	Epoch() uint64
+}
+
 // Log is what subscriptions read.
 type Log interface {
-	Identity() string
+	Lineage
 	Partitions() int
 	Head(ctx context.Context) (domain.Position, error)
 	// Follow hands events above the sequence after to handle, in order, until

@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 
@@ -10,19 +11,16 @@ import (
 // A resume token is URL-safe base64 of a version byte, the log's epoch, its
 // identity with its length before it, both numbers as varints, and the text of
 // the position. A later version will add the filter's digest.
-const (
-	tokenVersion = 1
-	// logEpoch is raised by a restore, which there is none of yet.
-	logEpoch = 1
-)
+const tokenVersion = 1
 
 const tokenField = "resume_token"
 
 // tokens makes and reads the resume tokens of one log.
 type tokens struct{ prefix []byte }
 
-func newTokens(identity string) tokens {
-	prefix := binary.AppendUvarint([]byte{tokenVersion}, logEpoch)
+func newTokens(log Lineage) tokens {
+	identity := log.Identity()
+	prefix := binary.AppendUvarint([]byte{tokenVersion}, log.Epoch())
 	prefix = binary.AppendUvarint(prefix, uint64(len(identity)))
 	return tokens{prefix: append(prefix, identity...)}
 }
@@ -35,34 +33,29 @@ func (t tokens) at(position domain.Position) string {
 }
 
 // parse is the position of a token of this log. The error's kind is Invalid for
-// a text that is no token, and Refused for the token of another log.
+// a text that is no token, and Refused for the token of another log, or of this
+// one before it was restored.
 func (t tokens) parse(token string) (domain.Position, error) {
 	buf, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(buf) == 0 || buf[0] != tokenVersion {
 		return domain.Position{}, invalid(tokenField, "must be a token from a subscription to Comanda")
 	}
-	epoch, rest, ok := uvarint(buf[1:])
-	if !ok {
+	_, epochSize := binary.Uvarint(buf[1:])
+	if epochSize <= 0 {
 		return domain.Position{}, invalid(tokenField, "is cut short")
 	}
-	size, rest, ok := uvarint(rest)
-	if !ok || size > uint64(len(rest)) {
+	size, sizeSize := binary.Uvarint(buf[1+epochSize:])
+	identityAt := 1 + epochSize + sizeSize
+	if sizeSize <= 0 || size > uint64(len(buf)-identityAt) {
 		return domain.Position{}, invalid(tokenField, "is cut short")
 	}
-	position, err := domain.ParsePosition(string(rest[size:]))
+	end := identityAt + int(size) //nolint:gosec // at most len(buf)
+	position, err := domain.ParsePosition(string(buf[end:]))
 	if err != nil {
 		return domain.Position{}, invalid(tokenField, "is cut short")
 	}
-	if mine := string(t.prefix); epoch != logEpoch || string(buf[:len(buf)-len(rest)+int(size)]) != mine { //nolint:gosec // at most len(rest)
+	if !bytes.Equal(buf[:end], t.prefix) {
 		return domain.Position{}, precondition("LOG", tokenField, "is of another log; begin a new subscription")
 	}
 	return position, nil
-}
-
-func uvarint(buf []byte) (uint64, []byte, bool) {
-	v, n := binary.Uvarint(buf)
-	if n <= 0 {
-		return 0, nil, false
-	}
-	return v, buf[n:], true
 }

@@ -32,6 +32,9 @@ func (s *viewService) Verify(_ *comandav1.VerifyRequest, stream grpc.ServerStrea
 		return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Progress{Progress: p}})
 	})
 	if err != nil {
+		if ctx.Err() != nil && stream.Context().Err() == nil {
+			return errShuttingDown
+		}
 		return err
 	}
 	return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Report{Report: report}})

@@ -1,0 +1,171 @@
+package grpcapi_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"comanda.internal/adapters/grpcapi"
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/eventstore"
+	"comanda.internal/eventstore/natsnode"
+	"comanda.internal/eventstore/privacy"
+	"comanda.internal/projections"
+	"comanda.internal/projections/orders"
+	"comanda.internal/projections/timeline"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// store is a real log on an embedded server, and its views.
+type store struct {
+	t        *testing.T
+	log      *eventstore.Log
+	recorder *eventstore.Recorder
+	orders   *orders.View
+	timeline *timeline.View
+	runner   *projections.Runner
+}
+
+const partitions = 4
+
+func newStore(t *testing.T) *store {
+	t.Helper()
+	dir := t.TempDir()
+	node, err := natsnode.Start(t.Context(), natsnode.Config{DataDir: filepath.Join(dir, "nats"), Listen: natsnode.None})
+	must(t, err)
+	t.Cleanup(func() { must(t, node.Close()) })
+	vault, err := privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64})
+	must(t, err)
+	spawn(t, vault.Run)
+	log, err := eventstore.Open(t.Context(), node.Conn(), eventstore.Config{Partitions: partitions, Vault: vault})
+	must(t, err)
+	t.Cleanup(func() { must(t, log.Close()) })
+	recorder, err := eventstore.NewRecorder(log, vault, order.Default(), eventstore.RecorderConfig{Clock: time.Now})
+	must(t, err)
+
+	file, err := projections.Open(filepath.Join(dir, "views.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, file.Close()) })
+	s := &store{t: t, log: log, recorder: recorder, orders: orders.New(file), timeline: timeline.New(file)}
+	s.runner, err = projections.New(projections.Config{}, projections.Deps{
+		Log: log, Machine: order.Default(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+	}, file, s.timeline, s.orders)
+	must(t, err)
+	spawn(t, s.runner.Run)
+	return s
+}
+
+// spawn runs run until the test ends.
+func spawn(t *testing.T, run func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		must(t, <-ended)
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func identity(n int) domain.Identity {
+	return domain.Identity{Tenant: "loja", Provider: "comanda", ProviderOrderID: fmt.Sprintf("A-%d", n)}
+}
+
+// record stores a fact of the order n.
+func (s *store) record(n int, kind domain.Kind) domain.Outcome {
+	s.t.Helper()
+	now := time.Now()
+	fact := domain.Fact{
+		Kind: kind, Provider: "comanda", ProviderOrderID: identity(n).ProviderOrderID, Key: kind.String(),
+		OccurredAt: now.UTC(), Reference: fmt.Sprintf("EX%d", n/2),
+		Amounts:  domain.Amounts{Currency: "BRL", Total: domain.Minor(12_000), Paid: domain.Minor(12_000)},
+		UTM:      map[string]string{"utm_source": "x"},
+		Personal: &domain.Personal{Name: "Fulana de Tal"},
+	}
+	message := domain.Message{Source: "loja-checkout", Tenant: "loja", Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
+	outcomes, err := s.recorder.Record(s.t.Context(), message, []domain.Fact{fact})
+	must(s.t, err)
+	if outcomes[0].Verdict == domain.VerdictDuplicate {
+		s.t.Fatalf("order %d was %s before", n, kind)
+	}
+	return outcomes[0]
+}
+
+// deps are what a server of s reads through.
+func (s *store) deps() grpcapi.Deps {
+	return grpcapi.Deps{
+		Orders: s.orders, Histories: s.timeline, Views: s.runner, Log: s.log, Verifier: noVerifier{},
+		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// noVerifier is for tests that do not verify.
+type noVerifier struct{}
+
+func (noVerifier) Verify(context.Context, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+	return nil, domain.Errorf(domain.Internal, "not in this test")
+}
+
+// server is a running server and clients of it.
+type server struct {
+	*grpcapi.Server
+
+	conn   *grpc.ClientConn
+	orders comandav1.OrderServiceClient
+	events comandav1.EventServiceClient
+	views  comandav1.ViewServiceClient
+	stop   func()
+}
+
+func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
+	t.Helper()
+	api, err := grpcapi.New(cfg, deps)
+	must(t, err)
+	var listen net.ListenConfig
+	listener, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- api.Serve(listener) }()
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	s := &server{
+		Server: api, conn: conn,
+		orders: comandav1.NewOrderServiceClient(conn),
+		events: comandav1.NewEventServiceClient(conn),
+		views:  comandav1.NewViewServiceClient(conn),
+	}
+	stopped := false
+	s.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		api.Stop(ctx)
+		must(t, <-ended)
+	}
+	t.Cleanup(func() {
+		must(t, conn.Close())
+		s.stop()
+	})
+	return s
+}
