@@ -25,9 +25,6 @@ const (
 	pinHeader = "Nats-Pin-Id"
 
 	pullBatch = 256
-	// pullExpiry is well below pinnedTTL: a pull renews the pin.
-	pullExpiry = 5 * time.Second
-	pinnedTTL  = 20 * time.Second
 	// maxAckPending bounds what was delivered and is not acknowledged. Blocked
 	// orders do not count: what they hold is acknowledged.
 	maxAckPending = 4096
@@ -80,7 +77,7 @@ func partitionOf(stream string) (int, bool) {
 
 // openDurable finds the endpoint's consumer on stream, or makes it so that it
 // starts after what is stored now. An existing one keeps its place.
-func openDurable(ctx context.Context, js jetstream.JetStream, stream string, e Endpoint, ackWait time.Duration) (*durable, error) {
+func openDurable(ctx context.Context, js jetstream.JetStream, stream string, e Endpoint, cfg *Config) (*durable, error) {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", stream, err)
@@ -88,8 +85,8 @@ func openDurable(ctx context.Context, js jetstream.JetStream, stream string, e E
 	want := jetstream.ConsumerConfig{
 		Durable: "notify-" + e.ID, Description: "notifications of endpoint " + e.ID,
 		FilterSubject: "orders.*." + string(e.Tenant) + ".*",
-		AckPolicy:     jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: maxAckPending,
-		PriorityPolicy: jetstream.PriorityPolicyPinned, PriorityGroups: []string{pinGroup}, PinnedTTL: pinnedTTL,
+		AckPolicy:     jetstream.AckExplicitPolicy, AckWait: cfg.AckWait, MaxDeliver: -1, MaxAckPending: maxAckPending,
+		PriorityPolicy: jetstream.PriorityPolicyPinned, PriorityGroups: []string{pinGroup}, PinnedTTL: cfg.PinTTL,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 	}
 	existing, err := s.Consumer(ctx, want.Durable)
@@ -124,10 +121,11 @@ func (a *arrival) ack() error {
 	return nil
 }
 
-// pull hands every message of d to handle until ctx ends.
-func (d *durable) pull(ctx context.Context, handle func(jetstream.Msg)) error {
+// pull hands every message of d to handle until ctx ends. The
+// expiry is of one pull, which renews the pin; well below the pin's own.
+func (d *durable) pull(ctx context.Context, expiry time.Duration, handle func(jetstream.Msg)) error {
 	messages, err := d.consumer.Messages(
-		jetstream.PullMaxMessages(pullBatch), jetstream.PullExpiry(pullExpiry), jetstream.PullPriorityGroup(pinGroup))
+		jetstream.PullMaxMessages(pullBatch), jetstream.PullExpiry(expiry), jetstream.PullPriorityGroup(pinGroup))
 	if err != nil {
 		return fmt.Errorf("pull from %s of %s: %w", d.name, d.stream, err)
 	}

@@ -92,7 +92,7 @@ func (f *feed) open(ctx context.Context) error {
 		return fmt.Errorf("endpoint %q: %w", f.endpoint.ID, err)
 	}
 	for _, stream := range streams {
-		d, err := openDurable(ctx, f.deps.JetStream, stream, f.endpoint, f.cfg.AckWait)
+		d, err := openDurable(ctx, f.deps.JetStream, stream, f.endpoint, f.cfg)
 		if err != nil {
 			return fmt.Errorf("endpoint %q: %w", f.endpoint.ID, err)
 		}
@@ -326,7 +326,7 @@ func (f *feed) hold() {
 // pull feeds the loop from one durable until ctx ends.
 func (f *feed) pull(ctx context.Context, d *durable) {
 	for ctx.Err() == nil {
-		err := d.pull(ctx, func(msg jetstream.Msg) {
+		err := d.pull(ctx, max(f.cfg.PinTTL/4, time.Second), func(msg jetstream.Msg) {
 			rec, err := f.deps.Log.DecodeMsg(msg)
 			if err != nil {
 				f.undecodable(ctx, msg, err)

@@ -36,6 +36,9 @@ type Config struct {
 	MaxBlocked int
 	// AckWait is how long JetStream waits for a process that died; 0 is 30 s.
 	AckWait time.Duration
+	// PinTTL is how long JetStream keeps a durable for a process that died before
+	// another gets its events; 0 is 20 s, and it is at least 2 s.
+	PinTTL time.Duration
 	// Grace is how long attempts may go on when the notifier is stopped; 0 is 5 s.
 	Grace time.Duration
 }
@@ -50,6 +53,10 @@ func (c *Config) setDefaults() {
 	if c.AckWait == 0 {
 		c.AckWait = 30 * time.Second
 	}
+	if c.PinTTL == 0 {
+		c.PinTTL = 20 * time.Second
+	}
+	c.PinTTL = max(c.PinTTL, 2*time.Second)
 	if c.Grace == 0 {
 		c.Grace = 5 * time.Second
 	}
@@ -73,7 +80,7 @@ func (c *Config) Validate() error {
 		}
 		seen[e.ID] = true
 	}
-	if c.MaxBlocked < 0 || c.Replicas < 0 || c.AckWait < 0 || c.Grace < 0 {
+	if c.MaxBlocked < 0 || c.Replicas < 0 || c.AckWait < 0 || c.PinTTL < 0 || c.Grace < 0 {
 		errs = append(errs, domain.Errorf(domain.Invalid, "notifications: a limit is negative"))
 	}
 	return errors.Join(errs...)
