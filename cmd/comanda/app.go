@@ -75,7 +75,7 @@ func (a *app) start(ctx context.Context) error {
 		return errNoSources
 	}
 	for _, step := range []func(context.Context) error{
-		a.startLog, a.startViews, a.startIntake, a.startNotify, a.startGRPC, a.startOps, a.startCheckout, a.startWebhooks, a.announce,
+		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startIntake, a.startNotify, a.startGRPC, a.startOps, a.startCheckout, a.startWebhooks, a.announce,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -84,8 +84,8 @@ func (a *app) start(ctx context.Context) error {
 	return nil
 }
 
-// startLog runs the NATS server, the keys and the log.
-func (a *app) startLog(ctx context.Context) error {
+// startNode runs the NATS server, or connects to yours.
+func (a *app) startNode(ctx context.Context) error {
 	if _, err := order.New(order.DefaultTable()); err != nil {
 		return fmt.Errorf("check the machine: %w", err)
 	}
@@ -99,16 +99,10 @@ func (a *app) startLog(ctx context.Context) error {
 	}
 	a.stack.pushClose("nats", a.node.Close)
 	a.addr.NATS = a.node.Addr()
-	if err := a.openVault(ctx); err != nil {
-		return err
-	}
-	if a.views.file, err = projections.Open(filepath.Join(a.cmd.DataDir, viewsFile)); err != nil {
-		return err
-	}
-	a.stack.pushClose("view file", a.views.file.Close)
-	return a.openLog(ctx)
+	return nil
 }
 
+// openVault finds or makes the keys that personal data is sealed with.
 func (a *app) openVault(ctx context.Context) error {
 	if a.cmd.UnsafeNoSealing {
 		a.logger.Warn("sealing is off: personal data is stored in the clear")
@@ -124,6 +118,16 @@ func (a *app) openVault(ctx context.Context) error {
 	}
 	a.stack.spawn(ctx, "key pool", a.vault.Run)
 	a.checks = append(a.checks, ops.Check{Name: "keys", Probe: ops.Closed(a.vault.Ready())})
+	return nil
+}
+
+// openViews opens the file of the views, which remembers how far the log went.
+func (a *app) openViews(context.Context) error {
+	var err error
+	if a.views.file, err = projections.Open(filepath.Join(a.cmd.DataDir, viewsFile)); err != nil {
+		return err
+	}
+	a.stack.pushClose("view file", a.views.file.Close)
 	return nil
 }
 

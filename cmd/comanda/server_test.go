@@ -43,7 +43,7 @@ sources:
     tenant: loja
     account: principal
     auth: {type: token, tokens: [t-iset]}
-    iset: {status: /status, statuses: {pago: approved, aguardando: pending}}
+    iset: {money: decimal, fields: {status: /status, total: /total}, statuses: {pago: approved, aguardando: pending}}
   - {id: loja-checkout, provider: comanda, tenant: loja, account: principal, auth: {type: token, tokens: [t-checkout]}}
 `
 
@@ -54,13 +54,15 @@ type testServer struct {
 	addr addresses
 	stop func() int // ends it, waits, and answers its exit code
 
+	output logBuffer // what it printed and logged
+
 	orders comandav1.OrderServiceClient
 	events comandav1.EventServiceClient
 }
 
 // startServer runs serve with the given configuration file on dir and waits
 // until it is ready. It is stopped, and its log verified, when the test ends.
-func startServer(t *testing.T, dir, config string) *testServer {
+func startServer(t *testing.T, dir, config string, flags ...string) *testServer {
 	t.Helper()
 	s := &testServer{t: t, dir: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -72,13 +74,13 @@ func startServer(t *testing.T, dir, config string) *testServer {
 	}
 	_ = os.Remove(filepath.Join(dir, addressesFile))
 	ctx, cancel := context.WithCancel(context.Background())
-	var out logBuffer
+	out := &s.output
 	exited := make(chan int, 1)
 	go func() {
-		exited <- run(ctx, []string{
+		exited <- run(ctx, append([]string{
 			"serve", "--data-dir", dir, "--config", file,
 			"--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
-		}, &out, &out)
+		}, flags...), out, out)
 	}()
 	s.stop = sync.OnceValue(func() int {
 		cancel()
@@ -90,7 +92,7 @@ func startServer(t *testing.T, dir, config string) *testServer {
 			return -1
 		}
 	})
-	s.await(exited, &out)
+	s.await(exited, out)
 	t.Cleanup(func() {
 		if code := s.stop(); code != exitOK {
 			t.Errorf("serve ended with %d; it said:\n%s", code, out.String())

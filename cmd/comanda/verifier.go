@@ -166,7 +166,7 @@ func (c *comparison) add(p *comandav1.VerifyProblem) {
 }
 
 // verifyOffline opens the files of a data directory on which no server runs, and
-// verifies them. Views that are behind catch up first.
+// verifies them; it needs no keys. Views that are behind catch up first.
 func verifyOffline(
 	ctx context.Context, cmd *serveCmd, out *stdio, show func(*comandav1.VerifyProgress),
 ) (report *comandav1.VerifyReport, err error) {
@@ -180,7 +180,7 @@ func verifyOffline(
 	cmd.NATSListen = natsnode.None
 	a := newApp(cmd, cfg, out)
 	defer func() { err = errors.Join(err, a.stack.stop(ctx)) }()
-	for _, step := range []func(context.Context) error{a.startLog, a.startViews} {
+	for _, step := range []func(context.Context) error{a.startNode, a.openViews, a.openLog, a.startViews} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}

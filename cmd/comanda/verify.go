@@ -19,7 +19,6 @@ type verifyCmd struct {
 	Server  string `help:"gRPC address of the server. Default: the one that runs on --data-dir." placeholder:"HOST:PORT"`
 	DataDir string `help:"Data directory: of a running server, or to be opened when none runs." default:"./comanda-data" type:"path"`
 	Config  string `help:"Configuration file of the server that does not run." type:"path"`
-	KeyFile string `help:"Key-encryption key of the server that does not run." type:"path"`
 	NATSURL string `name:"nats-url" help:"NATS server of the server that does not run."`
 	Output  string `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
 }
@@ -30,7 +29,7 @@ func (c *verifyCmd) Run(ctx context.Context, out *stdio) error {
 	show := progressLine(out.err)
 	report, err := c.ask(ctx, show)
 	if c.Server == "" && exitCode(err) == exitUnavailable {
-		serve := &serveCmd{DataDir: c.DataDir, Config: c.Config, KeyFile: c.KeyFile, NATSURL: c.NATSURL, LogLevel: "error"}
+		serve := &serveCmd{DataDir: c.DataDir, Config: c.Config, NATSURL: c.NATSURL, LogLevel: "error"}
 		report, err = verifyOffline(ctx, serve, out, show)
 		show(nil)
 	}
