@@ -44,9 +44,11 @@ func NewPublisher(conn *nats.Conn) (*Publisher, error) {
 	return p, nil
 }
 
-// Close stops listening. Publishes in flight end with their context.
+// Close stops listening. Publishes in flight end with their context. A second
+// call does nothing.
 func (p *Publisher) Close() error {
-	if err := p.sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	err := p.sub.Unsubscribe()
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrBadSubscription) {
 		return fmt.Errorf("unsubscribe from acknowledgements: %w", err)
 	}
 	return nil
