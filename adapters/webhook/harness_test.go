@@ -135,6 +135,23 @@ func newHouse(t *testing.T, s *store, o options, sources ...webhook.Source) *hou
 	return h
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// benchHouse is a handler that logs nothing.
+func benchHouse(b *testing.B, recorder intake.Recorder, sources ...webhook.Source) http.Handler {
+	b.Helper()
+	registry := prometheus.NewRegistry()
+	in, err := intake.New(recorder, nil, time.Now, discard(), registry)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h, err := webhook.New(webhook.Config{}, sources, in, time.Now, discard(), registry)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return h
+}
+
 // metrics is what Prometheus would read.
 func (h *house) metrics(t *testing.T) string {
 	t.Helper()
