@@ -12,7 +12,7 @@ import (
 )
 
 // The actions of document 004 about orders, as they stand in the path. started
-// serves "Pedido/Checkout Iniciado" and "Clientes: Compra Iniciada" alike.
+// serves "Pedido/Checkout Iniciado" and the customers' "Compra Iniciada" alike.
 const (
 	actionStarted = "started"
 	actionChanged = "changed"

@@ -7,5 +7,5 @@
 // An order of ours is one line there: a checkout fires one webhook per product
 // and per order bump. Nothing on the wire groups them; a merchant's own code in
 // src or custom_fields can, see [Config]. Times without a zone are of Brasília.
-// comission is the affiliate's share and no sum of the order; it stays in the raw body.
+// The affiliate's commission is no sum of the order; it stays in the raw body.
 package onprofit

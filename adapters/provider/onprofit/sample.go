@@ -75,7 +75,8 @@ func orderBody(p sample.Purchase, id int64) sample.Object {
 	return sample.Object{
 		"object": objectOrder, "id": id, "item_type": "product", "user_id": 789, "customer_id": 4567,
 		"product_id": 23, "offer_id": 17, "offer_hash": "abc123", "offer_name": "Oferta A",
-		"offer_price": p.Total, "price": p.Total, "comission": strconv.FormatInt(p.Total/200, 10), "currency": "BRL",
+		"offer_price": p.Total, "price": p.Total, "currency": "BRL",
+		"comission":    strconv.FormatInt(p.Total/200, 10), //nolint:misspell // the platform spells it so
 		"payment_type": "pix", "purchase_date": local(p.CreatedAt),
 		"utm_source": "facebook", "utm_medium": nil, "utm_campaign": p.Campaign, "utm_content": nil, "utm_term": nil,
 		"fbc": nil, "fbp": nil, "src": p.Reference, "sck": nil, "subscription": nil,

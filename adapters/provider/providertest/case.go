@@ -51,6 +51,9 @@ type input struct {
 	sample bool
 }
 
+// bad reports whether in must be refused.
+func (in input) bad() bool { return strings.HasPrefix(in.name, "bad-") }
+
 // sampleAt is the moment of the samples' statuses.
 var sampleAt = time.Date(2026, time.May, 9, 17, 32, 14, 0, time.UTC)
 

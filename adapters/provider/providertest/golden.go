@@ -58,8 +58,7 @@ func (c *Case) golden(t *testing.T, in input, got answer) {
 	if got.relayed != nil {
 		file.Relayed = &relayed{Type: got.relayed.Type, Key: got.relayed.Key}
 	}
-	var refused *provider.Error
-	if errors.As(got.err, &refused) {
+	if refused, ok := errors.AsType[*provider.Error](got.err); ok {
 		file.Error = &refusal{Reason: refused.Reason, Detail: refused.Detail, Fields: refused.Fields}
 	}
 	text, err := json.Marshal(file, factText...)

@@ -39,11 +39,8 @@ var garbage = map[string]string{
 func (c *Case) malformed(t *testing.T, inputs []input) {
 	t.Helper()
 	for _, in := range inputs {
-		if _, err := strictjson.Parse(in.body); err != nil {
-			continue // a "bad-" fixture that is refused for this very reason
-		}
-		if reasonOf(c.ask(c.message(in)).err) == provider.UnknownAction {
-			continue // refused before the body is looked at
+		if in.bad() {
+			continue // refused for a reason of its own, which may come first
 		}
 		for name, body := range broken(in.body) {
 			other := in
@@ -120,9 +117,6 @@ var canaries = []string{
 // saysNoValues: whatever stands in any field, neither error nor warnings repeat it.
 func (c *Case) saysNoValues(t *testing.T, in input) {
 	t.Helper()
-	if _, err := strictjson.Parse(in.body); err != nil {
-		return // it has no fields; malformed looks at such bodies
-	}
 	original := c.ask(c.message(in))
 	hidden := append(original.personal(), canaryText, canaryNumber)
 	for _, place := range scalars(t, in.body) {
@@ -136,7 +130,7 @@ func (c *Case) saysNoValues(t *testing.T, in input) {
 			c.mentions(t, got, hidden)
 		}
 	}
-	for cut := range in.body {
+	for cut := 0; cut < len(in.body); cut += 7 {
 		other := in
 		other.body = in.body[:cut]
 		c.mentions(t, c.ask(c.message(other)), hidden)

@@ -152,8 +152,7 @@ func (p *parser) text() (string, error) {
 // explain words the decoder's error without the text that it quotes.
 func (p *parser) explain(err error) error {
 	offset := p.decoder.InputOffset()
-	var syntactic *jsontext.SyntacticError
-	if errors.As(err, &syntactic) {
+	if syntactic, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		offset = syntactic.ByteOffset
 	}
 	rule := ErrSyntax
