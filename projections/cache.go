@@ -32,7 +32,7 @@ func (c *cache) get(id domain.OrderID) *order.History {
 		return nil
 	}
 	c.recent.MoveToFront(element)
-	return element.Value.(*cached).history //nolint:errcheck // only put inserts
+	return element.Value.(*cached).history
 }
 
 // put keeps h and forgets what was not used for longest.
@@ -48,7 +48,7 @@ func (c *cache) put(id domain.OrderID, h *order.History) {
 }
 
 func (c *cache) drop(element *list.Element) {
-	old := c.recent.Remove(element).(*cached) //nolint:errcheck // only put inserts
+	old := c.recent.Remove(element).(*cached)
 	delete(c.entries, old.id)
 	c.facts -= old.history.Revision()
 }

@@ -118,7 +118,7 @@ func (c *committer) commit(ctx context.Context) error {
 			return fmt.Errorf("commit the views: %w", err)
 		}
 		r.metrics.failures.Inc()
-		r.deps.Logger.Error("views cannot be committed; trying again", "error", err, "events", len(c.pending))
+		r.deps.Logger.ErrorContext(ctx, "views cannot be committed; trying again", "error", err, "events", len(c.pending))
 		if err := pause(ctx, backoff); err != nil {
 			return err
 		}

@@ -6,7 +6,7 @@
 //
 // Invariants:
 //
-//   - Every error is a status with a google.rpc.ErrorInfo of the domain "comanda",
+//   - Every error of a handler is a status with a google.rpc.ErrorInfo of the domain "comanda",
 //     made in one place from the kind of the error; see errors.go. The text of an
 //     internal error stays in the server's log.
 //   - Orders and history are answered only once the views have caught up with the

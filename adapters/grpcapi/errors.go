@@ -75,8 +75,8 @@ func invalid(field, rule string) error {
 // status, nor of a kind, nor the end of the call's context is internal, and its
 // text is not told.
 func statusOf(err error) *status.Status {
-	var known *domain.Error
-	if !errors.As(err, &known) {
+	known, ok := errors.AsType[*domain.Error](err)
+	if !ok {
 		if st, ok := status.FromError(err); ok {
 			return st
 		}
@@ -115,8 +115,7 @@ func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoada
 	if kind == domain.Unavailable || kind == domain.Exhausted {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
 	}
-	var more *detailedError
-	if errors.As(err, &more) {
+	if more, ok := errors.AsType[*detailedError](err); ok {
 		details = append(details, more.detail)
 	}
 	return details

@@ -120,8 +120,7 @@ func TestEveryKindHasItsCodeAndDetails(t *testing.T) {
 				t.Errorf("details (-want +got):\n%s", diff)
 			}
 		})
-		var known *domain.Error
-		if errors.As(c.err, &known) {
+		if known, ok := errors.AsType[*domain.Error](c.err); ok {
 			seen[known.Kind] = true
 		}
 	}

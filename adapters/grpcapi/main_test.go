@@ -144,7 +144,8 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 	must(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- api.Serve(listener) }()
-	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(1<<16)) // a client that does not read takes this much
 	must(t, err)
 	s := &server{
 		Server: api, conn: conn,

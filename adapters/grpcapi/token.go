@@ -46,7 +46,7 @@ func (t tokens) parse(token string) (domain.Position, error) {
 	}
 	size, sizeSize := binary.Uvarint(buf[1+epochSize:])
 	identityAt := 1 + epochSize + sizeSize
-	if sizeSize <= 0 || size > uint64(len(buf)-identityAt) {
+	if sizeSize <= 0 || size > uint64(len(buf)-identityAt) { //nolint:gosec // not negative
 		return domain.Position{}, invalid(tokenField, "is cut short")
 	}
 	end := identityAt + int(size) //nolint:gosec // at most len(buf)

@@ -147,7 +147,7 @@ func (s spans) Less(i, j int) bool { return bytes.Compare(s[i].at[:], s[j].at[:]
 func (s spans) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
 
 // Push implements [heap.Interface]; ranges are never added.
-func (s *spans) Push(x any) { *s = append(*s, x.(*span)) } //nolint:errcheck // only spans are pushed
+func (s *spans) Push(x any) { *s = append(*s, x.(*span)) }
 
 // Pop implements [heap.Interface].
 func (s *spans) Pop() any {
@@ -161,7 +161,7 @@ func (s *spans) Pop() any {
 func openRanges(b *bbolt.Bucket, filter Filter, before *place) spans {
 	index := b.Bucket(statusBucket)
 	prefixes := func(tenant string) (out [][]byte) {
-		for s := domain.StatusNone; s < domain.StatusCount; s++ {
+		for s := range domain.StatusCount {
 			if len(filter.Statuses) == 0 || slices.Contains(filter.Statuses, s) {
 				out = append(out, statusPrefix(tenant, wire.Status(s)))
 			}

@@ -55,8 +55,8 @@ func NewScript(partitions int) *Script {
 }
 
 // Record decides fact and appends its event; ok is false when it was a duplicate.
-func (s *Script) Record(t testing.TB, tenant domain.TenantID, fact domain.Fact) (event domain.Recorded, ok bool) {
-	t.Helper()
+func (s *Script) Record(tb testing.TB, tenant domain.TenantID, fact domain.Fact) (event domain.Recorded, ok bool) {
+	tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := fact.Identity(tenant).OrderID()
@@ -66,7 +66,7 @@ func (s *Script) Record(t testing.TB, tenant domain.TenantID, fact domain.Fact) 
 		Tenant: tenant, Source: domain.SourceID(fact.Provider + "-in"), ReceivedAt: now, Now: now,
 	})
 	if err != nil {
-		t.Fatalf("decide: %v", err)
+		tb.Fatalf("decide: %v", err)
 	}
 	if decision.Event.Verdict == domain.VerdictDuplicate {
 		return domain.Recorded{}, false
@@ -75,7 +75,7 @@ func (s *Script) Record(t testing.TB, tenant domain.TenantID, fact domain.Fact) 
 	e.PrevHash = s.hashes[id]
 	stored, err := proto.MarshalOptions{Deterministic: true}.Marshal(wire.Envelope(&e))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.histories[id] = decision.History
 	s.hashes[id] = sha256.Sum256(stored)
@@ -194,11 +194,11 @@ func (s *Script) times() int {
 // Fill records n random facts about some orders of two tenants, in no sensible
 // order: repeats, conflicts, corrections, shared references and undated facts are
 // among them. The same seed gives the same events.
-func (s *Script) Fill(t testing.TB, seed uint64, orders, n int) {
-	t.Helper()
+func (s *Script) Fill(tb testing.TB, seed uint64, orders, n int) {
+	tb.Helper()
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible on purpose
 	for range n {
-		s.Record(t, []domain.TenantID{"loja", "outra"}[r.IntN(2)], randomFact(r, orders))
+		s.Record(tb, []domain.TenantID{"loja", "outra"}[r.IntN(2)], randomFact(r, orders))
 	}
 }
 

@@ -150,32 +150,32 @@ type Follower struct {
 }
 
 // Start opens the file at path and runs views on it.
-func Start(t testing.TB, path string, log projections.Log, views Views, cfg projections.Config) *Follower {
-	t.Helper()
-	f := open(t, path, log, views, cfg)
-	ctx, cancel := context.WithCancel(t.Context())
+func Start(tb testing.TB, path string, log projections.Log, views Views, cfg projections.Config) *Follower {
+	tb.Helper()
+	f := open(tb, path, log, views, cfg)
+	ctx, cancel := context.WithCancel(tb.Context())
 	f.cancel = cancel
 	f.ended = make(chan error, 1)
 	go func() { f.ended <- f.Runner.Run(ctx) }()
-	t.Cleanup(f.Stop)
+	tb.Cleanup(f.Stop)
 	return f
 }
 
-func open(t testing.TB, path string, log projections.Log, views Views, cfg projections.Config) *Follower {
-	t.Helper()
+func open(tb testing.TB, path string, log projections.Log, views Views, cfg projections.Config) *Follower {
+	tb.Helper()
 	file, err := projections.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	f := &Follower{Path: path, File: file, t: t, log: log}
-	t.Cleanup(f.Close)
+	f := &Follower{Path: path, File: file, t: tb, log: log}
+	tb.Cleanup(f.Close)
 	facts, others := views(file)
 	f.Runner, err = projections.New(cfg, projections.Deps{
 		Log: log, Machine: order.Default(), Clock: time.Now, //nolint:forbidigo // a test's
 		Logger: slog.New(slog.DiscardHandler),
 	}, file, facts, others...)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return f
 }
