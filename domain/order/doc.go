@@ -22,6 +22,23 @@
 //   - An operator's `accept` is a forced edge at the fact's own place in time, for
 //     ever. Of several words on one event the last recorded one holds.
 //
+// # Where the rules are more exact than DESIGN's letter
+//
+// The simulator of true histories (package proof) found ends that contradict what
+// really happened to the money; these are the rules that have none.
+//
+//   - "Approved or later" is also a sale that was cancelled after it was paid: the
+//     undated refusal that comes in then is of the time before.
+//   - Held back is what the table would act on: an undated fact that it notes anyway is noted.
+//   - An `accept` forces nothing where the table moves nothing, so an accepted void
+//     does not undo a refund or a dispute that an earlier-dated fact tells of later.
+//   - Only an accepted approval makes the refunds before it not count, since it alone
+//     says that the money is there again; and then for a later `refunded`, too, as
+//     for refund_complete and the end of a dispute. What was paid counts always.
+//   - An operator clears an attention item of a fact that stands by a `resolved`
+//     whose detail names the item's kind; `accept` of the event itself stays what
+//     DESIGN says: for an open conflict and a fact held back.
+//
 // # Caveats
 //
 // Times are compared as they are: a provider whose clock is wrong is believed,

@@ -159,11 +159,11 @@ func (f *folding) ask(kind domain.Kind, c *cell, choice domain.Status) domain.St
 	return f.m.edges.next(f.status, kind, choice)
 }
 
-// holdsBack reports whether e is an undated fact that may not move the order,
-// because it is approved or later. A paid sale that was cancelled is later, too:
+// holdsBack reports whether e is an undated fact that the table would act on, and
+// that may not move the order because it is approved or later. A paid sale that was cancelled is later, too:
 // the refusal that comes in undated after it is of the time before.
 func (f *folding) holdsBack(e *entry, c *cell) bool {
-	if !e.undated {
+	if !e.undated || c.code == CodeStay {
 		return false
 	}
 	switch e.kind {
@@ -171,7 +171,7 @@ func (f *folding) holdsBack(e *entry, c *cell) bool {
 	default:
 		return false
 	}
-	return paidStatus(f.status) || (f.status == domain.StatusCancelled && f.sold && c.code != CodeStay)
+	return paidStatus(f.status) || (f.status == domain.StatusCancelled && f.sold)
 }
 
 // paidStatus reports whether an order at s was paid, whatever came after.
