@@ -34,6 +34,7 @@ type benchIngestCmd struct {
 	Rounds       int           `help:"Rotated rounds of Comanda and raw; medians are shown." default:"3"`
 	Duration     time.Duration `help:"Length of one measurement." default:"3s"`
 	Dir          string        `help:"Where to put the data (its disk is what is measured). Default: a temporary directory." type:"path"`
+	At           string        `help:"Data directory of a running demo server to measure; none: one is started." type:"path"`
 	Partitions   int           `help:"Partitions of Comanda's log." default:"1"`
 	RawStreams   []int         `help:"Numbers of raw streams; the best counts." default:"1,8"`
 	UnsafeNoSync bool          `name:"unsafe-no-fsync" help:"Measure without fsync on both sides: says nothing of a durable log."`
@@ -86,7 +87,12 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) (err error) {
 
 func (b *ingestBench) start(ctx context.Context, dir string) error {
 	var err error
-	if b.server, err = startBenchServer(ctx, b.cmd, filepath.Join(dir, "comanda"), b.io); err != nil {
+	if b.cmd.At != "" {
+		b.server, err = useBenchServer(b.cmd.At)
+	} else {
+		b.server, err = startBenchServer(ctx, b.cmd, filepath.Join(dir, "comanda"), b.io)
+	}
+	if err != nil {
 		return err
 	}
 	for i, status := range []string{"pending", "approved"} {
@@ -163,9 +169,9 @@ func (b *ingestBench) measure(ctx context.Context, clients int) (*measurement, e
 				m.raw[which-1] = append(m.raw[which-1], b.raws[which-1].Round(ctx, b.io.now, clients, b.cmd.Duration))
 				continue
 			}
-			before := b.server.cpu()
+			before := b.server.cpu(ctx)
 			m.rounds = append(m.rounds, b.comanda(ctx, clients, b.cmd.Duration))
-			m.cpu += b.server.cpu() - before
+			m.cpu += b.server.cpu(ctx) - before
 			m.lag = append(m.lag, b.orders.take()...)
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +25,27 @@ type benchServer struct {
 	dir   string
 	addr  addresses
 	token string
-	child *exec.Cmd
+	child *exec.Cmd // nil: it ran before, and goes on
+}
+
+// useBenchServer is the server that runs on dir.
+func useBenchServer(dir string) (*benchServer, error) {
+	s := &benchServer{dir: dir}
+	return s, s.find()
+}
+
+// find reads where the server listens and its token for Aprovei.
+func (s *benchServer) find() error {
+	var err error
+	if s.addr, err = readAddresses(s.dir); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(filepath.Join(s.dir, demoFile))
+	if err != nil {
+		return err
+	}
+	s.token = cfg.Sources[0].Auth.Tokens[0].Reveal()
+	return nil
 }
 
 // startBenchServer runs serve on dir and waits until it is ready.
@@ -55,15 +75,7 @@ func startBenchServer(ctx context.Context, c *benchIngestCmd, dir string, out *s
 	if err := awaitLine(stdout, readyLine); err != nil {
 		return nil, err
 	}
-	if s.addr, err = readAddresses(dir); err != nil {
-		return nil, err
-	}
-	cfg, err := loadConfig(filepath.Join(dir, demoFile))
-	if err != nil {
-		return nil, err
-	}
-	s.token = cfg.Sources[0].Auth.Tokens[0].Reveal()
-	return s, nil
+	return s, s.find()
 }
 
 // awaitLine reads until a line begins with prefix, and goes on reading, so that
@@ -93,31 +105,35 @@ func connectCore(dataDir string) (*nats.Conn, error) {
 	return nats.Connect(c.URL, nats.UserInfo(c.User, c.Password))
 }
 
-// cpu is the processor time that the server has used; 0 where the system does
-// not say (proc(5), stat: utime and stime, in ticks of a hundredth of a second).
-func (s *benchServer) cpu() time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.child.Process.Pid))
+// cpu is the processor time that the server has used, by its own metrics; 0
+// when it does not say.
+func (s *benchServer) cpu(ctx context.Context) time.Duration {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr.Ops+"/metrics", http.NoBody)
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	const utime, stime = 11, 12
-	if len(fields) <= stime {
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
 		return 0
 	}
-	var ticks int64
-	for _, i := range []int{utime, stime} {
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return 0
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), "process_cpu_seconds_total "); ok {
+			seconds, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return 0
+			}
+			return time.Duration(seconds * float64(time.Second))
 		}
-		ticks += n
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond
+	return 0
 }
 
+// stop ends a server that was started here.
 func (s *benchServer) stop() error {
+	if s.child == nil {
+		return nil
+	}
 	if err := s.child.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
