@@ -32,7 +32,7 @@ func (o outcome) String() string {
 }
 
 const (
-	pauseInProcess = 5 * time.Millisecond
+	pauseInProcess = 5 * time.Millisecond // at first
 	pauseNoAnswer  = 100 * time.Millisecond
 )
 
@@ -64,20 +64,23 @@ func (l *Log) append(ctx context.Context, partition int, m *nats.Msg) (sequence 
 		timer.ObserveDuration()
 		l.metrics.appends.WithLabelValues(o.String()).Inc()
 	}()
-	for try := 1; ; try++ {
+	var inProcess time.Duration // waited for a twin of m
+	for try := 1; ; {
 		ack, err := l.try(ctx, partition, m)
 		o, again := classify(ack, err)
 		if o != outcomeUnknown {
 			return ack.Sequence, o, nil
 		}
-		if !again || try == l.cfg.AppendTries || ctx.Err() != nil {
-			return 0, o, err
-		}
 		wait := pauseNoAnswer
 		if stream.CodeOf(err) == stream.CodeInProcess {
-			wait = pauseInProcess
+			// The same fact through another instance is on its way through the
+			// replicas: an answer will come, only not to this try.
+			wait = min(pauseInProcess+inProcess/4, pauseNoAnswer)
+			inProcess += wait
+		} else {
+			try++
 		}
-		if !pause(ctx, wait) {
+		if !again || try > l.cfg.AppendTries || inProcess > l.cfg.AppendTimeout || !pause(ctx, wait) {
 			return 0, o, err
 		}
 	}

@@ -77,6 +77,7 @@ func openVault(t *testing.T, conn *nats.Conn, dir string, replicas int) *privacy
 			t.Error(err)
 		}
 	})
+	<-vault.Ready()
 	return vault
 }
 
