@@ -27,26 +27,34 @@ func TestReceiptAnswer(t *testing.T) {
 		want    string
 	}{
 		{
-			"one fact", intake.Receipt{Outcomes: []domain.Outcome{applied}}, "applied",
+			"one fact",
+			intake.Receipt{Outcomes: []domain.Outcome{applied}},
+			"applied",
 			`{"outcome":"applied","order_id":"ord_a","status":"approved","revision":2,"event_id":"e2","position":"` + at.String() + `"}`,
 		},
 		{
-			"several facts: the last one leads", intake.Receipt{Outcomes: []domain.Outcome{applied, duplicate}}, "duplicate",
+			"several facts: the last one leads",
+			intake.Receipt{Outcomes: []domain.Outcome{applied, duplicate}},
+			"duplicate",
 			`{"outcome":"duplicate","order_id":"ord_a","status":"approved","revision":1,"event_id":"e1","position":"AQAD","id_reused":true,` +
 				`"results":[{"outcome":"applied","order_id":"ord_a","status":"approved","revision":2,"event_id":"e2","position":"AQAH"},` +
 				`{"outcome":"duplicate","order_id":"ord_a","status":"approved","revision":1,"event_id":"e1","position":"AQAD","id_reused":true}]}`,
 		},
 		{
-			"quarantined with fields", intake.Receipt{
+			"quarantined with fields",
+			intake.Receipt{
 				QuarantineID: "q1", Reason: provider.InvalidFields,
 				Fields: map[string][]string{"b": {"required"}, "a\"": {"not a number", "too long"}},
-			}, "quarantined",
+			},
+			"quarantined",
 			`{"outcome":"quarantined","quarantine_id":"q1","reason":"invalid_fields","errors":{"a\"":["not a number","too long"],"b":["required"]}}`,
 		},
 		{
-			"quarantined after a fact was recorded", intake.Receipt{
+			"quarantined after a fact was recorded",
+			intake.Receipt{
 				QuarantineID: "q1", Reason: provider.TooManyFacts, Detail: "1000\nfacts", Outcomes: []domain.Outcome{applied},
-			}, "quarantined",
+			},
+			"quarantined",
 			`{"outcome":"quarantined","quarantine_id":"q1","reason":"too_many_facts","detail":"1000\nfacts",` +
 				`"results":[{"outcome":"applied","order_id":"ord_a","status":"approved","revision":2,"event_id":"e2","position":"AQAH"}]}`,
 		},

@@ -2,7 +2,6 @@ package ops_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -46,8 +45,12 @@ func TestReadyz(t *testing.T) {
 		{"ready", "/readyz", []ops.Check{good}, 200, "ok\n"},
 		{"a warning is ready", "/readyz", []ops.Check{good, warned}, 200, "ok\n"},
 		{"verbose", "/readyz?verbose", []ops.Check{good, warned}, 200, "[+] log\n[!] sync: unknown on a foreign server\nok\n"},
-		{"not ready says which", "/readyz", []ops.Check{good, bad, warned}, 503,
-			"[+] log\n[-] view orders: catching up\n[!] sync: unknown on a foreign server\nnot ready\n"},
+		{
+			"not ready says which", "/readyz",
+			[]ops.Check{good, bad, warned},
+			503,
+			"[+] log\n[-] view orders: catching up\n[!] sync: unknown on a foreign server\nnot ready\n",
+		},
 		{"a check that says nothing", "/readyz", []ops.Check{silent}, 503, "[-] silent\nnot ready\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -135,7 +138,7 @@ func TestPprofOnlyWhenAllowed(t *testing.T) {
 }
 
 func TestNewServerBoundsTime(t *testing.T) {
-	srv := ops.NewServer(http.NotFoundHandler(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	srv := ops.NewServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	for name, d := range map[string]time.Duration{
 		"ReadHeaderTimeout": srv.ReadHeaderTimeout, "ReadTimeout": srv.ReadTimeout,
 		"WriteTimeout": srv.WriteTimeout, "IdleTimeout": srv.IdleTimeout,

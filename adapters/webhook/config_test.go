@@ -1,7 +1,6 @@
 package webhook_test
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -121,7 +120,7 @@ func TestNewNamesEveryMistake(t *testing.T) {
 }
 
 func TestNewServerBoundsEverything(t *testing.T) {
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := discard()
 	srv := webhook.NewServer(webhook.Config{ReadTimeout: 3 * time.Second}, http.NotFoundHandler(), logger)
 	got := []any{srv.ReadHeaderTimeout, srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout, srv.MaxHeaderBytes}
 	want := []any{5 * time.Second, 3 * time.Second, 30 * time.Second, 2 * time.Minute, 16 << 10}

@@ -27,7 +27,7 @@ func FuzzCredentials(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	const secret = "a secret that no fuzzer guesses" //nolint:gosec // of a test
+	const secret = "a secret that no fuzzer guesses"
 	auths := map[domain.SourceID]webhook.Auth{
 		"token": {Type: webhook.AuthToken, Tokens: secrets(secret), Header: "X-Sig"},
 		"hmac":  {Type: webhook.AuthHMAC, Secrets: secrets(secret), Header: "X-Sig", TimestampHeader: "Webhook-Timestamp"},

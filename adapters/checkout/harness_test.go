@@ -1,0 +1,258 @@
+package checkout_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"comanda.internal/adapters/checkout"
+	"comanda.internal/adapters/intake"
+	"comanda.internal/adapters/provider"
+	"comanda.internal/adapters/provider/aprovei"
+	"comanda.internal/adapters/provider/comanda"
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/eventstore"
+	"comanda.internal/eventstore/natsnode"
+	"comanda.internal/eventstore/privacy"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// house is a real server with a log, and a merchant's checkout that is
+// connected to it with the credentials of the account checkout.
+type house struct {
+	node     *natsnode.Node
+	js       jetstream.JetStream
+	log      *eventstore.Log
+	recorder *eventstore.Recorder
+	merchant *nats.Conn
+	outcomes *nats.Subscription
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	ctx, dir := t.Context(), t.TempDir()
+	node, err := natsnode.Start(ctx, natsnode.Config{DataDir: dir, Listen: "127.0.0.1:0", UnsafeNoFsync: true})
+	must(t, err)
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	vault, err := privacy.Open(ctx, node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64})
+	must(t, err)
+	running, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- vault.Run(running) }()
+	log, err := eventstore.Open(ctx, node.Conn(), eventstore.Config{Vault: vault})
+	must(t, err)
+	t.Cleanup(func() {
+		_ = log.Close()
+		stop()
+		<-ran
+	})
+	recorder, err := eventstore.NewRecorder(log, vault, order.Default(), eventstore.RecorderConfig{Clock: time.Now})
+	must(t, err)
+	js, err := jetstream.New(node.Conn())
+	must(t, err)
+	h := &house{node: node, js: js, log: log, recorder: recorder}
+	h.connect(t, dir)
+	return h
+}
+
+// connect is the merchant's own doing, with what it was given.
+func (h *house) connect(t *testing.T, dir string) {
+	t.Helper()
+	var login struct{ URL, User, Password string }
+	text, err := os.ReadFile(filepath.Join(dir, natsnode.CheckoutCredentials))
+	must(t, err)
+	must(t, json.Unmarshal(text, &login))
+	closed := make(chan struct{})
+	h.merchant, err = nats.Connect(login.URL, nats.UserInfo(login.User, login.Password),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	must(t, err)
+	t.Cleanup(func() {
+		h.merchant.Close()
+		<-closed
+	})
+	h.outcomes, err = h.merchant.SubscribeSync("outcome.>")
+	must(t, err)
+	must(t, h.merchant.Flush())
+}
+
+// options are what a test changes of a checkout.
+type options struct {
+	cfg      checkout.Config
+	recorder intake.Recorder
+}
+
+// running is a checkout at work.
+type running struct {
+	*checkout.Checkout
+
+	registry *prometheus.Registry
+	stop     func() error // ends it and waits; its error
+}
+
+// start runs a checkout and waits until it takes messages.
+func (h *house) start(t *testing.T, o options) *running {
+	t.Helper()
+	r := h.make(t, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	var ended bool
+	r.stop = func() error {
+		cancel()
+		if ended {
+			return nil
+		}
+		ended = true
+		return <-done
+	}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-r.Ready():
+	case err := <-done:
+		ended = true
+		t.Fatalf("Run ended before it was ready: %v", err)
+	}
+	return r
+}
+
+func (h *house) make(t *testing.T, o options) *running {
+	t.Helper()
+	if o.recorder == nil {
+		o.recorder = h.recorder
+	}
+	if o.cfg.RetryDelay == 0 {
+		o.cfg.RetryDelay, o.cfg.MaxRetryDelay = time.Millisecond, 4*time.Millisecond
+	}
+	logger, registry := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	in, err := intake.New(o.recorder, h.log, time.Now, logger, registry)
+	must(t, err)
+	aproveiCodec, err := aprovei.New(aprovei.Config{})
+	must(t, err)
+	comandaCodec, err := comanda.New(comanda.Config{})
+	must(t, err)
+	sources := []*intake.Source{
+		{ID: "loja-aprovei", Provider: provider.Aprovei, Tenant: "loja", Account: "principal", Codec: aproveiCodec},
+		{ID: "loja-checkout", Provider: provider.Comanda, Tenant: "loja", Codec: comandaCodec},
+	}
+	c, err := checkout.New(o.cfg, h.js, sources, in, logger, registry)
+	must(t, err)
+	return &running{Checkout: c, registry: registry}
+}
+
+// answerWait bounds the wait for the server; nothing is concluded from it but failure.
+const answerWait = 20 * time.Second
+
+// publish sends body as the merchant does, and is back when it is in INTAKE;
+// the answer is its sequence there. headers are name, value, ….
+func (h *house) publish(t *testing.T, source, body string, headers ...string) uint64 {
+	t.Helper()
+	m := nats.NewMsg("intake." + source)
+	m.Data = []byte(body)
+	for i := 0; i < len(headers); i += 2 {
+		m.Header.Set(headers[i], headers[i+1])
+	}
+	reply, err := h.merchant.RequestMsg(m, answerWait)
+	must(t, err)
+	var ack struct {
+		Seq   uint64
+		Error *struct{ Description string }
+	}
+	must(t, json.Unmarshal(reply.Data, &ack))
+	if ack.Error != nil {
+		t.Fatalf("not in %s: %s", checkout.Stream, ack.Error.Description)
+	}
+	return ack.Seq
+}
+
+// outcome is what a merchant reads.
+type outcome struct {
+	MessageID    string              `json:"message_id"`
+	Sequence     uint64              `json:"sequence"`
+	Outcome      string              `json:"outcome"`
+	OrderID      domain.OrderID      `json:"order_id"`
+	Status       string              `json:"status"`
+	Revision     uint64              `json:"revision"`
+	Reason       string              `json:"reason"`
+	QuarantineID string              `json:"quarantine_id"`
+	Errors       map[string][]string `json:"errors"`
+	Results      []outcome           `json:"results"`
+
+	subject string
+	header  nats.Header
+}
+
+// next is the next outcome that the merchant receives.
+func (h *house) next(t *testing.T) outcome {
+	t.Helper()
+	m, err := h.outcomes.NextMsg(answerWait)
+	must(t, err)
+	o := outcome{subject: m.Subject, header: m.Header}
+	if err := json.Unmarshal(m.Data, &o); err != nil {
+		t.Fatalf("the outcome is not JSON: %s", m.Data)
+	}
+	return o
+}
+
+// waiting is how many messages are in INTAKE.
+func (h *house) waiting(t *testing.T) uint64 {
+	t.Helper()
+	s, err := h.js.Stream(t.Context(), checkout.Stream)
+	must(t, err)
+	return s.CachedInfo().State.Msgs
+}
+
+func (h *house) head(t *testing.T) uint64 {
+	t.Helper()
+	head, err := h.log.Head(t.Context())
+	must(t, err)
+	return head.At(0)
+}
+
+func (h *house) quarantined(t *testing.T) []*comandav1.Quarantined {
+	t.Helper()
+	var all []*comandav1.Quarantined
+	must(t, h.log.Quarantined(t.Context(), func(q *comandav1.Quarantined) error {
+		all = append(all, q)
+		return nil
+	}))
+	return all
+}
+
+func fixture(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+	must(t, err)
+	return string(b)
+}
+
+// event is a CloudEvent of ours.
+func event(id, kind, order, more string) string {
+	return `{"specversion":"1.0","id":"` + id + `","source":"checkout","type":"comanda.fact.` + kind + `.v1","subject":"` + order + `"` + more + `}`
+}
