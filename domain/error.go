@@ -53,8 +53,7 @@ func Errorf(kind ErrorKind, format string, args ...any) *Error {
 
 // KindOf is the kind of the first [Error] in err's chain; Internal when there is none.
 func KindOf(err error) ErrorKind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal

@@ -40,7 +40,7 @@ func (k Kind) String() string { return nameOf(kindNames[:], int(k)) }
 // ParseKind is the kind of a plain word; false when there is none.
 func ParseKind(s string) (Kind, bool) {
 	i, ok := parseName(kindNames[:], s)
-	return Kind(i), ok
+	return Kind(i), ok //nolint:gosec // an index of kindNames
 }
 
 // Moves reports whether facts of this kind may move the status.
@@ -75,7 +75,7 @@ func (s Status) String() string { return nameOf(statusNames[:], int(s)) }
 // ParseStatus is the status of a plain word; false when there is none.
 func ParseStatus(s string) (Status, bool) {
 	i, ok := parseName(statusNames[:], s)
-	return Status(i), ok
+	return Status(i), ok //nolint:gosec // an index of statusNames
 }
 
 // Verdict is what a fact did when it was recorded. It is history: later facts
@@ -107,7 +107,7 @@ func (v Verdict) String() string { return nameOf(verdictNames[:], int(v)) }
 // ParseVerdict is the verdict of a plain word; false when there is none.
 func ParseVerdict(s string) (Verdict, bool) {
 	i, ok := parseName(verdictNames[:], s)
-	return Verdict(i), ok
+	return Verdict(i), ok //nolint:gosec // an index of verdictNames
 }
 
 func nameOf(names []string, i int) string {

@@ -70,7 +70,7 @@ func (p Position) String() string {
 	buf := []byte{positionVersion}
 	for i, s := range p.sequences {
 		if s > 0 {
-			buf = binary.AppendUvarint(buf, uint64(i)) //nolint:gosec // an index is never negative
+			buf = binary.AppendUvarint(buf, uint64(i))
 			buf = binary.AppendUvarint(buf, s)
 		}
 	}
@@ -102,7 +102,7 @@ func ParsePosition(s string) (Position, error) {
 		if pair[0] >= maxPartitions {
 			return Position{}, Errorf(Invalid, "position %q: partition %d", s, pair[0])
 		}
-		p = p.With(int(pair[0]), pair[1])
+		p = p.With(int(pair[0]), pair[1]) //nolint:gosec // below maxPartitions
 	}
 	return p, nil
 }

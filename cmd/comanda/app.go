@@ -105,7 +105,7 @@ func (a *app) startNode(ctx context.Context) error {
 // openVault finds or makes the keys that personal data is sealed with.
 func (a *app) openVault(ctx context.Context) error {
 	if a.cmd.UnsafeNoSealing {
-		a.logger.Warn("sealing is off: personal data is stored in the clear")
+		a.logger.WarnContext(ctx, "sealing is off: personal data is stored in the clear")
 		a.vault = privacy.Disabled()
 		return nil
 	}

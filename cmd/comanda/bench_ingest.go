@@ -66,7 +66,7 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) (err error) {
 		if dir, err = os.MkdirTemp("", "comanda-bench-"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	b := &ingestBench{cmd: c, io: io}
 	defer func() { err = errors.Join(err, b.close()) }()
@@ -74,7 +74,7 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) (err error) {
 		return err
 	}
 	out := tabwriter.NewWriter(io.out, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "clients\twebhooks/s\tp50\tp99\tfailed\traw/s\traw p99\tratio\tp99 ratio\tlag p50\tlag p99\tCPU/webhook\t")
+	_, _ = fmt.Fprintln(out, "clients\twebhooks/s\tp50\tp99\tfailed\traw/s\traw p99\tratio\tp99 ratio\tlag p50\tlag p99\tCPU/webhook\t")
 	for _, clients := range c.Clients {
 		m, err := b.measure(ctx, clients)
 		if err != nil {
@@ -107,7 +107,7 @@ func (b *ingestBench) start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.io.err, "stored message: %d bytes; raw publishes as many, with fsync %s\n", size,
+	_, _ = fmt.Fprintf(b.io.err, "stored message: %d bytes; raw publishes as many, with fsync %s\n", size,
 		map[bool]string{false: "on", true: "OFF"}[b.cmd.UnsafeNoSync])
 	for _, streams := range b.cmd.RawStreams {
 		raw, err := bench.NewRaw(ctx, filepath.Join(dir, "raw-"+strconv.Itoa(streams)), streams, size, b.cmd.UnsafeNoSync)
@@ -216,12 +216,12 @@ func (b *ingestBench) row(out *tabwriter.Writer, clients int, m *measurement) {
 		}
 	}
 	slices.Sort(m.lag)
-	failed := strconv.Itoa(all.Failed())
+	failed := []string{strconv.Itoa(all.Failed())}
 	for _, word := range all.Words() {
-		failed += fmt.Sprintf(" %s:%d", word, all.Failures[word])
+		failed = append(failed, fmt.Sprintf("%s:%d", word, all.Failures[word]))
 	}
-	fmt.Fprintf(out, "%d\t%.0f\t%s\t%s\t%s\t%.0f\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t\n",
-		clients, rate, ms(median(m.rounds, quantile(0.5))), ms(p99), failed, raw, ms(rawP99), ratio(rate, raw), ratio(p99, rawP99),
+	_, _ = fmt.Fprintf(out, "%d\t%.0f\t%s\t%s\t%s\t%.0f\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t\n",
+		clients, rate, ms(median(m.rounds, quantile(0.5))), ms(p99), strings.Join(failed, " "), raw, ms(rawP99), ratio(rate, raw), ratio(p99, rawP99),
 		ms(float64(at(m.lag, 0.5))), ms(float64(at(m.lag, 0.99))),
 		(m.cpu / time.Duration(max(all.Calls, 1))).Round(time.Microsecond))
 }

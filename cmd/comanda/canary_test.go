@@ -70,8 +70,12 @@ func traces(t *testing.T, flags ...string) []trace {
 			t.Fatalf("the answer is %d %s, want 202", a.Code, a.Text)
 		}
 	}
-	s.overNATS(canaryCloudEvent("A-1", canary[1]))
-	s.overNATS(canaryCloudEvent("", canary[1])) // without its required subject
+	if a := s.overNATS(canaryCloudEvent("A-1", canary[1])); a.Outcome != "applied" {
+		t.Fatalf("the outcome is %s", a.Text)
+	}
+	if a := s.overNATS(canaryCloudEvent("", canary[1])); a.Outcome != "quarantined" { // without its required subject
+		t.Fatalf("the outcome is %s", a.Text)
+	}
 
 	found := search("metrics", s.metrics())
 	if code := s.stop(); code != exitOK {

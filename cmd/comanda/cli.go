@@ -55,41 +55,33 @@ type outputFlag struct {
 	Output string `short:"o" enum:"table,json,jsonl,csv" default:"table" help:"Output format: table, json, jsonl or csv."`
 }
 
-// exitPanic carries the exit code out of kong's --help, which would otherwise
-// end the process.
-type exitPanic int
-
 // run is the program: it parses args, runs the command until ctx ends, and
 // answers the exit code.
-func run(ctx context.Context, args []string, out, errOut io.Writer) (code int) {
-	defer func() {
-		if r := recover(); r != nil {
-			exit, ok := r.(exitPanic)
-			if !ok {
-				panic(r)
-			}
-			code = int(exit)
-		}
-	}()
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	var c cli
+	helped := false
+	complain := func(format string, args ...any) { _, _ = fmt.Fprintf(errOut, "comanda: "+format+"\n", args...) }
 	parser, err := kong.New(&c, kong.Name("comanda"), kong.Writers(out, errOut), kong.UsageOnError(),
 		kong.Description("An event-sourced order state machine: the same facts, in any order, any number of times, "+
 			"through any crash, give the same order."),
 		kong.DefaultEnvars("COMANDA"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Exit(func(code int) { panic(exitPanic(code)) }),
+		kong.Exit(func(int) { helped = true }), // --help prints, and parsing goes on
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&stdio{out: out, err: errOut, now: time.Now}))
 	if err != nil {
-		fmt.Fprintf(errOut, "comanda: %v\n", err)
+		complain("%v", err)
 		return exitFailed
 	}
 	command, err := parser.Parse(args)
+	if helped {
+		return exitOK
+	}
 	if err != nil {
-		fmt.Fprintf(errOut, "comanda: %v\nRun 'comanda --help' for what there is.\n", err)
+		complain("%v\nRun 'comanda --help' for what there is.", err)
 		return exitUsage
 	}
 	if err := command.Run(); err != nil {
-		fmt.Fprintf(errOut, "comanda: %v\n", explain(err))
+		complain("%s", explain(err))
 		return exitCode(err)
 	}
 	return exitOK

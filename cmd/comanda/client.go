@@ -66,6 +66,19 @@ func writeAddresses(dataDir string, a addresses) error {
 	return os.Rename(path+".tmp", path)
 }
 
+// with connects to the server that f names, for as long as use runs.
+func (f *clientFlags) with(use func(conn *grpc.ClientConn) error) error {
+	conn, err := f.dial()
+	if err != nil {
+		return err
+	}
+	err = use(conn)
+	if closing := conn.Close(); err == nil {
+		err = closing
+	}
+	return err
+}
+
 // dial connects to the server that f names. The caller closes the connection.
 func (f *clientFlags) dial() (*grpc.ClientConn, error) {
 	target := f.Server

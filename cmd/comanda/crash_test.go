@@ -95,10 +95,10 @@ func stormThenKill(t *testing.T, s *testServer, child *exec.Cmd) (facts, quarant
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case a.Code == http.StatusOK:
+			switch a.Code {
+			case http.StatusOK:
 				facts[a.EventID] = a
-			case a.Code == http.StatusAccepted:
+			case http.StatusAccepted:
 				quarantined[a.QuarantineID] = a
 			default:
 				t.Errorf("the answer is %d %s", a.Code, a.Text)

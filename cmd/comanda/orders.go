@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/domain"
@@ -40,12 +41,14 @@ func (c *ordersListCmd) Run(ctx context.Context, io *stdio) error {
 	if err != nil {
 		return err
 	}
-	conn, err := c.dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	client := comandav1.NewOrderServiceClient(conn)
+	return c.with(func(conn *grpc.ClientConn) error {
+		return c.list(ctx, comandav1.NewOrderServiceClient(conn), statuses, io)
+	})
+}
+
+func (c *ordersListCmd) list(
+	ctx context.Context, client comandav1.OrderServiceClient, statuses []comandav1.OrderStatus, io *stdio,
+) error {
 	p := newPrinter(io.out, c.Output, orderColumns())
 	req := &comandav1.ListOrdersRequest{
 		Tenant: c.Tenant, Statuses: statuses, Reference: c.Reference, MinPosition: c.MinPosition,
@@ -108,20 +111,17 @@ type ordersGetCmd struct {
 
 // Run shows one order; as a table, a field a line.
 func (c *ordersGetCmd) Run(ctx context.Context, io *stdio) error {
-	conn, err := c.dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ctx, cancel := c.unary(ctx)
-	defer cancel()
-	answer, err := comandav1.NewOrderServiceClient(conn).GetOrder(ctx, &comandav1.GetOrderRequest{
-		OrderId: c.ID, View: comandav1.OrderView_ORDER_VIEW_FULL, MinPosition: c.MinPosition,
+	return c.with(func(conn *grpc.ClientConn) error {
+		ctx, cancel := c.unary(ctx)
+		defer cancel()
+		answer, err := comandav1.NewOrderServiceClient(conn).GetOrder(ctx, &comandav1.GetOrderRequest{
+			OrderId: c.ID, View: comandav1.OrderView_ORDER_VIEW_FULL, MinPosition: c.MinPosition,
+		})
+		if err != nil {
+			return err
+		}
+		return printOne(io.out, c.Output, orderColumns(), answer.GetOrder())
 	})
-	if err != nil {
-		return err
-	}
-	return printOne(io.out, c.Output, orderColumns(), answer.GetOrder())
 }
 
 type ordersHistoryCmd struct {
@@ -134,26 +134,23 @@ type ordersHistoryCmd struct {
 
 // Run shows every event of one order.
 func (c *ordersHistoryCmd) Run(ctx context.Context, io *stdio) error {
-	conn, err := c.dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ctx, cancel := c.unary(ctx)
-	defer cancel()
-	answer, err := comandav1.NewOrderServiceClient(conn).GetOrderHistory(ctx, &comandav1.GetOrderHistoryRequest{
-		OrderId: c.ID, MinPosition: c.MinPosition,
-	})
-	if err != nil {
-		return err
-	}
-	p := newPrinter(io.out, c.Output, eventColumns())
-	for _, e := range answer.GetEvents() {
-		if err := p.print(e); err != nil {
+	return c.with(func(conn *grpc.ClientConn) error {
+		ctx, cancel := c.unary(ctx)
+		defer cancel()
+		answer, err := comandav1.NewOrderServiceClient(conn).GetOrderHistory(ctx, &comandav1.GetOrderHistoryRequest{
+			OrderId: c.ID, MinPosition: c.MinPosition,
+		})
+		if err != nil {
 			return err
 		}
-	}
-	return p.flush()
+		p := newPrinter(io.out, c.Output, eventColumns())
+		for _, e := range answer.GetEvents() {
+			if err := p.print(e); err != nil {
+				return err
+			}
+		}
+		return p.flush()
+	})
 }
 
 type ordersWatchCmd struct {
@@ -194,33 +191,27 @@ func (f *clientFlags) tail(
 	ctx context.Context, req *comandav1.SubscribeRequest, p *printer[*comandav1.Event],
 	handle func(*comandav1.SubscribeResponse) (done bool, err error),
 ) error {
-	conn, err := f.dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	streamCtx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := comandav1.NewEventServiceClient(conn).Subscribe(streamCtx, req)
-	if err != nil {
-		return err
-	}
-	for {
-		m, err := stream.Recv()
-		if ctx.Err() != nil || errors.Is(err, io.EOF) {
-			return p.flush()
-		}
+	return f.with(func(conn *grpc.ClientConn) error {
+		streamCtx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := comandav1.NewEventServiceClient(conn).Subscribe(streamCtx, req)
 		if err != nil {
 			return err
 		}
-		done, err := handle(m)
-		if err != nil {
-			return err
+		for done := false; !done; {
+			m, err := stream.Recv()
+			if ctx.Err() != nil || errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if done, err = handle(m); err != nil {
+				return err
+			}
 		}
-		if done {
-			return p.flush()
-		}
-	}
+		return p.flush()
+	})
 }
 
 func orderColumns() []column[*comandav1.Order] {

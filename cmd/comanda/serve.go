@@ -47,9 +47,9 @@ func (c *serveCmd) Run(ctx context.Context, out *stdio) error {
 	if err == nil {
 		select {
 		case <-ctx.Done():
-			a.logger.Info("stopping")
+			a.logger.InfoContext(ctx, "stopping")
 		case err = <-a.stack.failed:
-			a.logger.Error("a part failed; stopping", "error", err)
+			a.logger.ErrorContext(ctx, "a part failed; stopping", "error", err)
 		}
 	}
 	return errors.Join(err, a.stack.stop(ctx))

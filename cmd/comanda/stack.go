@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -78,14 +79,13 @@ func (s *stack) fail(err error) {
 // stop stops every part, the last first, and joins what went wrong.
 func (s *stack) stop(ctx context.Context) error {
 	var errs []error
-	for i := len(s.parts) - 1; i >= 0; i-- {
-		p := s.parts[i]
+	for _, p := range slices.Backward(s.parts) {
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.grace)
 		if err := p.stop(bounded); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", p.name, err))
 		}
 		cancel()
-		s.logger.Debug("stopped", "part", p.name)
+		s.logger.DebugContext(ctx, "stopped", "part", p.name)
 	}
 	s.parts = nil
 	return errors.Join(errs...)

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"comanda.internal/adapters/provider"
 	"comanda.internal/adapters/provider/aprovei"
 	comandafmt "comanda.internal/adapters/provider/comanda"
@@ -157,12 +159,11 @@ func (c *triggerCmd) remember(ctx context.Context, source *sourceConfig, action 
 
 // dates are the provider's dates of an order's facts, by kind, the first of each.
 func (c *triggerCmd) dates(ctx context.Context, id domain.OrderID) map[domain.Kind]time.Time {
-	conn, err := c.dial()
-	if err != nil {
-		return nil
-	}
-	defer conn.Close()
-	history, err := comandav1.NewOrderServiceClient(conn).GetOrderHistory(ctx, &comandav1.GetOrderHistoryRequest{OrderId: string(id)})
+	var history *comandav1.GetOrderHistoryResponse
+	err := c.with(func(conn *grpc.ClientConn) (err error) {
+		history, err = comandav1.NewOrderServiceClient(conn).GetOrderHistory(ctx, &comandav1.GetOrderHistoryRequest{OrderId: string(id)})
+		return err
+	})
 	if err != nil {
 		return nil
 	}
@@ -230,7 +231,7 @@ func (c *triggerCmd) post(ctx context.Context, target string, source *sourceConf
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "post the webhook: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "read the answer: %w", err)
@@ -255,12 +256,10 @@ func (c *triggerCmd) awaitView(ctx context.Context, answer []byte) {
 	if json.Unmarshal(answer, &posted) != nil || posted.Position == "" {
 		return
 	}
-	conn, err := c.dial()
-	if err != nil {
-		return
-	}
-	defer conn.Close()
-	_, _ = comandav1.NewOrderServiceClient(conn).GetOrder(ctx, &comandav1.GetOrderRequest{
-		OrderId: posted.OrderID, MinPosition: posted.Position,
+	_ = c.with(func(conn *grpc.ClientConn) error {
+		_, err := comandav1.NewOrderServiceClient(conn).GetOrder(ctx, &comandav1.GetOrderRequest{
+			OrderId: posted.OrderID, MinPosition: posted.Position,
+		})
+		return err
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -46,31 +47,25 @@ func (c *verifyCmd) Run(ctx context.Context, out *stdio) error {
 }
 
 // ask has the running server verify. Unavailable: none runs.
-func (c *verifyCmd) ask(ctx context.Context, show func(*comandav1.VerifyProgress)) (*comandav1.VerifyReport, error) {
+func (c *verifyCmd) ask(
+	ctx context.Context, show func(*comandav1.VerifyProgress),
+) (report *comandav1.VerifyReport, err error) {
 	flags := clientFlags{Server: c.Server, DataDir: c.DataDir}
-	conn, err := flags.dial()
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{})
-	if err != nil {
-		return nil, err
-	}
-	for {
-		m, err := stream.Recv()
+	err = flags.with(func(conn *grpc.ClientConn) error {
+		stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{})
+		for err == nil && report == nil {
+			var m *comandav1.VerifyResponse
+			if m, err = stream.Recv(); err == nil {
+				report = m.GetReport()
+				show(m.GetProgress())
+			}
+		}
 		if errors.Is(err, io.EOF) {
-			return nil, status.Error(codes.Internal, "verify: the server ended without a report")
+			return status.Error(codes.Internal, "verify: the server ended without a report")
 		}
-		if err != nil {
-			return nil, err
-		}
-		if report := m.GetReport(); report != nil {
-			show(nil)
-			return report, nil
-		}
-		show(m.GetProgress())
-	}
+		return err
+	})
+	return report, err
 }
 
 func (c *verifyCmd) print(out io.Writer, report *comandav1.VerifyReport) error {

@@ -174,11 +174,11 @@ func history(steps []step) []domain.Recorded {
 	return out
 }
 
-func rules(t testing.TB, patterns ...string) delivery.Rules {
-	t.Helper()
+func rules(tb testing.TB, patterns ...string) delivery.Rules {
+	tb.Helper()
 	f, err := delivery.ParseFilter(patterns)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return delivery.Rules{Tenant: "loja", Filter: f}
 }

@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -66,13 +68,8 @@ type OutcomeError struct{ Outcome Outcome }
 
 // Error is the kind, the reason and the detail.
 func (e *OutcomeError) Error() string {
-	text := e.Outcome.Kind.String()
-	for _, more := range []string{e.Outcome.Reason, e.Outcome.Detail} {
-		if more != "" {
-			text += ": " + more
-		}
-	}
-	return text
+	parts := []string{e.Outcome.Kind.String(), e.Outcome.Reason, e.Outcome.Detail}
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
 }
 
 // OutcomeOf is the outcome that err carries: OK for nil, and Retry for reason
@@ -82,8 +79,7 @@ func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return Outcome{Kind: OK}
 	}
-	var e *OutcomeError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*OutcomeError](err); ok {
 		return e.Outcome
 	}
 	return Outcome{Kind: Retry, Reason: "internal"}

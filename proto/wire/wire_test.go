@@ -47,8 +47,8 @@ func fill(v reflect.Value, n *int64) {
 			v.Set(reflect.ValueOf(time.Unix(1_700_000_000+*n, 7).UTC()))
 			return
 		}
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(field, n)
 		}
 	default:
 		panic("a kind of field that the mapping does not know: " + v.Kind().String())
@@ -142,7 +142,7 @@ func TestEnumsAgreeWithTheDomainsWords(t *testing.T) {
 			t.Errorf("kind %v is called %q on the wire", k, word)
 		}
 	}
-	for s := domain.StatusNone; s < domain.StatusCount; s++ {
+	for s := range domain.StatusCount {
 		if got, ok := wire.FromStatus(wire.Status(s)); !ok || got != s {
 			t.Errorf("status %v came back as %v", s, got)
 		}

@@ -63,7 +63,7 @@ func (p *Poster) exchange() (int, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
 		return 0, nil, fmt.Errorf("read the answer: %w", err)

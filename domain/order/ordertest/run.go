@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -13,8 +14,16 @@ import (
 	"comanda.internal/domain/order"
 )
 
+// Machine is what a case is run on: [order.Machine], or one that is wrong on purpose.
+type Machine interface {
+	Decide(h *order.History, fact domain.Fact, meta order.Meta) (order.Decision, error)
+	Fold(h *order.History) *order.State
+}
+
+var _ Machine = (*order.Machine)(nil)
+
 // Check delivers c to m and reports what came otherwise than wanted.
-func (c *Case) Check(m *order.Machine) error {
+func (c *Case) Check(m Machine) error {
 	got, err := c.Run(m)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
@@ -23,10 +32,9 @@ func (c *Case) Check(m *order.Machine) error {
 }
 
 // CheckEnd delivers c to m in another order, each number of sequence an index of
-// its facts, and reports where it ends otherwise than wanted. An operator's word
-// that comes before its event is not legal and is not delivered, so sequences are
-// for cases without one.
-func (c *Case) CheckEnd(m *order.Machine, sequence []int) error {
+// its facts, and reports where it ends otherwise than wanted. It is for cases that
+// converge.
+func (c *Case) CheckEnd(m Machine, sequence []int) error {
 	other := *c
 	other.Facts = nil
 	for _, i := range sequence {
@@ -39,9 +47,23 @@ func (c *Case) CheckEnd(m *order.Machine, sequence []int) error {
 	return c.compare(c.Want.End, got.End)
 }
 
-// Operated reports whether an operator speaks in c.
-func (c *Case) Operated() bool {
-	return slices.ContainsFunc(c.Facts, func(f Fact) bool { return f.Action != "" })
+// Converges reports whether c must end the same in every order of delivery: no
+// operator speaks in it, whose word is legal only after its event, and no two of
+// its deliveries are of one fact with other content or another receipt, of which
+// the one that comes first is stored.
+func (c *Case) Converges() bool {
+	for i := range c.Facts {
+		f := &c.Facts[i]
+		if f.Action != "" {
+			return false
+		}
+		for j := range i {
+			if g := &c.Facts[j]; f.Name == g.Name && f.Kind == g.Kind && !reflect.DeepEqual(f, g) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (c *Case) compare(want, got any) error {
@@ -62,7 +84,7 @@ func (c *Case) compare(want, got any) error {
 // Run delivers c's facts to m and says what came of them. It stores each event as
 // the recorder does, and is an error when the history so made is not the one that
 // was decided.
-func (c *Case) Run(m *order.Machine) (Want, error) {
+func (c *Case) Run(m Machine) (Want, error) {
 	r := run{machine: m, events: map[string]domain.EventID{}, names: map[domain.EventID]string{}}
 	var got Want
 	for i := range c.Facts {
@@ -76,20 +98,9 @@ func (c *Case) Run(m *order.Machine) (Want, error) {
 	return got, nil
 }
 
-// History is the history of c's facts, as m decides them.
-func (c *Case) History(m *order.Machine) (*order.History, error) {
-	r := run{machine: m, events: map[string]domain.EventID{}, names: map[domain.EventID]string{}}
-	for i := range c.Facts {
-		if _, err := r.deliver(&c.Facts[i]); err != nil {
-			return nil, err
-		}
-	}
-	return r.history, nil
-}
-
 // run is a case being delivered.
 type run struct {
-	machine *order.Machine
+	machine Machine
 	history *order.History
 	events  map[string]domain.EventID
 	names   map[domain.EventID]string

@@ -37,17 +37,39 @@ func drawArrival(t *rapid.T, key string) arrival {
 		a.fact.Payment.Method = rapid.SampledFrom([]string{"", "pix", "card"}).Draw(t, "method")
 		a.fact.Reason = rapid.SampledFrom([]domain.Reason{"", domain.ReasonVoid, domain.ReasonExpired, "out of stock"}).Draw(t, "reason")
 	}
+	drawContent(t, &a)
 	if kind == domain.KindApproved && rapid.IntRange(0, 2).Draw(t, "inferred") == 0 {
 		// A codec infers only what the body dates.
-		a = fact(kind, key, rapid.IntRange(0, 5).Draw(t, "minute"), func(b *arrival) { b.fact.Payment, b.fact.Amounts = a.fact.Payment, a.fact.Amounts }, concluded())
-	}
-	if kind == domain.KindShipping {
-		a.fact.Shipping = &domain.Shipping{Event: "posted", Date: minute(rapid.IntRange(0, 2).Draw(t, "shipped"))}
+		a.fact.OccurredAt, a.received = minute(rapid.IntRange(0, 5).Draw(t, "minute")), minute(10)
+		concluded()(&a)
 	}
 	return a
 }
 
-// drawMoney gives a fact what facts of its kind say of money: nothing, half or all of it.
+// drawContent gives a fact, now and then, what readers see and no rule asks.
+func drawContent(t *rapid.T, a *arrival) {
+	if a.fact.Kind == domain.KindShipping {
+		a.fact.Shipping = &domain.Shipping{
+			Event: rapid.SampledFrom([]string{"posted", "delivered"}).Draw(t, "news"), Date: minute(rapid.IntRange(0, 2).Draw(t, "shipped")),
+		}
+	}
+	if rapid.IntRange(0, 4).Draw(t, "with content") != 0 {
+		return
+	}
+	word := rapid.SampledFrom([]string{"", "x", "y"})
+	f := &a.fact
+	f.CustomEvent, f.Payment.Phase, f.Detail = word.Draw(t, "custom"), word.Draw(t, "phase"), word.Draw(t, "detail")
+	f.Amounts.Currency = rapid.SampledFrom([]string{"", "BRL", "USD"}).Draw(t, "currency")
+	sum := rapid.SampledFrom([]domain.Amount{{}, domain.Minor(0), domain.Minor(7)})
+	f.Amounts.Freight, f.Amounts.Discount = sum.Draw(t, "freight"), sum.Draw(t, "discount")
+	f.Payment.Installments = rapid.Int32Range(0, 2).Draw(t, "installments")
+	if w := word.Draw(t, "item"); w != "" {
+		f.Items, f.UTM = []domain.Item{{Code: w}}, map[string]string{"source": w}
+	}
+}
+
+// drawMoney gives a fact what facts of its kind say of money: nothing, half or
+// all of it. Other facts, snapshots, may repeat any sum.
 func drawMoney(t *rapid.T, a *arrival) {
 	a.fact.Payment.PaymentID = rapid.SampledFrom([]string{"", "", "p1", "p2"}).Draw(t, "payment")
 	sums := rapid.SampledFrom([]domain.Amount{{}, domain.Minor(0), domain.Minor(50), domain.Minor(100)})
@@ -61,7 +83,8 @@ func drawMoney(t *rapid.T, a *arrival) {
 		}
 	default:
 		if rapid.IntRange(0, 3).Draw(t, "with total") == 0 {
-			a.fact.Amounts.Total = sums.Draw(t, "total")
+			a.fact.Amounts.Total, a.fact.Amounts.Paid = sums.Draw(t, "total"), sums.Draw(t, "paid")
+			a.fact.Amounts.Refunded = sums.Draw(t, "refunded")
 		}
 	}
 }

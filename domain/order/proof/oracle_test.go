@@ -38,11 +38,15 @@ type view struct {
 	FullyRefunded  bool
 	PaymentIDs     []string
 
-	Reference                          string
-	Method                             string
-	Total                              domain.Amount
 	StartedAt, AbandonedAt, ApprovedAt time.Time
-	Flags                              []string
+
+	Reference, Method, Currency, CustomEvent string
+	Total, Freight, Discount                 domain.Amount
+	Installments                             int32
+	Items                                    []domain.Item
+	UTM                                      map[string]string
+	Shipping                                 *domain.Shipping
+	Flags                                    []string
 }
 
 // reference is what an order is, by section 5.
@@ -73,25 +77,28 @@ func refold(all []record) (view, map[domain.EventID]domain.Kind) {
 		Status: f.status, Path: f.path, Conflicts: f.conflicts, HeldBack: f.held,
 		Paid: money.paid, Refunded: money.refunded, FullyRefunded: money.full(),
 		PaymentIDs: paymentIDs(facts),
-		Reference:  greatest(facts, func(r *record) string { return r.fact.Reference }),
-		Method:     greatest(facts, func(r *record) string { return r.fact.Payment.Method }),
-		Total:      greatest(facts, func(r *record) domain.Amount { return r.fact.Amounts.Total }),
 		StartedAt:  earliest(facts, domain.KindStarted), AbandonedAt: earliest(facts, domain.KindAbandoned),
 		ApprovedAt: earliest(facts, domain.KindApproved),
+		Flags:      flags(facts), Shipping: lastShipping(facts),
 	}
+	v.merge(facts)
 	v.Gap = slices.ContainsFunc(f.path, func(e edge) bool { return e.Gap })
 	return v, f.acted
 }
 
-// lastWords is the operators' last word on each event, by (recorded_at, id).
+// lastWords is the operators' last word on each event, by (recorded_at, id). A
+// word that was itself rejected is none.
 func lastWords(all []record) map[domain.EventID]domain.ResolutionAction {
 	words := map[domain.EventID]domain.ResolutionAction{}
 	resolutions := slices.DeleteFunc(slices.Clone(all), func(r record) bool { return r.fact.Kind != domain.KindResolved })
 	slices.SortFunc(resolutions, func(a, b record) int {
-		return cmp.Or(a.recorded.Compare(b.recorded), cmp.Compare(a.id, b.id))
+		return cmp.Or(b.recorded.Compare(a.recorded), cmp.Compare(b.id, a.id))
 	})
-	for _, r := range resolutions {
-		words[r.fact.Resolution.Event] = r.fact.Resolution.Action
+	for _, r := range resolutions { // the last first
+		said := *r.fact.Resolution
+		if _, later := words[said.Event]; !later && words[r.id] != domain.ActionReject {
+			words[said.Event] = said.Action
+		}
 	}
 	return words
 }
@@ -302,14 +309,49 @@ func (f *folding) voided(before int, withReason bool) bool {
 	})
 }
 
-func greatest[T comparable](facts []record, of func(*record) T) T {
-	var zero T
-	for i := len(facts) - 1; i >= 0; i-- {
-		if v := of(&facts[i]); v != zero {
-			return v
+// merge takes, facet by facet, the value of the greatest fact that carries one.
+func (v *view) merge(facts []record) {
+	for _, r := range facts {
+		f := &r.fact
+		v.Reference = cmp.Or(f.Reference, v.Reference)
+		v.Method = cmp.Or(f.Payment.Method, v.Method)
+		v.Currency = cmp.Or(f.Amounts.Currency, v.Currency)
+		v.CustomEvent = cmp.Or(f.CustomEvent, v.CustomEvent)
+		v.Installments = cmp.Or(f.Payment.Installments, v.Installments)
+		v.Total = cmp.Or(f.Amounts.Total, v.Total)
+		v.Freight = cmp.Or(f.Amounts.Freight, v.Freight)
+		v.Discount = cmp.Or(f.Amounts.Discount, v.Discount)
+		if len(f.Items) > 0 {
+			v.Items = f.Items
+		}
+		if len(f.UTM) > 0 {
+			v.UTM = f.UTM
 		}
 	}
-	return zero
+}
+
+// lastShipping is the carrier's news with the greatest date of its own; of one
+// date, the greatest fact's.
+func lastShipping(facts []record) *domain.Shipping {
+	var last *domain.Shipping
+	for _, r := range facts {
+		if s := r.fact.Shipping; s != nil && (last == nil || !s.Date.Before(last.Date)) {
+			last = s
+		}
+	}
+	return last
+}
+
+// flags is the reasons that flagged facts gave, or else their details, each once.
+func flags(facts []record) []string {
+	var all []string
+	for _, r := range facts {
+		if f := &r.fact; f.Kind == domain.KindFlagged {
+			all = append(all, cmp.Or(string(f.Reason), f.Detail))
+		}
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(flag string) bool { return flag == "" })
 }
 
 func earliest(facts []record, kind domain.Kind) time.Time {

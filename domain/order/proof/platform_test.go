@@ -15,6 +15,7 @@ type platform struct {
 	partial   bool // it refunds in parts
 	reversals bool // it tells of won disputes
 	bounces   bool // it tells of refunds that came back
+	mute      bool // it tells no amounts, so it has but one payment and refunds all of it
 	infers    bool // a refund's or dispute's body carries the approval and its date
 	// dates says which kinds carry their own date; nil is all of them.
 	dates map[domain.Kind]bool
@@ -30,6 +31,7 @@ type platform struct {
 var platforms = []*platform{
 	{name: "comanda", ids: true, partial: true, reversals: true, bounces: true},
 	{name: "comanda, one payment", partial: true, reversals: true, bounces: true},
+	{name: "comanda, no amounts", reversals: true, bounces: true, mute: true},
 	{
 		name: "comanda, undated refunds and voids", ids: true, partial: true, reversals: true,
 		dates: map[domain.Kind]bool{

@@ -50,7 +50,7 @@ func TestReaders(t *testing.T) {
 		for _, a := range drawArrivals(t, 8) {
 			keep(a)
 			if rapid.IntRange(0, 2).Draw(t, "operator") == 0 {
-				keep(drawWord(t, "w"+a.fact.Key, p.facts()))
+				keep(drawWord(t, "w"+a.fact.Key, p.ids()))
 			}
 		}
 		want := settledState(p.machine.Fold(p.history))
@@ -73,7 +73,7 @@ func TestReaders(t *testing.T) {
 func (p *pair) drawWords(t *rapid.T) []arrival {
 	var words []arrival
 	for _, key := range []string{"w0", "w1", "w2"}[:rapid.IntRange(0, 3).Draw(t, "words")] {
-		targets := p.facts()
+		targets := p.ids()
 		if now := reference(p.records); len(now.Conflicts)+len(now.HeldBack) > 0 && rapid.Bool().Draw(t, "open") {
 			targets = append(now.Conflicts, now.HeldBack...)
 		}

@@ -17,6 +17,7 @@ type story struct {
 
 	happenings []happening
 	payments   []*charge
+	silent     []*charge // attempts of which nobody has heard the end
 	voided     bool
 	unpaid     domain.Status // the last thing that happened while nothing was paid
 	byRefund   bool          // refunds are told one by one, not cumulatively
@@ -57,6 +58,13 @@ func tell(r *rand.Rand, p *platform) *story {
 	for i := range attempts {
 		s.attempt(fmt.Sprintf("p%d", i+1))
 	}
+	for _, c := range s.silent { // the first attempt may die after the second was paid
+		if s.chance(50) {
+			s.fail(c, domain.KindRefused, domain.StatusRefused)
+		} else if s.chance(50) {
+			s.fail(c, domain.KindExpired, domain.StatusCancelled)
+		}
+	}
 	switch {
 	case len(s.payments) > 0:
 		for range r.IntN(5) {
@@ -88,8 +96,9 @@ func (s *story) attempt(id string) {
 	s.happen(happening{kind: domain.KindPending, payment: c})
 	s.unpaid = domain.StatusPending
 	switch n := s.rand.IntN(100); {
-	case n < 10: // silence
-	case n < 25:
+	case n < 20:
+		s.silent = append(s.silent, c)
+	case n < 30:
 		s.fail(c, domain.KindRefused, domain.StatusRefused)
 	case n < 40:
 		s.fail(c, domain.KindExpired, domain.StatusCancelled)
@@ -110,8 +119,16 @@ func (s *story) fail(c *charge, kind domain.Kind, status domain.Status) {
 }
 
 func (s *story) approve(c *charge) {
-	s.happen(happening{kind: domain.KindApproved, payment: c, amounts: domain.Amounts{Paid: domain.Minor(c.paid)}})
+	s.happen(happening{kind: domain.KindApproved, payment: c, amounts: s.paidAmount(c)})
 	s.payments = append(s.payments, c)
+}
+
+// paidAmount is what an approval says was paid.
+func (s *story) paidAmount(c *charge) domain.Amounts {
+	if s.platform.mute {
+		return domain.Amounts{}
+	}
+	return domain.Amounts{Paid: domain.Minor(c.paid)}
 }
 
 // aftermath is one thing that may happen to a paid order.
@@ -157,7 +174,7 @@ func (s *story) giveBack(c *charge, kind domain.Kind, amount int64) {
 	c.refunded += amount
 	h := happening{kind: kind, payment: c}
 	switch {
-	case kind == domain.KindRefunded && c.refunded == c.paid && s.chance(40): // without an amount it is all
+	case s.platform.mute, kind == domain.KindRefunded && c.refunded == c.paid && s.chance(40): // without an amount it is all
 	case s.byRefund:
 		h.refund = fmt.Sprintf("r%d", len(s.happenings))
 		h.amounts.Refund = domain.Minor(amount)
@@ -202,7 +219,7 @@ func (s *story) bounce(c *charge) {
 	s.bounced = true
 	s.happen(happening{kind: domain.KindRefunded, payment: c})
 	s.happen(happening{
-		kind: domain.KindApproved, payment: c, amounts: domain.Amounts{Paid: domain.Minor(c.paid)}, word: domain.ActionAccept,
+		kind: domain.KindApproved, payment: c, amounts: s.paidAmount(c), word: domain.ActionAccept,
 	})
 }
 

@@ -167,8 +167,10 @@ func viewOf(s *order.State) view {
 	v := view{
 		Status: s.Status, Conflicts: s.Conflicts, HeldBack: s.HeldBack, Gap: s.Gap,
 		Paid: s.Paid, Refunded: s.Refunded, FullyRefunded: s.FullyRefunded, PaymentIDs: s.PaymentIDs,
-		Reference: s.Reference, Method: s.Method, Total: s.Total,
 		StartedAt: s.StartedAt, AbandonedAt: s.AbandonedAt, ApprovedAt: s.ApprovedAt,
+		Reference: s.Reference, Method: s.Method, Currency: s.Currency, CustomEvent: s.CustomEvent,
+		Total: s.Total, Freight: s.Freight, Discount: s.Discount, Installments: s.Installments,
+		Items: s.Items, UTM: s.UTM, Shipping: s.Shipping, Flags: s.Flags,
 	}
 	for _, p := range s.Path {
 		v.Path = append(v.Path, edge{From: p.From, To: p.To, Forced: p.Forced, Gap: p.Gap, Why: p.Why})

@@ -1,0 +1,101 @@
+package bench_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"comanda.internal/cmd/comanda/bench"
+)
+
+func TestDriveCountsEveryCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		timer := func(ctx context.Context, d time.Duration) {
+			select {
+			case <-time.After(d):
+			case <-ctx.Done():
+			}
+		}
+		r := bench.Drive(t.Context(), time.Now, 10, time.Second, func(ctx context.Context, client, n int) string {
+			timer(ctx, 10*time.Millisecond)
+			if client == 0 && n%2 == 1 {
+				return "odd"
+			}
+			return ""
+		})
+		if r.Calls != 9*100+50 || r.Failures["odd"] != 50 || r.Failed() != 50 {
+			t.Errorf("%d calls and %v", r.Calls, r.Failures)
+		}
+		if r.Elapsed != time.Second || r.Rate() != 950 {
+			t.Errorf("%v at %v a second", r.Elapsed, r.Rate())
+		}
+		if p50, p99 := r.Quantile(0.5), r.Quantile(0.99); p50 != 10*time.Millisecond || p99 != p50 {
+			t.Errorf("quantiles %v and %v", p50, p99)
+		}
+		if sum := bench.Merge([]bench.Result{r, r}); sum.Calls != 2*r.Calls || sum.Failed() != 100 || sum.Elapsed != 2*time.Second {
+			t.Errorf("two rounds are %d calls, %d failures, %v", sum.Calls, sum.Failed(), sum.Elapsed)
+		}
+	})
+}
+
+func TestMedian(t *testing.T) {
+	for want, values := range map[float64][]float64{0: nil, 3: {3}, 2: {1, 3}, 5: {9, 1, 5}} {
+		if got := bench.Median(values); got != want {
+			t.Errorf("the median of %v is %v", values, got)
+		}
+	}
+}
+
+func TestPosterKeepsItsConnection(t *testing.T) {
+	var connections atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		if err != nil || q.Header.Get("Authorization") != "Bearer secret" || q.URL.Path != "/in" {
+			t.Errorf("got %s %v, %v", q.URL, q.Header, err)
+		}
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, strings.ToUpper(string(body)))
+	}))
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	p := bench.NewPoster(srv.Listener.Addr().String(), "/in", "secret")
+	defer p.Close()
+	for range 3 {
+		status, answer, err := p.Post(t.Context(), []byte("body"))
+		if err != nil || status != http.StatusAccepted || string(answer) != "BODY" {
+			t.Fatalf("answered %d %s, %v", status, answer, err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections for three posts", n)
+	}
+}
+
+func TestRawRoundPublishesDurably(t *testing.T) {
+	raw, err := bench.NewRaw(t.Context(), t.TempDir(), 2, 500, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := raw.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for range 2 { // a second round must not repeat the first one's ids
+		if r := raw.Round(t.Context(), time.Now, 4, 50*time.Millisecond); r.Calls == 0 || r.Failed() != 0 {
+			t.Errorf("%d published, %v failed", r.Calls, r.Failures)
+		}
+	}
+}
