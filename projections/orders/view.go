@@ -3,6 +3,7 @@ package orders
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
@@ -54,7 +55,8 @@ func (v *View) Init(b *bbolt.Bucket) error {
 
 // Apply writes the changed orders' rows and moves their index entries.
 func (v *View) Apply(b *bbolt.Bucket, changes []projections.Change) error {
-	rows, byStatus, byReference := b.Bucket(rowsBucket), b.Bucket(statusBucket), b.Bucket(referenceBucket)
+	rows := b.Bucket(rowsBucket)
+	var byStatus, byReference moves
 	for i := range changes {
 		c := &changes[i]
 		old, err := rowIn(rows, c.Order)
@@ -76,30 +78,49 @@ func (v *View) Apply(b *bbolt.Bucket, changes []projections.Change) error {
 			return fmt.Errorf("put %s: %w", c.Order, err)
 		}
 		status, reference := indexKeys(row)
-		if err := move(byStatus, oldStatus, status); err != nil {
-			return fmt.Errorf("index %s by status: %w", c.Order, err)
-		}
-		if err := move(byReference, oldReference, reference); err != nil {
-			return fmt.Errorf("index %s by reference: %w", c.Order, err)
-		}
+		byStatus.add(oldStatus, status)
+		byReference.add(oldReference, reference)
+	}
+	if err := byStatus.apply(b.Bucket(statusBucket)); err != nil {
+		return fmt.Errorf("index orders by status: %w", err)
+	}
+	if err := byReference.apply(b.Bucket(referenceBucket)); err != nil {
+		return fmt.Errorf("index orders by reference: %w", err)
 	}
 	return nil
 }
 
-// move replaces an index entry; a nil key is none.
-func move(b *bbolt.Bucket, from, to []byte) error {
+// moves are the changes of an index. They are made in the order of keys, which
+// touches every page once.
+type moves struct{ out, in [][]byte }
+
+// add replaces an entry; a nil key is none.
+func (m *moves) add(from, to []byte) {
 	if bytes.Equal(from, to) {
-		return nil
+		return
 	}
 	if from != nil {
-		if err := b.Delete(from); err != nil {
+		m.out = append(m.out, from)
+	}
+	if to != nil {
+		m.in = append(m.in, to)
+	}
+}
+
+func (m *moves) apply(b *bbolt.Bucket) error {
+	slices.SortFunc(m.out, bytes.Compare)
+	slices.SortFunc(m.in, bytes.Compare)
+	for _, key := range m.out {
+		if err := b.Delete(key); err != nil {
 			return err
 		}
 	}
-	if to == nil {
-		return nil
+	for _, key := range m.in {
+		if err := b.Put(key, nil); err != nil {
+			return err
+		}
 	}
-	return b.Put(to, nil)
+	return nil
 }
 
 // Get is the order's row; false when no fact of it was recorded.

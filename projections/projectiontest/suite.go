@@ -22,7 +22,7 @@ const (
 	suiteSeed       = 1
 	suitePartitions = 4
 	suiteOrders     = 40
-	suiteEvents     = 600
+	suiteEvents     = 400
 )
 
 // Run holds views to the promises of package projections.
