@@ -68,7 +68,7 @@ func (c *committer) close() {
 
 // submit sends m, alone or in company, and waits for its acknowledgement or ctx.
 func (c *committer) submit(ctx context.Context, m *nats.Msg) (stream.Ack, error) {
-	q, ok := c.enqueue(m)
+	q, ok := c.enqueue(ctx, m)
 	if !ok {
 		return stream.Ack{}, fmt.Errorf("%w: the log is closed", stream.ErrNoAnswer)
 	}
@@ -77,15 +77,15 @@ func (c *committer) submit(ctx context.Context, m *nats.Msg) (stream.Ack, error)
 		if !t.alone {
 			return t.ack, t.err
 		}
-		defer c.singleDone()
+		defer c.singleDone(ctx)
 		return c.publisher.Publish(ctx, m) //nolint:wrapcheck // classified by the caller
 	case <-ctx.Done():
-		c.abandon(q)
+		c.abandon(ctx, q)
 		return stream.Ack{}, fmt.Errorf("%w: %w", stream.ErrNoAnswer, ctx.Err())
 	}
 }
 
-func (c *committer) enqueue(m *nats.Msg) (*queued, bool) {
+func (c *committer) enqueue(ctx context.Context, m *nats.Msg) (*queued, bool) {
 	q := &queued{msg: m, turn: make(chan turn, 1)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,12 +93,12 @@ func (c *committer) enqueue(m *nats.Msg) (*queued, bool) {
 		return nil, false
 	}
 	c.queue = append(c.queue, q)
-	c.dispatch()
+	c.dispatch(ctx)
 	return q, true
 }
 
 // abandon takes q out, unless its turn came meanwhile.
-func (c *committer) abandon(q *queued) {
+func (c *committer) abandon(ctx context.Context, q *queued) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q.gone = true
@@ -109,21 +109,21 @@ func (c *committer) abandon(q *queued) {
 	case t := <-q.turn:
 		if t.alone {
 			c.singles--
-			c.dispatch()
+			c.dispatch(ctx)
 		}
 	default: // in a batch, whose answer nobody reads
 	}
 }
 
-func (c *committer) singleDone() {
+func (c *committer) singleDone(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.singles--
-	c.dispatch()
+	c.dispatch(ctx)
 }
 
 // dispatch gives out turns. The lock is held.
-func (c *committer) dispatch() {
+func (c *committer) dispatch(ctx context.Context) {
 	if c.batching {
 		return
 	}
@@ -131,7 +131,7 @@ func (c *committer) dispatch() {
 	if len(c.again) == 0 && len(c.queue) >= batchFrom {
 		if batch := take(&c.queue, batchMost); len(batch) > 1 {
 			c.batching = true
-			c.batches.Go(func() { c.commit(batch) })
+			c.batches.Go(func() { c.commit(ctx, batch) })
 			return
 		} else if len(batch) == 1 {
 			c.again = batch
@@ -173,15 +173,16 @@ func take(list *[]*queued, n int) []*queued {
 	return out
 }
 
-// commit sends a batch and hands out what became of it.
-func (c *committer) commit(batch []*queued) {
+// commit sends a batch and hands out what became of it. ctx is that of whoever
+// gave the turn; its end does not end the batch, which is other callers' too.
+func (c *committer) commit(ctx context.Context, batch []*queued) {
 	msgs := make([]*nats.Msg, len(batch))
 	for i, q := range batch {
 		msgs[i] = q.msg
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
 	defer cancel()
-	ack, err := c.publisher.PublishBatch(ctx, msgs)
+	ack, err := c.publisher.PublishBatch(bounded, msgs)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,12 +192,12 @@ func (c *committer) commit(batch []*queued) {
 			q.called = false
 		}
 		c.again = append(c.again, batch...)
-		c.dispatch()
+		c.dispatch(ctx)
 		return
 	}
 	first := ack.Sequence - uint64(len(batch)) + 1
 	for i, q := range batch {
-		q.turn <- turn{ack: stream.Ack{Stream: ack.Stream, Sequence: first + uint64(i)}} //nolint:gosec // an index is never negative
+		q.turn <- turn{ack: stream.Ack{Stream: ack.Stream, Sequence: first + uint64(i)}}
 	}
-	c.dispatch()
+	c.dispatch(ctx)
 }

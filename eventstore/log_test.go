@@ -13,7 +13,7 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/natsnode"
-	"comanda.internal/eventstore/storetest"
+	"comanda.internal/eventstore/natsnode/natstest"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -193,7 +193,7 @@ func TestOpenRefusesDrift(t *testing.T) {
 }
 
 func TestOpenRefusesAForeignStream(t *testing.T) {
-	node := storetest.FastNode(t, t.TempDir())
+	node := natstest.FastNode(t, t.TempDir())
 	js, err := jetstream.New(node.Conn())
 	if err != nil {
 		t.Fatal(err)

@@ -11,20 +11,20 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/natsnode"
-	"comanda.internal/eventstore/storetest"
+	"comanda.internal/eventstore/natsnode/natstest"
 )
 
 // impatient gives up a try soon: the answers of these tests are lost on purpose.
 var impatient = eventstore.Config{AppendTimeout: 200 * time.Millisecond, AppendTries: 2}
 
 // behindProxy is a server, an instance beside it, and one whose network is the proxy.
-func behindProxy(t *testing.T, cfg eventstore.Config) (direct, remote *store, proxy *storetest.Proxy) {
+func behindProxy(t *testing.T, cfg eventstore.Config) (direct, remote *store, proxy *natstest.Proxy) {
 	t.Helper()
 	dir := t.TempDir()
-	node := storetest.Node(t, dir)
+	node := natstest.Node(t, dir)
 	direct = open(t, node.Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{})
-	proxy = storetest.NewProxy(t, node.Addr())
-	remote = open(t, storetest.Client(t, proxy.Addr(), dir).Conn(), dir, cfg, eventstore.RecorderConfig{})
+	proxy = natstest.NewProxy(t, node.Addr())
+	remote = open(t, natstest.Client(t, proxy.Addr(), dir).Conn(), dir, cfg, eventstore.RecorderConfig{})
 	return direct, remote, proxy
 }
 
@@ -98,7 +98,7 @@ func TestServerAwayIsUnavailableAndBackIsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := node.Addr()
-	remote := open(t, storetest.Client(t, addr, dir).Conn(), dir, impatient, eventstore.RecorderConfig{})
+	remote := open(t, natstest.Client(t, addr, dir).Conn(), dir, impatient, eventstore.RecorderConfig{})
 	record(t, remote, fact(1, 0, domain.KindPending))
 	if err := node.Close(); err != nil {
 		t.Fatal(err)
@@ -187,12 +187,12 @@ func TestQueueIsCommittedInBatches(t *testing.T) {
 // TestReplicas runs two instances against three servers. Replicated streams
 // answer conflicts with 10164 and 10071, and repeats of an id with a duplicate.
 func TestReplicas(t *testing.T) {
-	addrs := storetest.Cluster(t)
+	addrs := natstest.Cluster(t)
 	dir := t.TempDir()
 	cfg := eventstore.Config{Partitions: 2, Replicas: 3, AppendTimeout: 5 * time.Second}
 	var stores []*store
 	for _, addr := range addrs[:2] {
-		stores = append(stores, open(t, storetest.Open(t, addr).Conn(), dir, cfg, eventstore.RecorderConfig{Decisions: 1000}))
+		stores = append(stores, open(t, natstest.Open(t, addr).Conn(), dir, cfg, eventstore.RecorderConfig{Decisions: 1000}))
 	}
 	const orders, facts = 4, 15
 	var all sync.WaitGroup
@@ -214,7 +214,7 @@ func TestReplicas(t *testing.T) {
 		}
 	}
 	wantSound(t, stores[1], orders*facts)
-	third := open(t, storetest.Open(t, addrs[2]).Conn(), dir, cfg, eventstore.RecorderConfig{})
+	third := open(t, natstest.Open(t, addrs[2]).Conn(), dir, cfg, eventstore.RecorderConfig{})
 	out := record(t, third, details(0, 0))[0] // within the dedupe window, on an order it does not know
 	if out.Verdict != domain.VerdictDuplicate {
 		t.Errorf("a repeat through a third instance: %+v", out)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"comanda.internal/domain"
@@ -247,12 +248,7 @@ func (r *recording) read(ctx context.Context) ([]domain.Recorded, error) {
 }
 
 func (r *recording) isOurs(hash [32]byte) bool {
-	for i := range r.sent {
-		if r.sent[i] == hash {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.sent, hash)
 }
 
 // key is the order's data key, or one from the pool for a new order. A key that

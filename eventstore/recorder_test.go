@@ -16,7 +16,7 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/eventstore"
-	"comanda.internal/eventstore/storetest"
+	"comanda.internal/eventstore/natsnode/natstest"
 )
 
 // comparePositions lets go-cmp look at positions by their own rule.
@@ -149,7 +149,7 @@ func TestWriterWithAnOldPictureDecidesAgain(t *testing.T) {
 
 func TestManyWritersOnOneOrder(t *testing.T) {
 	dir := t.TempDir()
-	node := storetest.FastNode(t, dir)
+	node := natstest.FastNode(t, dir)
 	writers := make([]*store, 3)
 	for i := range writers {
 		writers[i] = open(t, node.Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{Decisions: 1000})
@@ -209,7 +209,7 @@ func TestFactsWaitForNobodyElsesOrder(t *testing.T) {
 
 func TestForgottenOrdersAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, storetest.FastNode(t, dir).Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{CachedEvents: 64})
+	s := open(t, natstest.FastNode(t, dir).Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{CachedEvents: 64})
 	const orders = 300
 	for n := range orders {
 		record(t, s, fact(n, 0, domain.KindPending))
@@ -269,7 +269,7 @@ func TestErrorKeepsTheFactsBefore(t *testing.T) {
 func TestClockThatGoesBackDoesNotShow(t *testing.T) {
 	dir := t.TempDir()
 	now := noon
-	s := open(t, storetest.FastNode(t, dir).Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{Clock: func() time.Time { return now }})
+	s := open(t, natstest.FastNode(t, dir).Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{Clock: func() time.Time { return now }})
 	record(t, s, fact(1, 0, domain.KindPending))
 	now = noon.Add(-time.Hour)
 	record(t, s, fact(1, 1, domain.KindApproved))

@@ -15,8 +15,8 @@ import (
 	"comanda.internal/domain/order"
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/natsnode"
+	"comanda.internal/eventstore/natsnode/natstest"
 	"comanda.internal/eventstore/privacy"
-	"comanda.internal/eventstore/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -85,14 +85,14 @@ func openVault(t *testing.T, conn *nats.Conn, dir string, replicas int) *privacy
 func local(t *testing.T) *store {
 	t.Helper()
 	dir := t.TempDir()
-	return open(t, storetest.Node(t, dir).Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{})
+	return open(t, natstest.Node(t, dir).Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{})
 }
 
 // fast is local without fsync and with the node beside it, for second instances.
 func fast(t *testing.T, cfg eventstore.Config) (*store, *natsnode.Node, string) {
 	t.Helper()
 	dir := t.TempDir()
-	node := storetest.FastNode(t, dir)
+	node := natstest.FastNode(t, dir)
 	return open(t, node.Conn(), dir, cfg, eventstore.RecorderConfig{}), node, dir
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
-	"comanda.internal/eventstore/storetest"
+	"comanda.internal/eventstore/natsnode/natstest"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -217,7 +217,7 @@ func TestVerifyFindsHoles(t *testing.T) {
 	cfg := streamConfig(t, origin, "ORDERS-00")
 	cfg.DenyDelete, cfg.DenyPurge = false, false
 	dir := t.TempDir()
-	node := storetest.FastNode(t, dir)
+	node := natstest.FastNode(t, dir)
 	js, err := jetstream.New(node.Conn())
 	if err != nil {
 		t.Fatal(err)

@@ -16,8 +16,8 @@ import (
 
 // The files, in the data directory, with the two accounts' credentials.
 const (
-	CoreCredentials     = "nats-core.json"
-	CheckoutCredentials = "nats-checkout.json"
+	CoreCredentials     = "nats-core.json"     //nolint:gosec // a file name
+	CheckoutCredentials = "nats-checkout.json" //nolint:gosec // a file name
 )
 
 // credentials is one user. The form is that of a `nats context` file, so that
@@ -25,7 +25,7 @@ const (
 type credentials struct {
 	URL      string `json:"url,omitempty"`
 	User     string `json:"user"`
-	Password string `json:"password"` //nolint:gosec // this type exists to be written to a file of mode 0600
+	Password string `json:"password"`
 }
 
 const privateMode fs.FileMode = 0o600
@@ -70,7 +70,7 @@ func readCredentials(path string) (credentials, error) {
 
 // write puts c at path at once: a crash leaves the old file or the new one.
 func (c credentials) write(path string) error {
-	text, err := json.MarshalIndent(c, "", "  ")
+	text, err := json.MarshalIndent(c, "", "  ") //nolint:gosec // the file is what this password is for
 	if err != nil {
 		return fmt.Errorf("write nats credentials: %w", err)
 	}

@@ -46,7 +46,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	if err != nil {
 		return nil, false, domain.Errorf(domain.Unavailable, "raise settings of stream %s (%s): %w", want.Name, strings.Join(changes, ", "), err)
 	}
-	log.Warn("stream settings raised", "stream", want.Name, "settings", changes)
+	log.WarnContext(ctx, "stream settings raised", "stream", want.Name, "settings", changes)
 	return s.CachedInfo(), false, nil
 }
 
@@ -74,8 +74,7 @@ func create(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 
 // CodeOfClient is the code of an error that the client library returned.
 func CodeOfClient(err error) Code {
-	var e *jetstream.APIError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return Code(e.ErrorCode)
 	}
 	return 0

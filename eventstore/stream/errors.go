@@ -40,8 +40,7 @@ func (e *APIError) Error() string { return fmt.Sprintf("%s (%d)", e.Description,
 
 // CodeOf is the code of the first [APIError] in err's chain; 0 when there is none.
 func CodeOf(err error) Code {
-	var e *APIError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*APIError](err); ok {
 		return e.Code
 	}
 	return 0

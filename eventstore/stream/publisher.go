@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,9 +81,7 @@ func (p *Publisher) PublishBatch(ctx context.Context, ms []*nats.Msg) (Ack, erro
 	id := nats.NewInbox()[len(nats.InboxPrefix):]
 	for i, m := range ms {
 		header := make(nats.Header, len(m.Header)+3)
-		for name, values := range m.Header {
-			header[name] = values
-		}
+		maps.Copy(header, m.Header)
 		header["Nats-Batch-Id"] = []string{id}
 		header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
 		reply := ""

@@ -149,7 +149,7 @@ func (r *Reader) direct(ctx context.Context, req request, handle func(Message) e
 	for ; ; n++ {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil || m.Header.Get("Status") != "" {
-			return n, nil //nolint:nilerr // the leader is asked for what is missing, and says what is wrong
+			return n, nil // the leader is asked for what is missing, and says what is wrong
 		}
 		sequence, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
 		if err != nil {

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"comanda.internal/domain"
-	"comanda.internal/eventstore/storetest"
+	"comanda.internal/eventstore/natsnode/natstest"
 	"comanda.internal/eventstore/stream"
 )
 
@@ -46,7 +46,7 @@ func newJS(t *testing.T, conn *nats.Conn) jetstream.JetStream {
 // create makes the test's stream on a server of its own.
 func create(t *testing.T) (jetstream.JetStream, *stream.Publisher) {
 	t.Helper()
-	return createOn(t, storetest.FastNode(t, t.TempDir()).Conn())
+	return createOn(t, natstest.FastNode(t, t.TempDir()).Conn())
 }
 
 func createOn(t *testing.T, conn *nats.Conn) (jetstream.JetStream, *stream.Publisher) {
@@ -143,7 +143,7 @@ func TestBatchIsAllOrNothing(t *testing.T) {
 }
 
 func TestEnsureRaisesWhatIsSafe(t *testing.T) {
-	node := storetest.FastNode(t, t.TempDir())
+	node := natstest.FastNode(t, t.TempDir())
 	js := newJS(t, node.Conn())
 	weak := config()
 	weak.AllowDirect, weak.AllowAtomicPublish, weak.DenyDelete, weak.DenyPurge, weak.Duplicates = false, false, false, false, time.Second
@@ -300,10 +300,10 @@ func TestFollowCatchesUpAndStaysLive(t *testing.T) {
 
 func TestFollowSurvivesLostConnections(t *testing.T) {
 	dir := t.TempDir()
-	node := storetest.FastNode(t, dir)
+	node := natstest.FastNode(t, dir)
 	_, p := createOn(t, node.Conn())
-	proxy := storetest.NewProxy(t, node.Addr())
-	client := storetest.Client(t, proxy.Addr(), dir)
+	proxy := natstest.NewProxy(t, node.Addr())
+	client := natstest.Client(t, proxy.Addr(), dir)
 	got, stop := collect(t, stream.NewReader(newJS(t, client.Conn()), name, discard), 0)
 	defer stop()
 	publish(t, p, msg("t.a", "before", -1))

@@ -1,4 +1,4 @@
-package storetest
+package natstest
 
 import (
 	"fmt"
@@ -14,38 +14,38 @@ import (
 )
 
 // Node starts an embedded server with its data in dir, and stops it with the test.
-func Node(t testing.TB, dir string) *natsnode.Node {
-	t.Helper()
-	return start(t, natsnode.Config{DataDir: dir, Listen: "127.0.0.1:0"})
+func Node(tb testing.TB, dir string) *natsnode.Node {
+	tb.Helper()
+	return start(tb, natsnode.Config{DataDir: dir, Listen: "127.0.0.1:0"})
 }
 
 // FastNode is Node without fsync, for tests of many events that crash nothing.
-func FastNode(t testing.TB, dir string) *natsnode.Node {
-	t.Helper()
-	return start(t, natsnode.Config{DataDir: dir, Listen: "127.0.0.1:0", UnsafeNoFsync: true})
+func FastNode(tb testing.TB, dir string) *natsnode.Node {
+	tb.Helper()
+	return start(tb, natsnode.Config{DataDir: dir, Listen: "127.0.0.1:0", UnsafeNoFsync: true})
 }
 
 // Client is a node that connects to addr, a host:port, with the credentials in dir.
-func Client(t testing.TB, addr, dir string) *natsnode.Node {
-	t.Helper()
-	return start(t, natsnode.Config{URL: "nats://" + addr, CredsFile: filepath.Join(dir, natsnode.CoreCredentials)})
+func Client(tb testing.TB, addr, dir string) *natsnode.Node {
+	tb.Helper()
+	return start(tb, natsnode.Config{URL: "nats://" + addr, CredsFile: filepath.Join(dir, natsnode.CoreCredentials)})
 }
 
 // Open is a client of a server without accounts, as those of [Cluster].
-func Open(t testing.TB, addr string) *natsnode.Node {
-	t.Helper()
-	return start(t, natsnode.Config{URL: "nats://" + addr})
+func Open(tb testing.TB, addr string) *natsnode.Node {
+	tb.Helper()
+	return start(tb, natsnode.Config{URL: "nats://" + addr})
 }
 
-func start(t testing.TB, cfg natsnode.Config) *natsnode.Node {
-	t.Helper()
-	node, err := natsnode.Start(t.Context(), cfg)
+func start(tb testing.TB, cfg natsnode.Config) *natsnode.Node {
+	tb.Helper()
+	node, err := natsnode.Start(tb.Context(), cfg)
 	if err != nil {
-		t.Fatalf("start a nats node: %v", err)
+		tb.Fatalf("start a nats node: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := node.Close(); err != nil {
-			t.Errorf("close the nats node: %v", err)
+			tb.Errorf("close the nats node: %v", err)
 		}
 	})
 	return node
@@ -53,13 +53,13 @@ func start(t testing.TB, cfg natsnode.Config) *natsnode.Node {
 
 // Cluster starts three servers with replicated JetStream and returns the
 // addresses of their clients once they have a leader. They stop with the test.
-func Cluster(t testing.TB) []string {
-	t.Helper()
+func Cluster(tb testing.TB) []string {
+	tb.Helper()
 	const size = 3
 	routes := make([]*url.URL, size)
 	ports := make([]int, size)
 	for i := range routes {
-		ports[i] = freePort(t)
+		ports[i] = freePort(tb)
 		routes[i] = &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[i])}
 	}
 	servers := make([]*server.Server, size)
@@ -67,16 +67,16 @@ func Cluster(t testing.TB) []string {
 	for i := range servers {
 		opts := &server.Options{
 			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true, NoLog: true,
+			JetStream: true, StoreDir: tb.TempDir(), SyncAlways: true, NoSigs: true, NoLog: true,
 			Cluster: server.ClusterOpts{Name: "comanda", Host: "127.0.0.1", Port: ports[i]},
 			Routes:  routes,
 		}
 		s, err := server.NewServer(opts)
 		if err != nil {
-			t.Fatalf("make server %d: %v", i, err)
+			tb.Fatalf("make server %d: %v", i, err)
 		}
 		s.Start()
-		t.Cleanup(func() {
+		tb.Cleanup(func() {
 			s.Shutdown()
 			s.WaitForShutdown()
 		})
@@ -84,17 +84,17 @@ func Cluster(t testing.TB) []string {
 	}
 	for i, s := range servers {
 		if !s.ReadyForConnections(20 * time.Second) {
-			t.Fatalf("server %d does not start", i)
+			tb.Fatalf("server %d does not start", i)
 		}
 		addrs[i] = s.Addr().String()
 	}
-	awaitLeader(t, servers)
+	awaitLeader(tb, servers)
 	return addrs
 }
 
 // awaitLeader waits until every server knows the leader and is current with it.
-func awaitLeader(t testing.TB, servers []*server.Server) {
-	t.Helper()
+func awaitLeader(tb testing.TB, servers []*server.Server) {
+	tb.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -115,21 +115,21 @@ func awaitLeader(t testing.TB, servers []*server.Server) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatal("the cluster finds no leader")
+			tb.Fatal("the cluster finds no leader")
 		}
 	}
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
+func freePort(tb testing.TB) int {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
 	addr, ok := l.Addr().(*net.TCPAddr)
 	if !ok {
-		t.Fatal("no TCP address")
+		tb.Fatal("no TCP address")
 	}
 	return addr.Port
 }

@@ -1,4 +1,4 @@
-package storetest
+package natstest
 
 import (
 	"errors"
@@ -24,16 +24,16 @@ type Proxy struct {
 
 // NewProxy listens on a free port and passes on to target, a host:port. It
 // ends with the test.
-func NewProxy(t testing.TB, target string) *Proxy {
-	t.Helper()
+func NewProxy(tb testing.TB, target string) *Proxy {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	p := &Proxy{target: target, listener: l, conns: make(map[net.Conn]struct{})}
 	p.changed = sync.NewCond(&p.mu)
 	p.done.Go(p.accept)
-	t.Cleanup(p.close)
+	tb.Cleanup(p.close)
 	return p
 }
 
