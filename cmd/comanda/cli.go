@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -133,10 +135,24 @@ func exitOfCode(code codes.Code) int {
 	}
 }
 
-// explain is what a person reads: a gRPC error's own text without its code.
+// explain is what a person reads: a gRPC error's own text, and the fields that
+// it complains of.
 func explain(err error) string {
-	if s, ok := status.FromError(err); ok && s.Code() != codes.Unknown {
-		return s.Message()
+	answer, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err)
+	if !ok {
+		return err.Error()
 	}
-	return err.Error()
+	s := answer.GRPCStatus()
+	text := []string{s.Message()}
+	for _, detail := range s.Details() {
+		if bad, ok := detail.(*errdetails.BadRequest); ok {
+			for _, v := range bad.GetFieldViolations() {
+				text = append(text, v.GetField()+": "+v.GetDescription())
+			}
+		}
+	}
+	return strings.Join(text, "\n  ")
 }

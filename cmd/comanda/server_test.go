@@ -64,14 +64,17 @@ type testServer struct {
 // until it is ready. It is stopped, and its log verified, when the test ends.
 func startServer(t *testing.T, dir, config string, flags ...string) *testServer {
 	t.Helper()
-	s := &testServer{t: t, dir: dir}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(dir, "config.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return startConfigured(t, dir, file, flags...)
+}
+
+// startConfigured is startServer with a configuration file that is there.
+func startConfigured(t *testing.T, dir, file string, flags ...string) *testServer {
+	t.Helper()
+	s := &testServer{t: t, dir: dir}
 	_ = os.Remove(filepath.Join(dir, addressesFile))
 	ctx, cancel := context.WithCancel(context.Background())
 	out := &s.output
@@ -330,6 +333,9 @@ func (s *testServer) quarantine() map[string]int {
 	}
 	seen := map[string]int{}
 	info := stream.CachedInfo().State
+	if info.Msgs == 0 {
+		return seen
+	}
 	for sequence := info.FirstSeq; sequence <= info.LastSeq; sequence++ {
 		m, err := stream.GetMsg(ctx, sequence)
 		if err != nil {
