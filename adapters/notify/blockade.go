@@ -50,18 +50,20 @@ type book struct {
 	endpoint string
 }
 
-func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.KeyValue, error) {
-	kv, err := js.KeyValue(ctx, Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+// openBucket finds or makes the bucket.
+func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (kv jetstream.KeyValue, created bool, err error) {
+	kv, err = js.KeyValue(ctx, Bucket)
+	created = errors.Is(err, jetstream.ErrBucketNotFound)
+	if created {
 		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: Bucket, Description: "orders whose delivery to an endpoint failed", History: 1,
 			Storage: jetstream.FileStorage, Replicas: max(replicas, 1), LimitMarkerTTL: markerTTL,
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", Bucket, err)
+		return nil, false, fmt.Errorf("open bucket %s: %w", Bucket, err)
 	}
-	return kv, nil
+	return kv, created, nil
 }
 
 func (b book) key(id domain.OrderID) string { return b.endpoint + "." + string(id) }

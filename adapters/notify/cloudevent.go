@@ -212,6 +212,6 @@ func continueTrace(n delivery.Notification) string {
 	if parts == nil {
 		return ""
 	}
-	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(WebhookID(n.Event.ID, n.Endpoint)), uint64(max(n.Attempt, 0)))) //nolint:gosec // never negative
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(WebhookID(n.Event.ID, n.Endpoint)), uint64(max(n.Attempt, 0))))
 	return "00-" + parts[1] + "-" + hex.EncodeToString(sum[:8]) + "-" + parts[3]
 }

@@ -35,6 +35,7 @@ type durable struct {
 	stream   string
 	name     string
 	consumer jetstream.Consumer
+	created  bool
 	// since is the sequence of the first event that the endpoint may be told.
 	since uint64
 	// pin is the last pin that a message gave us: while the server names it too,
@@ -90,10 +91,11 @@ func openDurable(ctx context.Context, js jetstream.JetStream, stream string, e E
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 	}
 	existing, err := s.Consumer(ctx, want.Durable)
+	created := errors.Is(err, jetstream.ErrConsumerNotFound)
 	switch {
 	case err == nil:
 		want.OptStartSeq = existing.CachedInfo().Config.OptStartSeq
-	case errors.Is(err, jetstream.ErrConsumerNotFound):
+	case created:
 		want.OptStartSeq = s.CachedInfo().State.LastSeq + 1
 	default:
 		return nil, fmt.Errorf("open %s of %s: %w", want.Durable, stream, err)
@@ -102,7 +104,7 @@ func openDurable(ctx context.Context, js jetstream.JetStream, stream string, e E
 	if err != nil {
 		return nil, fmt.Errorf("make %s of %s: %w", want.Durable, stream, err)
 	}
-	return &durable{stream: stream, name: want.Durable, consumer: consumer, since: want.OptStartSeq}, nil
+	return &durable{stream: stream, name: want.Durable, consumer: consumer, created: created, since: want.OptStartSeq}, nil
 }
 
 // arrival is an event as the durable delivered it.

@@ -82,7 +82,7 @@ func newFeed(e Endpoint, cfg *Config, deps *Deps, m *metrics) (*feed, error) {
 
 // open finds or makes the bucket and the endpoint's durables.
 func (f *feed) open(ctx context.Context) error {
-	kv, err := openBucket(ctx, f.deps.JetStream, f.cfg.Replicas)
+	kv, created, err := openBucket(ctx, f.deps.JetStream, f.cfg.Replicas)
 	if err != nil {
 		return fmt.Errorf("endpoint %q: %w", f.endpoint.ID, err)
 	}
@@ -97,6 +97,12 @@ func (f *feed) open(ctx context.Context) error {
 			return fmt.Errorf("endpoint %q: %w", f.endpoint.ID, err)
 		}
 		f.durables = append(f.durables, d)
+		created = created || d.created
+	}
+	if created && f.deps.AfterCreate != nil {
+		if err := f.deps.AfterCreate(); err != nil {
+			return fmt.Errorf("endpoint %q: after its durables were made: %w", f.endpoint.ID, err)
+		}
 	}
 	return nil
 }
@@ -161,7 +167,7 @@ func (f *feed) run(ctx context.Context, watcher jetstream.KeyWatcher) {
 		}
 	}
 	f.drain(ctx, cancelWork, watcher)
-	_ = watcher.Stop() //nolint:errcheck // the subscription dies with its connection anyway
+	_ = watcher.Stop() // the subscription dies with its connection anyway
 	f.release(context.WithoutCancel(ctx))
 }
 
@@ -316,9 +322,12 @@ func (f *feed) count(b *blockade, by int) {
 // hold tells the server that what waits here is not lost, so that it does not
 // redeliver it.
 func (f *feed) hold() {
+	if f.disabled {
+		return
+	}
 	for _, l := range f.lanes {
 		for _, a := range l.queue {
-			_ = a.msg.InProgress() //nolint:errcheck // a redelivery is harmless
+			_ = a.msg.InProgress() // a redelivery is harmless
 		}
 	}
 }
@@ -339,7 +348,7 @@ func (f *feed) pull(ctx context.Context, d *durable) {
 		})
 		if err != nil {
 			f.logger.WarnContext(ctx, "notifications are not read", slog.String("stream", d.stream), slog.Any("error", err))
-			rest(ctx, recheck)
+			rest(ctx, time.Second)
 		}
 	}
 }
@@ -349,7 +358,7 @@ func (f *feed) pull(ctx context.Context, d *durable) {
 func (f *feed) undecodable(ctx context.Context, msg jetstream.Msg, err error) {
 	f.logger.ErrorContext(ctx, "an event cannot be read and is not told", slog.Any("error", err))
 	f.metrics.attempts.WithLabelValues(f.endpoint.Kind, "undecodable").Inc()
-	_ = msg.Term() //nolint:errcheck // a redelivery only logs it again
+	_ = msg.Term() // a redelivery only logs it again
 }
 
 // drain waits for the workers after ctx ended, for as long as the grace time;

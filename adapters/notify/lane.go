@@ -106,12 +106,12 @@ func (c *chains) get(id domain.OrderID) (delivery.Chain, bool) {
 		return delivery.Chain{}, false
 	}
 	c.recent.MoveToFront(el)
-	return el.Value.(*chainEntry).chain, true //nolint:errcheck,forcetypeassert // only chainEntry is put in
+	return el.Value.(*chainEntry).chain, true
 }
 
 func (c *chains) put(id domain.OrderID, chain delivery.Chain) {
 	if el, ok := c.byID[id]; ok {
-		el.Value.(*chainEntry).chain = chain //nolint:errcheck,forcetypeassert // only chainEntry is put in
+		el.Value.(*chainEntry).chain = chain
 		c.recent.MoveToFront(el)
 		return
 	}
@@ -119,6 +119,6 @@ func (c *chains) put(id domain.OrderID, chain delivery.Chain) {
 	for c.recent.Len() > c.most {
 		oldest := c.recent.Back()
 		c.recent.Remove(oldest)
-		delete(c.byID, oldest.Value.(*chainEntry).id) //nolint:errcheck,forcetypeassert // only chainEntry is put in
+		delete(c.byID, oldest.Value.(*chainEntry).id)
 	}
 }

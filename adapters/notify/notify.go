@@ -86,7 +86,7 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Deps is what a notifier is given. All of it is required.
+// Deps is what a notifier is given. All of it is required, but for AfterCreate.
 type Deps struct {
 	JetStream jetstream.JetStream
 	Log       Log
@@ -100,6 +100,9 @@ type Deps struct {
 	Random     func() float64
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	// AfterCreate runs when the bucket or a durable was created (natsnode's
+	// SyncDirs); nil: nothing.
+	AfterCreate func() error
 }
 
 // Notifier tells the endpoints. Make it with [New], and run it once.

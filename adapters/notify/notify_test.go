@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,12 +17,12 @@ import (
 	"comanda.internal/domain/delivery"
 )
 
-// codes answers with the given codes, one after the other, for the given order,
-// and 200 for everything else.
-func codes(order string, codes ...int) func(http.ResponseWriter, received) {
+// failing answers order A with the given codes, one after the other, and
+// everything else with 200.
+func failing(codes ...int) func(http.ResponseWriter, received) {
 	var n atomic.Int64
 	return func(w http.ResponseWriter, r received) {
-		if r.order != order {
+		if r.order != "A" {
 			return
 		}
 		if i := int(n.Add(1)) - 1; i < len(codes) {
@@ -67,7 +68,7 @@ func TestThreeTransitionsAreToldOnceAndInOrder(t *testing.T) {
 
 func TestAnEndpointThatFailsTwiceGetsEachEventOnceAndInOrder(t *testing.T) {
 	h := newHouse(t, 1)
-	r := newReceiver(t, codes("A", 500, 500))
+	r := newReceiver(t, failing(500, 500))
 	w := newWaits()
 	h.open([]notify.Endpoint{endpoint(r, "order.*")}, withWaits(w))
 	h.record("A", domain.KindPending)
@@ -127,7 +128,7 @@ func TestTheScheduleIsFollowedToItsEnd(t *testing.T) {
 			for i := range all {
 				all[i] = 500
 			}
-			r := newReceiver(t, codes("A", all...))
+			r := newReceiver(t, failing(all...))
 			w := newWaits()
 			e := endpoint(r, "order.*")
 			e.OnExhausted = tc.exhausted
@@ -210,4 +211,25 @@ func (o *office) attempts(t *testing.T) map[string]float64 {
 		}
 	}
 	return out
+}
+
+// TestACorrectionIsToldWhateverTheFilter has an operator reject the approval that
+// the endpoint was told of.
+func TestACorrectionIsToldWhateverTheFilter(t *testing.T) {
+	h := newHouse(t, 1)
+	r := newReceiver(t, nil)
+	o := h.open([]notify.Endpoint{endpoint(r, "order.approved")})
+	h.record("A", domain.KindPending)
+	approved := h.record("A", domain.KindApproved)
+	equal(t, []string{"A/2<0 order.approved"}, shorts(r.next(t, 1)))
+	o.close() // what was told is not only in memory
+	h.open([]notify.Endpoint{endpoint(r, "order.approved")})
+	h.record("A", domain.KindResolved, func(f *domain.Fact) {
+		f.Resolution = &domain.Resolution{Event: approved.EventID, Action: domain.ActionReject}
+	})
+	got := r.next(t, 1)
+	equal(t, []string{"A/3<2 order.pending"}, shorts(got))
+	if want := `"correction":true,"path":[{`; !strings.Contains(got[0].body, want) {
+		t.Errorf("the body has no %s: %s", want, got[0].body)
+	}
 }

@@ -20,7 +20,7 @@ import (
 
 func TestARetryAndItsOrderSurviveARestart(t *testing.T) {
 	h := newHouse(t, 1)
-	r := newReceiver(t, codes("A", 500, 500))
+	r := newReceiver(t, failing(500, 500))
 	w := newWaits()
 	o := h.open([]notify.Endpoint{endpoint(r, "order.*")}, withWaits(w))
 	h.record("A", domain.KindPending)
@@ -120,7 +120,7 @@ func TestANewEndpointStartsFromNowAndAnOldOneWhereItWas(t *testing.T) {
 
 func TestGoneDisablesTheEndpointAndLosesNothing(t *testing.T) {
 	h := newHouse(t, 1)
-	gone, fine := newReceiver(t, codes("A", http.StatusGone)), newReceiver(t, nil)
+	gone, fine := newReceiver(t, failing(http.StatusGone)), newReceiver(t, nil)
 	other := endpoint(fine, "order.*")
 	other.ID = "crm"
 	w := newWaits()
@@ -154,7 +154,7 @@ func TestGoneDisablesTheEndpointAndLosesNothing(t *testing.T) {
 // durable; both wait for the retry, and one of them makes it.
 func TestTwoInstancesTellOnce(t *testing.T) {
 	h := newHouse(t, 1)
-	r := newReceiver(t, codes("A", 500))
+	r := newReceiver(t, failing(500))
 	one, two := newWaits(), newWaits()
 	o := h.open([]notify.Endpoint{endpoint(r, "order.*")}, withWaits(one))
 	h.open([]notify.Endpoint{endpoint(r, "order.*")}, withWaits(two))

@@ -130,16 +130,24 @@ func CheckURL(raw string, allowPrivate bool) error {
 	return domain.Errorf(domain.Invalid, "url: must be https (http only with allow_private)")
 }
 
-// ReadAnswer reads at most 64 KiB of the body and closes it.
-func ReadAnswer(resp *http.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if closeErr := resp.Body.Close(); err == nil {
-		err = closeErr
-	}
+// Answer is what came back.
+type Answer struct {
+	Status int
+	Header http.Header
+	// Body is at most 64 KiB of it, and less when it broke off: the status came,
+	// and it is what counts.
+	Body []byte
+}
+
+// Do sends req and reads the answer. The error holds the URL: see [Failure].
+func Do(c *http.Client, req *http.Request) (Answer, error) {
+	resp, err := c.Do(req) //nolint:gosec // a configured address; the dialer checks where it leads
 	if err != nil {
-		return body, fmt.Errorf("read the answer: %w", err)
+		return Answer{}, fmt.Errorf("call an endpoint: %w", err)
 	}
-	return body, nil
+	defer resp.Body.Close()                                     //nolint:errcheck // it was only read
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // see Answer.Body
+	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
 
 // Failure is the outcome of a request that got no answer: Retry, with one word

@@ -79,26 +79,23 @@ func (s *Sink) post(msg *message.Message) delivery.Outcome {
 	req.Header.Set(HeaderID, msg.UUID)
 	req.Header.Set(HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set(HeaderSignature, Sign(s.keys, msg.UUID, now, msg.Payload))
-	resp, err := s.client.Do(req)
+	answer, err := egress.Do(s.client, req)
 	if err != nil {
 		return egress.Failure(err)
 	}
-	// It is read so that the connection can be used again. What it says does not
-	// matter, nor that it breaks off: the status came.
-	_, _ = egress.ReadAnswer(resp) //nolint:errcheck // see above
-	return judge(resp, now)
+	return judge(answer, now)
 }
 
 // judge says what an answer means.
-func judge(resp *http.Response, now time.Time) delivery.Outcome {
-	detail := strconv.Itoa(resp.StatusCode)
-	switch code := resp.StatusCode; {
-	case code >= 200 && code < 300:
+func judge(a egress.Answer, now time.Time) delivery.Outcome {
+	detail := strconv.Itoa(a.Status)
+	switch {
+	case a.Status >= 200 && a.Status < 300:
 		return delivery.Outcome{Kind: delivery.OK}
-	case code >= 300 && code < 400:
+	case a.Status >= 300 && a.Status < 400:
 		return delivery.Outcome{Kind: delivery.Retry, Reason: "redirect", Detail: detail}
-	case code == http.StatusGone:
+	case a.Status == http.StatusGone:
 		return delivery.Outcome{Kind: delivery.Disable, Reason: "gone", Detail: detail}
 	}
-	return delivery.Outcome{Kind: delivery.Retry, Reason: "status", Detail: detail, After: egress.RetryAfter(resp.Header, now)}
+	return delivery.Outcome{Kind: delivery.Retry, Reason: "status", Detail: detail, After: egress.RetryAfter(a.Header, now)}
 }

@@ -2,6 +2,7 @@ package voxuysink
 
 import (
 	"fmt"
+	"slices"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/delivery"
@@ -40,12 +41,7 @@ func (s *story) word(rules delivery.Rules, revision uint64) (word, bool) {
 // asked reports whether the rules take e, but for corrections, which are for
 // endpoints that keep an order's status.
 func asked(rules delivery.Rules, e *domain.Event) bool {
-	for _, t := range delivery.TypesOf(e) {
-		if rules.Filter.Match(t) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(delivery.TypesOf(e), rules.Filter.Match)
 }
 
 // superseded reports whether a newer event is stored that says something too.

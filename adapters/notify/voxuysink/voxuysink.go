@@ -167,7 +167,7 @@ func (s *Sink) decide(ctx context.Context, st *story, e *domain.Event) (word, de
 }
 
 func (s *Sink) post(ctx context.Context, t transaction) delivery.Outcome {
-	body, err := json.Marshal(t)
+	body, err := json.Marshal(t) //nolint:gosec // the token is how Voxuy knows us
 	if err != nil {
 		return delivery.Outcome{Kind: delivery.Final, Reason: "encode"}
 	}
@@ -177,39 +177,35 @@ func (s *Sink) post(ctx context.Context, t transaction) delivery.Outcome {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Comanda/1")
-	resp, err := s.client.Do(req)
+	answer, err := egress.Do(s.client, req)
 	if err != nil {
 		return egress.Failure(err)
 	}
-	answer, err := egress.ReadAnswer(resp)
-	if err != nil {
-		return egress.Failure(err)
-	}
-	return s.judge(resp, answer)
+	return s.judge(answer)
 }
 
 // judge says what an answer means (document 002, "Resposta").
-func (s *Sink) judge(resp *http.Response, answer []byte) delivery.Outcome {
-	status := strconv.Itoa(resp.StatusCode)
-	switch code := resp.StatusCode; {
+func (s *Sink) judge(a egress.Answer) delivery.Outcome {
+	status := strconv.Itoa(a.Status)
+	switch code := a.Status; {
 	case code >= 200 && code < 300:
 		var said struct {
 			Success *bool `json:"Success"`
 		}
-		if json.Unmarshal(answer, &said) == nil && said.Success != nil && !*said.Success {
+		if json.Unmarshal(a.Body, &said) == nil && said.Success != nil && !*said.Success {
 			return delivery.Outcome{Kind: delivery.Retry, Reason: "no_success", Detail: status}
 		}
 		return delivery.Outcome{Kind: delivery.OK}
 	case code >= 300 && code < 400:
 		return delivery.Outcome{Kind: delivery.Retry, Reason: "redirect", Detail: status}
 	case code == http.StatusBadRequest:
-		return delivery.Outcome{Kind: delivery.Final, Reason: "rejected", Detail: complaint(answer)}
+		return delivery.Outcome{Kind: delivery.Final, Reason: "rejected", Detail: complaint(a.Body)}
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return delivery.Outcome{Kind: delivery.Disable, Reason: "unauthorized", Detail: status}
 	case code == http.StatusGone:
 		return delivery.Outcome{Kind: delivery.Disable, Reason: "gone", Detail: status}
 	}
-	return delivery.Outcome{Kind: delivery.Retry, Reason: "status", Detail: status, After: egress.RetryAfter(resp.Header, s.clock())}
+	return delivery.Outcome{Kind: delivery.Retry, Reason: "status", Detail: status, After: egress.RetryAfter(a.Header, s.clock())}
 }
 
 // complaint is the trace id and the names of the fields of a 400. The messages
