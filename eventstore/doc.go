@@ -1,4 +1,55 @@
-// Package eventstore is the log on NATS JetStream: [Open] finds or makes its
-// streams, [Recorder] reads, decides, appends and retries, Follow and Order read
-// back, Verify proves that what is stored holds together.
+// Package eventstore is the log on NATS JetStream. [Open] finds or makes its
+// streams; a [Recorder] reads, decides, seals, appends and decides again;
+// [Log.Follow] and [Log.Order] read back; [Log.Verify] proves that what is stored
+// holds together. [Log.Quarantine] and [Log.Relay] keep what is no event.
+//
+// # Partitions
+//
+// The log is a power of two of streams, ORDERS-00 and so on, fixed when it is
+// made. An order belongs to one of 256 slots by the SHA-256 of its id, a slot to a
+// partition, and has one subject of its own: orders.<slot>.<tenant>.<order_id>. Nothing
+// else is published below orders. The log's random identity, its epoch and its number of
+// partitions are in the streams' metadata. A [domain.Position] is a sequence for each partition.
+//
+// # What an acknowledgement means
+//
+// An event is appended with the sequence of its order's last event as the
+// expectation and its id for the server's dedupe window. Every answer is one of four outcomes:
+//
+//   - stored: the server has it, durable by the server's own means.
+//   - duplicate: the id was stored before.
+//   - conflict (10071, and 10164 where a stream is replicated): the order is not
+//     where it was thought to be. One server asks for the expectation before
+//     the id, so a repeat of our own stored message is a conflict there too.
+//   - unknown: no answer, nobody there, or the same id on its way (10158). The
+//     same bytes are sent again, a bounded number of times.
+//
+// All but the first are settled by the order's history, read through its
+// leader: with the event's id in it the fact is stored, and the hash of the bytes tells
+// our own success from another writer's. Without it the fact is decided again after a
+// conflict; after an unknown outcome the answer is Unavailable, and nothing was
+// acknowledged. The dedupe window is never the proof.
+//
+// # Invariants
+//
+//   - An order not in memory is assumed new; the conflict reads it.
+//   - One order has at most one event on its way from one process. Different
+//     orders share no lock while they are decided, sealed, encoded or appended.
+//   - prev_hash is SHA-256 of the stored bytes of the order's previous event, so
+//     an order's history is a chain; recorded_at never goes back along it.
+//   - A retry of one decision sends the same bytes. A new decision is sealed anew;
+//     an order's key is that of its first event, or a new one when that was destroyed.
+//
+// # Commit
+//
+// Events go singly while few wait and, from about 48 waiting, as atomic batches
+// with one fsync for all; see committer.go. A batch that is rejected, or whose answer
+// stays away, is sent again as singles, so that one conflict costs only its own order.
+//
+// # Caveats
+//
+// Streams are never recreated beside views that remember a later position, and
+// a partition missing beside others that hold events is refused as lost. DenyDelete
+// does not stop a stream's deletion: the accounts of package natsnode do. Verify reads the
+// log as it is when it begins; orders that move meanwhile are reported as they were.
 package eventstore

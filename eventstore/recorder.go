@@ -18,7 +18,7 @@ type RecorderConfig struct {
 	// CachedEvents bounds the histories in memory; 0 is 200,000.
 	CachedEvents int
 	// Decisions is how often one fact is decided again when its order keeps
-	// changing; 0 is 20.
+	// changing; 0 is 50, which is about two seconds.
 	Decisions int
 }
 
@@ -27,7 +27,7 @@ func (c *RecorderConfig) setDefaults() {
 		c.CachedEvents = 200_000
 	}
 	if c.Decisions == 0 {
-		c.Decisions = 20
+		c.Decisions = 50
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"comanda.internal/domain/order"
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/natsnode/natstest"
+	"comanda.internal/eventstore/privacy"
 )
 
 // comparePositions lets go-cmp look at positions by their own rule.
@@ -254,6 +255,32 @@ func TestFullOrderIsExhausted(t *testing.T) {
 		}
 	}
 	wantSound(t, s, order.MaxFacts)
+}
+
+func TestErasedOrderGoesOnUnderANewKey(t *testing.T) {
+	a, node, dir := fast(t, eventstore.Config{})
+	record(t, a, fact(1, 0, domain.KindApproved))
+	first := history(t, a, 1)[0].Event
+	keys, err := newJS(t, a).KeyValue(t.Context(), privacy.Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.Purge(t.Context(), first.KeyID); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, node.Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{})
+	record(t, b, fact(1, 1, domain.KindChargeback))
+	second := history(t, b, 1)[1].Event
+	if second.KeyID == "" || second.KeyID == first.KeyID {
+		t.Errorf("keys %q and %q: want a new one", first.KeyID, second.KeyID)
+	}
+	if _, err := b.vault.Reveal(t.Context(), &first); domain.KindOf(err) != domain.NotFound {
+		t.Errorf("the erased person: %v, want not found", err)
+	}
+	if _, err := b.vault.Reveal(t.Context(), &second); err != nil {
+		t.Errorf("what came after: %v", err)
+	}
+	wantSound(t, b, 2)
 }
 
 func TestErrorKeepsTheFactsBefore(t *testing.T) {

@@ -50,8 +50,6 @@ type VerifiedOrder struct {
 type VerifyOptions struct {
 	// Progress is called now and then with the events read and those to read.
 	Progress func(events, total uint64)
-	// UpTo is where the check ends; the zero value is the head when it begins.
-	UpTo domain.Position
 	// Event is called for every event that can be read, to compare views with. Its
 	// error ends the check.
 	Event func(*domain.Recorded) error
@@ -84,12 +82,9 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	if opts.EventsInMemory == 0 {
 		opts.EventsInMemory = 1 << 17
 	}
-	head := opts.UpTo
-	if head.IsZero() {
-		var err error
-		if head, err = l.Head(ctx); err != nil {
-			return nil, err
-		}
+	head, err := l.Head(ctx)
+	if err != nil {
+		return nil, err
 	}
 	v := &verification{log: l, opts: opts, report: &Report{Head: head}}
 	for p := range l.identity.partitions {

@@ -142,6 +142,62 @@ func TestBatchIsAllOrNothing(t *testing.T) {
 	}
 }
 
+// TestReplicasAnswerConflicts races writers for one subject of a replicated
+// stream: one is stored, and every other hears one of the two conflicts. It races
+// until both were heard; a round alone hears the second almost always.
+func TestReplicasAnswerConflicts(t *testing.T) {
+	js := newJS(t, natstest.Open(t, natstest.Cluster(t)[0]).Conn())
+	cfg := config()
+	cfg.Replicas = 3
+	if _, _, err := stream.Ensure(t.Context(), js, cfg, discard); err != nil {
+		t.Fatal(err)
+	}
+	p, err := stream.NewPublisher(js.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	heard := make(map[stream.Code]int)
+	for round := 0; heard[stream.CodeWrongLastInFlight] == 0 || heard[stream.CodeWrongLast] == 0; round++ {
+		if ctx.Err() != nil {
+			t.Fatalf("heard %v in %d rounds: want both conflicts", heard, round)
+		}
+		subject := fmt.Sprintf("t.%d", round)
+		const writers = 16
+		errs := make(chan error, writers)
+		for w := range writers {
+			go func() {
+				_, err := p.Publish(ctx, msg(subject, fmt.Sprintf("%d by %d", round, w), 0))
+				errs <- err
+			}()
+		}
+		stored := 0
+		for range writers {
+			switch err := <-errs; {
+			case err == nil:
+				stored++
+			default:
+				heard[stream.CodeOf(err)]++
+			}
+		}
+		if stored != 1 {
+			t.Fatalf("round %d: %d writers were stored, want 1 (heard %v)", round, stored, heard)
+		}
+		if _, err := p.Publish(ctx, msg(subject, fmt.Sprintf("%d late", round), 0)); stream.CodeOf(err) == 0 {
+			t.Fatalf("a late writer: %v", err)
+		} else {
+			heard[stream.CodeOf(err)]++
+		}
+	}
+	delete(heard, stream.CodeWrongLast)
+	delete(heard, stream.CodeWrongLastInFlight)
+	if len(heard) > 0 {
+		t.Errorf("other answers: %v", heard)
+	}
+}
+
 func TestEnsureRaisesWhatIsSafe(t *testing.T) {
 	node := natstest.FastNode(t, t.TempDir())
 	js := newJS(t, node.Conn())
