@@ -36,10 +36,22 @@ func (c *Checkout) work(ctx context.Context, j *job) {
 	}
 	// The acknowledgement is confirmed, so that the message does not come again
 	// when this process ends now; and the outcome went out before on the same connection.
+	c.confirm(ctx, j)
+	c.metrics.accepted.Inc()
+}
+
+// confirmWait bounds the wait for an acknowledgement's own acknowledgement: it
+// never comes when the consumer was deleted, and the lane waits meanwhile.
+const confirmWait = 2 * time.Second
+
+// confirm acknowledges. Without an answer the message may come again, and is
+// then a duplicate.
+func (c *Checkout) confirm(ctx context.Context, j *job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmWait)
+	defer cancel()
 	if err := j.msg.DoubleAck(ctx); err != nil {
 		c.logger.WarnContext(ctx, "acknowledgement not confirmed", "source", string(j.source), "sequence", j.sequence, "error", err)
 	}
-	c.metrics.accepted.Inc()
 }
 
 func (c *Checkout) commit(ctx context.Context, j *job) (intake.Receipt, error) {

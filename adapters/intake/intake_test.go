@@ -63,10 +63,12 @@ func accept(t *testing.T, s *spy, codec provider.Codec) (intake.Receipt, string,
 // it choked on is kept for the one who mends it, and not logged.
 func TestCodecBreaksItsContract(t *testing.T) {
 	for name, codec := range map[string]codecFunc{
-		"panics":            func(m domain.Message) ([]domain.Fact, error) { panic(string(m.Body)) },
-		"another error":     func(m domain.Message) ([]domain.Fact, error) { return nil, errors.New(string(m.Body)) },
-		"neither":           func(domain.Message) ([]domain.Fact, error) { return nil, nil },
-		"both":              func(m domain.Message) ([]domain.Fact, error) { return make([]domain.Fact, 1), errors.New(string(m.Body)) },
+		"panics":        func(m domain.Message) ([]domain.Fact, error) { panic(string(m.Body)) },
+		"another error": func(m domain.Message) ([]domain.Fact, error) { return nil, errors.New(string(m.Body)) },
+		"neither":       func(domain.Message) ([]domain.Fact, error) { return nil, nil },
+		"both": func(m domain.Message) ([]domain.Fact, error) {
+			return make([]domain.Fact, 1), errors.New(string(m.Body))
+		},
 		"an empty wrapping": func(domain.Message) ([]domain.Fact, error) { return nil, errors.Join(errors.New("x")) },
 	} {
 		t.Run(name, func(t *testing.T) {
