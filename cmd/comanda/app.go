@@ -66,7 +66,7 @@ func newApp(cmd *serveCmd, cfg *config, out *stdio) *app {
 }
 
 func (a *app) verifier() *verifier {
-	return &verifier{log: a.log, file: a.views.file, runner: a.views.runner}
+	return &verifier{log: a.log, views: &a.views}
 }
 
 // start brings everything up; after an error the stack holds what was started.

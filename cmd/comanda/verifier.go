@@ -3,165 +3,69 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/natsnode"
-	"comanda.internal/projections"
-	"comanda.internal/projections/orders"
-	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/proof"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// verifier proves the log, and every view against a fresh fold of it.
+// verifier proves the log, and every view against a fresh fold of it, while both
+// go on moving.
 type verifier struct {
-	log    *eventstore.Log
-	file   *projections.File
-	runner waiter
+	log   *eventstore.Log
+	views *views
 }
-
-// waiter waits until the views hold a position.
-type waiter interface {
-	Wait(ctx context.Context, position domain.Position) error
-}
-
-// The rules of the views, as in comanda.v1.VerifyProblem.
-const (
-	ruleViewDiffers = "view_differs"
-	ruleViewMissing = "view_missing"
-	ruleViewExtra   = "view_extra"
-	ruleParked      = "parked"
-)
 
 // mostProblems are listed in a report; all are counted.
 const mostProblems = 1000
 
-// Verify lets the views catch up with the log as it is now, and compares both as
-// they are at one position, while they go on moving.
+// Verify reads the log up to its head as it is now.
 func (v *verifier) Verify(
 	ctx context.Context, progress func(*comandav1.VerifyProgress) error,
 ) (*comandav1.VerifyReport, error) {
-	head, err := v.log.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := v.runner.Wait(ctx, head); err != nil {
-		return nil, err
-	}
 	report := &comandav1.VerifyReport{}
-	err = v.file.Snapshot(func(s *projections.Snapshot) error {
-		c := &comparison{report: report, orders: orders.New(s), timeline: timeline.New(s), seen: map[domain.OrderID]struct{}{}}
-		return c.run(ctx, v.log, s, progress)
-	})
-	return report, err
-}
-
-// comparison is one run of Verify over one state of the views.
-type comparison struct {
-	report   *comandav1.VerifyReport
-	orders   *orders.View
-	timeline *timeline.View
-	seen     map[domain.OrderID]struct{} // orders of the log
-	stopped  error                       // of the progress function, which cannot end the reading itself
-}
-
-func (c *comparison) run(
-	ctx context.Context, log *eventstore.Log, s *projections.Snapshot, progress func(*comandav1.VerifyProgress) error,
-) error {
-	if s.Position().IsZero() { // an empty log: the zero position would mean its head
-		return c.extra()
-	}
-	found, err := log.Verify(ctx, eventstore.VerifyOptions{
-		UpTo: s.Position(), MostProblems: mostProblems, Event: c.event, Order: c.order,
+	checker := proof.New(v.views.file, v.views.runner, order.Default(), func(p *comandav1.VerifyProblem) { add(report, p) })
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	found, err := v.log.Verify(ctx, eventstore.VerifyOptions{
+		MostProblems: mostProblems,
+		Event:        func(r *domain.Recorded) error { return checker.Event(ctx, r) },
+		Order: func(o eventstore.VerifiedOrder) error {
+			return checker.Order(ctx, proof.Order{ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence})
+		},
 		Progress: func(events, total uint64) {
-			if c.stopped == nil {
-				c.stopped = progress(&comandav1.VerifyProgress{Events: events, Total: total})
+			if err := progress(&comandav1.VerifyProgress{Events: events, Total: total}); err != nil {
+				cancel(err) // nobody listens any more
 			}
 		},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = checker.Finish(found.Head)
 	}
-	c.report.Events, c.report.Orders = found.Events, found.Orders
+	if err != nil {
+		return nil, err
+	}
 	for i := range found.Problems {
 		p := &found.Problems[i]
-		c.add(&comandav1.VerifyProblem{
+		add(report, &comandav1.VerifyProblem{
 			Rule: string(p.Rule), Partition: uint32(p.Partition), //nolint:gosec // at most 256
 			Sequence: p.Sequence, OrderId: string(p.OrderID), Detail: p.Detail,
 		})
 	}
-	c.report.ProblemCount += found.ProblemCount - uint64(len(found.Problems))
-	if err := c.orders.CheckIndexes(func(id domain.OrderID, problem string) { c.problem(ruleViewDiffers, id, problem) }); err != nil {
-		return err
-	}
-	if err := s.Parked(func(id domain.OrderID, why string) { c.problem(ruleParked, id, why) }); err != nil {
-		return err
-	}
-	return c.extra()
+	report.ProblemCount += found.ProblemCount - uint64(len(found.Problems))
+	report.Events, report.Orders, report.RowsCompared = found.Events, found.Orders, checker.Compared()
+	return report, nil
 }
 
-// event compares what the timeline holds of one event.
-func (c *comparison) event(r *domain.Recorded) error {
-	if c.stopped != nil {
-		return c.stopped
-	}
-	problem, err := c.timeline.CheckEvent(r)
-	if err == nil && problem != "" {
-		c.problem(ruleViewDiffers, r.Event.OrderID, "timeline: "+problem)
-	}
-	return err
-}
-
-// order compares the rows of one order with its fold.
-func (c *comparison) order(o eventstore.VerifiedOrder) error {
-	c.seen[o.ID] = struct{}{}
-	problems, found, err := c.orders.Check(o.ID, o.Source, o.State)
-	if err != nil {
-		return err
-	}
-	if !found {
-		c.problem(ruleViewMissing, o.ID, "orders has no row")
-	} else {
-		c.report.RowsCompared++
-	}
-	for _, p := range problems {
-		c.problem(ruleViewDiffers, o.ID, "orders: "+p)
-	}
-	n, err := c.timeline.Count(o.ID)
-	if err == nil && n != o.State.Revision {
-		c.problem(ruleViewDiffers, o.ID, fmt.Sprintf("timeline: holds %d events, the log %d", n, o.State.Revision))
-	}
-	return err
-}
-
-// extra reports rows of orders that the log does not have.
-func (c *comparison) extra() error {
-	for name, each := range map[string]func(func(domain.OrderID) error) error{
-		"orders": c.orders.Orders, "timeline": c.timeline.Orders,
-	} {
-		err := each(func(id domain.OrderID) error {
-			if _, ok := c.seen[id]; !ok {
-				c.problem(ruleViewExtra, id, name+" has an order that cannot be folded from the log")
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *comparison) problem(rule string, id domain.OrderID, detail string) {
-	c.add(&comandav1.VerifyProblem{Rule: rule, OrderId: string(id), Detail: detail})
-}
-
-func (c *comparison) add(p *comandav1.VerifyProblem) {
-	c.report.ProblemCount++
-	if len(c.report.Problems) < mostProblems {
-		c.report.Problems = append(c.report.Problems, p)
+// add counts a problem, and lists it while there is room.
+func add(report *comandav1.VerifyReport, p *comandav1.VerifyProblem) {
+	report.ProblemCount++
+	if len(report.Problems) < mostProblems {
+		report.Problems = append(report.Problems, p)
 	}
 }
 

@@ -57,6 +57,19 @@ func New(file *projections.File, views Waiter, machine *order.Machine, report fu
 // Compared is how many orders' rows were compared.
 func (c *Checker) Compared() uint64 { return c.compared }
 
+// Event waits until the views hold r and compares what the timeline stores of
+// it, byte for byte. Errors are as Order's.
+func (c *Checker) Event(ctx context.Context, r *domain.Recorded) error {
+	if err := c.views.Wait(ctx, r.Position()); err != nil {
+		return err
+	}
+	problem, err := timeline.New(c.file).CheckEvent(r)
+	if err == nil && problem != "" {
+		c.problem(RuleDiffers, Order{ID: r.Event.OrderID, Partition: r.Partition, Sequence: r.Sequence}, "timeline: "+problem)
+	}
+	return err
+}
+
 // Order waits until the views hold o and compares. The error is of the waiting or
 // the reading; what differs is reported.
 func (c *Checker) Order(ctx context.Context, o Order) error {
