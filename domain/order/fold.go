@@ -62,7 +62,6 @@ func (f *folding) fold() {
 		f.refunded.add(e)
 	}
 	f.full = f.refunded.full(&f.paid)
-	f.path = make([]domain.Step, 0, min(len(f.facts), 7)+1)
 	for i, e := range f.facts {
 		why, acted := WhyNotStatus, e.kind
 		if e.kind.Moves() {
@@ -242,6 +241,9 @@ func (f *folding) enter(e *entry, to domain.Status, back bool) {
 func (f *folding) move(s domain.Step) {
 	s.From = f.status
 	f.status = s.To
+	if f.path == nil {
+		f.path = make([]domain.Step, 0, min(len(f.facts), 7)+1)
+	}
 	f.path = append(f.path, s)
 }
 
