@@ -27,7 +27,7 @@ func TestVerifyFindsAChangedView(t *testing.T) {
 			events := tx.Bucket([]byte("timeline")).Bucket([]byte("events"))
 			key, value := events.Cursor().First()
 			changed := bytes.Clone(value)
-			at := bytes.Index(changed, []byte("EX001"))
+			at := bytes.Index(changed, []byte("X001")) - 1
 			changed[at] ^= 1
 			return events.Put(bytes.Clone(key), changed)
 		})
