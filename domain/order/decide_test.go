@@ -18,11 +18,11 @@ import (
 func minute(n int) time.Time { return ordertest.Base.Add(time.Duration(n) * time.Minute) }
 
 // decide stores fact as the recorder does.
-func decide(t testing.TB, h *order.History, fact domain.Fact, meta order.Meta) order.Decision {
-	t.Helper()
+func decide(tb testing.TB, h *order.History, fact domain.Fact, meta order.Meta) order.Decision {
+	tb.Helper()
 	d, err := order.Default().Decide(h, fact, meta)
 	if err != nil {
-		t.Fatalf("decide %s %s: %v", fact.Kind, fact.Key, err)
+		tb.Fatalf("decide %s %s: %v", fact.Kind, fact.Key, err)
 	}
 	return d
 }

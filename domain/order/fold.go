@@ -101,7 +101,7 @@ func (f *folding) act(place int, e *entry, kind domain.Kind) string {
 	if f.status == domain.StatusCancelled && to == domain.StatusApproved && e.kind == domain.KindApproved {
 		f.rescued = append(f.rescued, place)
 	}
-	f.enter(e, to, c.code == CodeReversed)
+	f.enter(to, c.code == CodeReversed)
 	f.move(domain.Step{Event: e.id, To: to, Gap: c.gap})
 	return ""
 }
@@ -203,7 +203,7 @@ func (f *folding) force(place int, e *entry, c *cell) string {
 			f.dispute = DisputeWon
 		}
 	}
-	f.enter(e, to, false)
+	f.enter(to, false)
 	if to != f.status {
 		f.move(domain.Step{Event: e.id, To: to, Forced: true})
 	}
@@ -221,7 +221,7 @@ func (f *folding) refundsFrom(place int) bool {
 
 // enter keeps what later guards ask of the way into cancelled and chargeback.
 // The end of a dispute brings the order back to cancelled; it does not enter it.
-func (f *folding) enter(e *entry, to domain.Status, back bool) {
+func (f *folding) enter(to domain.Status, back bool) {
 	if to == domain.StatusCancelled && !back {
 		f.voided, f.voidedFor = false, false
 	}

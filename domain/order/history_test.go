@@ -178,7 +178,7 @@ type delivery struct {
 }
 
 func drawFact(t *rapid.T) delivery {
-	kind := domain.Kind(rapid.IntRange(int(domain.KindStarted), int(domain.KindFlagged)).Draw(t, "kind")) //nolint:gosec // a small range
+	kind := domain.Kind(rapid.IntRange(int(domain.KindStarted), int(domain.KindFlagged)).Draw(t, "kind"))
 	fact := plain(kind, fmt.Sprint(rapid.IntRange(0, 20).Draw(t, "key")), rapid.IntRange(0, 4).Draw(t, "at"))
 	d := delivery{fact: fact, received: minute(rapid.IntRange(0, 6).Draw(t, "received"))}
 	if rapid.IntRange(0, 3).Draw(t, "undated") == 0 {

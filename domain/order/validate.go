@@ -30,8 +30,12 @@ func validate(f *domain.Fact, meta *Meta) error {
 		field string
 		domain.Amount
 	}{
-		{"total", a.Total}, {"paid", a.Paid}, {"refunded", a.Refunded}, {"refund_amount", a.Refund},
-		{"freight", a.Freight}, {"discount", a.Discount},
+		{"total", a.Total},
+		{"paid", a.Paid},
+		{"refunded", a.Refunded},
+		{"refund_amount", a.Refund},
+		{"freight", a.Freight},
+		{"discount", a.Discount},
 	} {
 		need(amount.Minor >= 0, amount.field, "must not be negative")
 		need(amount.Known || amount.Minor == 0, amount.field, "has a value and is unknown")

@@ -114,7 +114,7 @@ func (r *run) deliver(f *Fact) (string, error) {
 	}
 	d, err := r.machine.Decide(r.history, fact, meta(received))
 	if err != nil {
-		return domain.KindOf(err).String(), nil //nolint:nilerr // a refusal is an outcome
+		return domain.KindOf(err).String(), nil // a refusal is an outcome
 	}
 	r.events[f.Name], r.names[d.Event.ID] = d.Event.ID, f.Name
 	if d.Event.Verdict == domain.VerdictDuplicate {
