@@ -75,7 +75,7 @@ func (a *app) start(ctx context.Context) error {
 		return errNoSources
 	}
 	for _, step := range []func(context.Context) error{
-		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startIntake, a.startNotify, a.startGRPC, a.startOps, a.startCheckout, a.startWebhooks, a.announce,
+		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startIntake, a.startNotify, a.startGRPC, a.startCheckout, a.startWebhooks, a.startOps, a.announce,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -252,20 +252,6 @@ func (a *app) startGRPC(ctx context.Context) error {
 	return nil
 }
 
-// startOps serves metrics and health.
-func (a *app) startOps(ctx context.Context) error {
-	listener, err := listen(ctx, "--ops", a.cmd.Ops)
-	if err != nil || listener == nil {
-		return err
-	}
-	a.addr.Ops = listener.Addr().String()
-	server := ops.NewServer(ops.New(ops.Config{Pprof: a.cmd.Pprof}, a.registry, a.checks...), a.logger)
-	a.stack.spawn(ctx, "ops", func(ctx context.Context) error {
-		return webhook.Serve(ctx, server, listener, stopGrace)
-	})
-	return nil
-}
-
 // startCheckout takes messages over NATS.
 func (a *app) startCheckout(ctx context.Context) error {
 	js, err := jetstream.New(a.node.Conn())
@@ -276,12 +262,13 @@ func (a *app) startCheckout(ctx context.Context) error {
 	for i := range a.sources {
 		sources[i] = a.sources[i].Source
 	}
-	c, err := checkout.New(checkout.Config{},
+	c, err := checkout.New(a.cfg.Checkout,
 		js, sources, a.intake, a.logger, a.registry)
 	if err != nil {
 		return err
 	}
 	a.stack.spawn(ctx, "checkout", c.Run)
+	a.checks = append(a.checks, ops.Check{Name: "checkout", Probe: ops.Closed(c.Ready())})
 	return nil
 }
 
@@ -300,6 +287,21 @@ func (a *app) startWebhooks(ctx context.Context) error {
 	mux.Handle(webhook.Prefix, handler)
 	server := webhook.NewServer(a.cfg.Webhook, mux, a.logger)
 	a.stack.spawn(ctx, "webhooks", func(ctx context.Context) error {
+		return webhook.Serve(ctx, server, listener, stopGrace)
+	})
+	return nil
+}
+
+// startOps serves metrics and health: the last to start, so that it knows every
+// check, and the first to stop, so that nobody sends more.
+func (a *app) startOps(ctx context.Context) error {
+	listener, err := listen(ctx, "--ops", a.cmd.Ops)
+	if err != nil || listener == nil {
+		return err
+	}
+	a.addr.Ops = listener.Addr().String()
+	server := ops.NewServer(ops.New(ops.Config{Pprof: a.cmd.Pprof}, a.registry, a.checks...), a.logger)
+	a.stack.spawn(ctx, "ops", func(ctx context.Context) error {
 		return webhook.Serve(ctx, server, listener, stopGrace)
 	})
 	return nil

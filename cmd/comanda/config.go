@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"comanda.internal/adapters/checkout"
 	"comanda.internal/adapters/notify"
 	"comanda.internal/adapters/provider"
 	aprovei "comanda.internal/adapters/provider/aprovei"
@@ -30,6 +31,7 @@ type config struct {
 	Endpoints []notify.Endpoint  `yaml:"endpoints"`
 	NATS      natsConfig         `yaml:"nats"`
 	Webhook   webhook.Config     `yaml:"webhook"`
+	Checkout  checkout.Config    `yaml:"checkout"`
 	Views     projections.Config `yaml:"views"`
 }
 
@@ -132,7 +134,8 @@ func loadEndpoint(e *notify.Endpoint) error {
 
 // validate joins every mistake.
 func (c *config) validate() error {
-	errs := []error{prefixed("webhook", c.Webhook.Validate()), prefixed("views", c.Views.Validate())}
+	errs := []error{prefixed("webhook", c.Webhook.Validate()), prefixed("checkout", c.Checkout.Validate()),
+		prefixed("views", c.Views.Validate())}
 	tenants := map[domain.TenantID]bool{}
 	for _, t := range c.Tenants {
 		if !t.Valid() {
