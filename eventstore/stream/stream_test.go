@@ -159,6 +159,13 @@ func TestReplicasAnswerConflicts(t *testing.T) {
 	t.Cleanup(func() { _ = p.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	for { // the servers hear of a new stream one after the other
+		if _, err := p.Publish(ctx, msg("t.first", "first", -1)); err == nil {
+			break
+		} else if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
 	heard := make(map[stream.Code]int)
 	for round := 0; heard[stream.CodeWrongLastInFlight] == 0 || heard[stream.CodeWrongLast] == 0; round++ {
 		if ctx.Err() != nil {
