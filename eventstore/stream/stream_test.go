@@ -182,11 +182,10 @@ func TestReplicasAnswerConflicts(t *testing.T) {
 		}
 		stored := 0
 		for range writers {
-			switch err := <-errs; {
-			case err == nil:
-				stored++
-			default:
+			if err := <-errs; err != nil {
 				heard[stream.CodeOf(err)]++
+			} else {
+				stored++
 			}
 		}
 		if stored != 1 {
