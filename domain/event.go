@@ -16,8 +16,8 @@ type Event struct {
 	Verdict  Verdict
 	Why      string // closed set of the machine's reasons, as "later_fact_known"; "" when applied
 	From, To Status // of the whole order, before and after this fact was known
-	// Correction says that the fact's own cell does not explain From → To: an
-	// earlier-dated fact changed the past. Path is then the re-folded way.
+	// Correction says that the fact's own cell (From, kind) does not give To: the
+	// past changed, or a refund became complete. Path is then the re-folded way.
 	Correction bool
 	Path       []Step
 	Gap        bool // a predecessor was never seen
