@@ -20,7 +20,7 @@ func drawArrivals(t *rapid.T, atMost int) []arrival {
 }
 
 func drawArrival(t *rapid.T, key string) arrival {
-	kind := domain.Kind(rapid.IntRange(int(domain.KindStarted), int(domain.KindFlagged)).Draw(t, "kind")) //nolint:gosec // a small range
+	kind := domain.Kind(rapid.IntRange(int(domain.KindStarted), int(domain.KindFlagged)).Draw(t, "kind"))
 	a := fact(kind, key, rapid.IntRange(0, 5).Draw(t, "minute"))
 	a.received = minute(rapid.IntRange(10, 11).Draw(t, "received"))
 	switch rapid.IntRange(0, 7).Draw(t, "dating") {

@@ -20,6 +20,7 @@ type mutant struct {
 // refuses is killed by validation; of the others, each must fail a golden case or
 // stand in survivors with the reason why it is the same machine.
 func TestMutants(t *testing.T) {
+	t.Parallel()
 	cases, err := ordertest.Load(os.DirFS("../testdata/golden"))
 	if err != nil {
 		t.Fatal(err)

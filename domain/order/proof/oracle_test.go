@@ -234,6 +234,7 @@ func (f *folding) enter(i int, c cell) {
 	case domain.StatusChargeback:
 		f.wasVoid = f.status == domain.StatusCancelled && f.voided(i, false)
 		f.disputes = map[string]bool{}
+	default:
 	}
 	f.move(c.to, edge{Gap: c.gap})
 }
@@ -245,6 +246,7 @@ func (f *folding) dispute(r *record) {
 		f.disputes[r.fact.Payment.PaymentID] = true
 	case domain.KindChargebackReversed:
 		delete(f.disputes, r.fact.Payment.PaymentID)
+	default:
 	}
 }
 

@@ -14,8 +14,12 @@ var words = []struct {
 	action domain.ResolutionAction
 	slot   int
 }{
-	{domain.ActionReject, 0}, {domain.ActionReject, 1}, {domain.ActionReject, 2},
-	{domain.ActionAccept, 0}, {domain.ActionAccept, 1}, {domain.ActionAccept, 2},
+	{domain.ActionReject, 0},
+	{domain.ActionReject, 1},
+	{domain.ActionReject, 2},
+	{domain.ActionAccept, 0},
+	{domain.ActionAccept, 1},
+	{domain.ActionAccept, 2},
 }
 
 // resolvedSet is up to three facts and at most one operator's word on one of

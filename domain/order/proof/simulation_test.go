@@ -34,7 +34,7 @@ func TestTrueHistories(t *testing.T) {
 	for i, p := range platforms {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			r := rand.New(rand.NewPCG(20260509, uint64(i))) //nolint:gosec // a seed, so that every run is the same
+			r := rand.New(rand.NewPCG(20260509, uint64(i))) // a seed, so that every run is the same
 			var n tally
 			for range storiesPerPlatform {
 				s := tell(r, p)
@@ -78,7 +78,7 @@ func TestTrueHistoriesNotice(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := rand.New(rand.NewPCG(20260509, 0)) //nolint:gosec // a seed, so that every run is the same
+			r := rand.New(rand.NewPCG(20260509, 0)) // a seed, so that every run is the same
 			var n tally
 			for range 20 * storiesPerPlatform { // enough for the rarest; most are caught in the first few
 				for _, p := range platforms {

@@ -25,7 +25,7 @@ type cell struct {
 
 // The cells' short names, so that the table below reads as a table.
 var (
-	____     = cell{}
+	still    = cell{}
 	conflict = cell{rule: refuses}
 	reopen   = cell{rule: reopens, to: domain.StatusPending}
 	implied  = cell{rule: implies, to: domain.StatusApproved, gap: true}
@@ -55,62 +55,62 @@ type byKind struct {
 var table = map[domain.Kind]byKind{
 	// A checkout began: news only of an order that nobody knew.
 	domain.KindStarted: {
-		none: started, started: ____, pending: ____, approved: ____, refused: ____, cancelled: ____, refunded: ____, chargeback: ____,
+		none: started, started: still, pending: still, approved: still, refused: still, cancelled: still, refunded: still, chargeback: still,
 	},
 	// A cart was left: it proves that one was started, and is otherwise a facet.
 	domain.KindAbandoned: {
-		none: started, started: ____, pending: ____, approved: ____, refused: ____, cancelled: ____, refunded: ____, chargeback: ____,
+		none: started, started: still, pending: still, approved: still, refused: still, cancelled: still, refunded: still, chargeback: still,
 	},
 	// A payment is awaited: a new try after a refusal; against a paid order it is a contradiction.
 	domain.KindPending: {
-		none: pending, started: pending, pending: ____, approved: conflict, refused: pending, cancelled: reopen,
+		none: pending, started: pending, pending: still, approved: conflict, refused: pending, cancelled: reopen,
 		refunded: conflict, chargeback: conflict,
 	},
 	// A payment was denied: the last word of an unpaid order, a contradiction of a paid one.
 	domain.KindRefused: {
-		none: refused, started: refused, pending: refused, approved: conflict, refused: ____, cancelled: refused,
+		none: refused, started: refused, pending: refused, approved: conflict, refused: still, cancelled: refused,
 		refunded: conflict, chargeback: conflict,
 	},
 	// A void ends whatever is alive, paid or not; what is settled stays so.
 	domain.KindCancelled: {
-		none: cancelled, started: cancelled, pending: cancelled, approved: cancelled, refused: cancelled, cancelled: ____,
-		refunded: ____, chargeback: ____,
+		none: cancelled, started: cancelled, pending: cancelled, approved: cancelled, refused: cancelled, cancelled: still,
+		refunded: still, chargeback: still,
 	},
 	// Nobody paid in time: never said of a paid order.
 	domain.KindExpired: {
-		none: cancelled, started: cancelled, pending: cancelled, approved: ____, refused: cancelled, cancelled: ____,
-		refunded: ____, chargeback: ____,
+		none: cancelled, started: cancelled, pending: cancelled, approved: still, refused: cancelled, cancelled: still,
+		refunded: still, chargeback: still,
 	},
 	// The money came: wins over everything unpaid; after its return it is a contradiction.
 	domain.KindApproved: {
-		none: approved, started: approved, pending: approved, approved: ____, refused: approved, cancelled: approved,
+		none: approved, started: approved, pending: approved, approved: still, refused: approved, cancelled: approved,
 		refunded: conflict, chargeback: conflict,
 	},
 	// Whoever asks for money back has paid.
 	domain.KindRefundRequested: {
-		none: unseenApproved, started: unseenApproved, pending: unseenApproved, approved: ____, refused: unseenApproved,
-		cancelled: implied, refunded: ____, chargeback: ____,
+		none: unseenApproved, started: unseenApproved, pending: unseenApproved, approved: still, refused: unseenApproved,
+		cancelled: implied, refunded: still, chargeback: still,
 	},
 	// A part went back: the order was paid, and still is.
 	domain.KindPartiallyRefunded: {
-		none: unseenApproved, started: unseenApproved, pending: unseenApproved, approved: ____, refused: unseenApproved,
-		cancelled: implied, refunded: ____, chargeback: ____,
+		none: unseenApproved, started: unseenApproved, pending: unseenApproved, approved: still, refused: unseenApproved,
+		cancelled: implied, refunded: still, chargeback: still,
 	},
 	// All went back; that a payment was never seen is a gap, but not after a
 	// cancellation, which may have voided it. A dispute is not ended by it.
 	domain.KindRefunded: {
 		none: unseenRefunded, started: unseenRefunded, pending: unseenRefunded, approved: refunded, refused: unseenRefunded,
-		cancelled: refunded, refunded: ____, chargeback: ____,
+		cancelled: refunded, refunded: still, chargeback: still,
 	},
 	// The bank took it back: stronger than everything.
 	domain.KindChargeback: {
 		none: unseenChargeback, started: unseenChargeback, pending: unseenChargeback, approved: chargeback,
-		refused: unseenChargeback, cancelled: chargeback, refunded: chargeback, chargeback: ____,
+		refused: unseenChargeback, cancelled: chargeback, refunded: chargeback, chargeback: still,
 	},
 	// The dispute was won: where none was seen it still proves a payment.
 	domain.KindChargebackReversed: {
-		none: unseenApproved, started: unseenApproved, pending: unseenApproved, approved: ____, refused: unseenApproved,
-		cancelled: implied, refunded: ____, chargeback: settled,
+		none: unseenApproved, started: unseenApproved, pending: unseenApproved, approved: still, refused: unseenApproved,
+		cancelled: implied, refunded: still, chargeback: settled,
 	},
 }
 

@@ -89,8 +89,6 @@ func payment(id string) option { return func(a *arrival) { a.fact.Payment.Paymen
 
 func paid(n int64) option { return func(a *arrival) { a.fact.Amounts.Paid = domain.Minor(n) } }
 
-func total(n int64) option { return func(a *arrival) { a.fact.Amounts.Total = domain.Minor(n) } }
-
 // back is a cumulative refund.
 func back(n int64) option { return func(a *arrival) { a.fact.Amounts.Refunded = domain.Minor(n) } }
 
@@ -136,7 +134,7 @@ func metaOf(a arrival, now time.Time) order.Meta {
 var clock = minute(10_000)
 
 // deliver decides each arrival in turn and stores what it makes, as the recorder does.
-func deliver(t testing.TB, m *order.Machine, arrivals ...arrival) (*order.History, []order.Decision) {
+func deliver(t *testing.T, m *order.Machine, arrivals ...arrival) (*order.History, []order.Decision) {
 	t.Helper()
 	var h *order.History
 	var decisions []order.Decision
