@@ -33,11 +33,12 @@ import (
 // app is the running program. Its start methods are called in the order in
 // which they stand here; the stack stops what they started in reverse.
 type app struct {
-	cmd    *serveCmd
-	cfg    *config
-	now    func() time.Time
-	logger *slog.Logger
-	stack  *stack
+	cmd     *serveCmd
+	cfg     *config
+	offline bool // only to look: make no log, take nothing in
+	now     func() time.Time
+	logger  *slog.Logger
+	stack   *stack
 
 	registry *prometheus.Registry
 	node     *natsnode.Node
@@ -147,7 +148,7 @@ func (a *app) openLog(ctx context.Context) error {
 	}
 	a.log, err = eventstore.Open(ctx, a.node.Conn(), eventstore.Config{
 		Partitions: a.cfg.NATS.Partitions, Replicas: a.cfg.NATS.Replicas, Vault: a.vault, ReadConn: reads,
-		Remembered: remembered, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
+		Remembered: remembered, Existing: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {
 		return err

@@ -83,6 +83,7 @@ func verifyOffline(
 	}
 	cmd.NATSListen = natsnode.None
 	a := newApp(cmd, cfg, out)
+	a.offline = true
 	defer func() { err = errors.Join(err, a.stack.stop(ctx)) }()
 	for _, step := range []func(context.Context) error{a.startNode, a.openViews, a.openLog, a.startViews} {
 		if err := step(ctx); err != nil {
