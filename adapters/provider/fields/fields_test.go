@@ -87,6 +87,39 @@ func TestWarningsAreBoundedAndOnce(t *testing.T) {
 	}
 }
 
+// A list of mistakes as long as a body can be must cost no more than reading it.
+func TestMistakesPastTheBoundCostNothing(t *testing.T) {
+	const elements = 5000
+	tests := map[string]struct {
+		element string
+		read    func(fields.Object)
+	}{
+		"warnings": {"1", func(root fields.Object) {
+			for element := range root.List("list") {
+				t.Errorf("a number is an object: %v", element)
+			}
+		}},
+		"errors": {`{"sum":""}`, func(root fields.Object) {
+			for element := range root.List("list") {
+				element.Minor("sum")
+			}
+		}},
+	}
+	for name, tt := range tests {
+		root := parse(t, `{"list": [`+strings.TrimSuffix(strings.Repeat(tt.element+",", elements), ",")+`]}`)
+		tt.read(root) // the bound is reached
+		if allocs := testing.AllocsPerRun(1, func() { tt.read(root) }); allocs > elements/10 {
+			t.Errorf("%s: %.0f allocations for %d elements past the bound", name, allocs, elements)
+		}
+		if err := root.Err(); err != nil && len(refusal(t, err).Fields) != 32 {
+			t.Errorf("%s: %d fields are named", name, len(refusal(t, err).Fields))
+		}
+		if n := len(root.Warnings()); name == "warnings" && n != 32 {
+			t.Errorf("%d warnings", n)
+		}
+	}
+}
+
 func TestPHPShapes(t *testing.T) {
 	root := parse(t, `{"empty": [], "full": [1], "null": null, "holes": {"10": {"n": 3}, "2": {"n": 2}, "0": {"n": 1}}}`)
 	for _, name := range []string{"empty", "null", "none"} {

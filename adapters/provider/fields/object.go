@@ -149,8 +149,12 @@ func (o Object) Texts() iter.Seq2[string, string] {
 	}
 }
 
-// Fail records that the field of this name makes the message unreadable.
+// Fail records that the field of this name makes the message unreadable, unless
+// [maxErrors] fields do already.
 func (o Object) Fail(name, rule string) {
+	if len(o.notes.errors) >= maxErrors {
+		return
+	}
 	if o.notes.errors == nil {
 		o.notes.errors = make(map[string][]string)
 	}
@@ -166,8 +170,12 @@ func (o Object) FailStatus(name string) {
 	o.Fail(name, ruleUnmapped)
 }
 
-// Warn records that the field of this name was ignored.
+// Warn records that the field of this name was ignored, unless [maxWarnings] are
+// known already.
 func (o Object) Warn(name, rule string) {
+	if len(o.notes.warnings) >= maxWarnings {
+		return
+	}
 	warning := o.path(name) + ": " + rule
 	if !slices.Contains(o.notes.warnings, warning) {
 		o.notes.warnings = append(o.notes.warnings, warning)
@@ -190,11 +198,16 @@ func (o Object) Err() error {
 // Warnings are the fields of the message that were ignored, in order of reading,
 // at most [maxWarnings]; nil when there are none.
 func (o Object) Warnings() []string {
-	return slices.Clip(o.notes.warnings[:min(len(o.notes.warnings), maxWarnings)])
+	return slices.Clip(o.notes.warnings)
 }
 
-// maxWarnings bounds what a hostile list can add to an event.
-const maxWarnings = 32
+// What a hostile list can add to an event, to a message in quarantine and to an
+// answer. A body of 256 KiB has 120,000 places for a mistake; what is past the
+// bound costs nothing.
+const (
+	maxWarnings = 32
+	maxErrors   = 32
+)
 
 // path is the name of a field for a reader: "customer.email", "products[0].amount".
 func (o Object) path(name string) string {
