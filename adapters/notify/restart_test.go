@@ -69,14 +69,16 @@ func TestWhatWasToldIsNotToldAgainAfterARestart(t *testing.T) {
 }
 
 // TestACrashInTheMiddleKeepsTheOrder takes the server away while A's first event is at
-// the endpoint and its second waits. A's third is recorded afterwards, so that
-// JetStream delivers it before it redelivers the others.
+// the endpoint and its second waits. A's third is recorded afterwards, and the
+// acknowledgements are waited for longer than the pin is kept, so that JetStream
+// delivers the third before it redelivers the others.
 func TestACrashInTheMiddleKeepsTheOrder(t *testing.T) {
 	h := newHouse(t, 1)
 	hold := make(chan struct{})
 	var first sync.Once
 	r := newReceiver(t, func(http.ResponseWriter, received) { first.Do(func() { <-hold }) })
-	o := h.open([]notify.Endpoint{endpoint(r, "order.*")})
+	longer := with(func(c *notify.Config) { c.AckWait = 5 * time.Second })
+	o := h.open([]notify.Endpoint{endpoint(r, "order.*")}, longer)
 	h.record("A", domain.KindPending)
 	before := r.next(t, 1)
 	h.record("A", domain.KindApproved)
@@ -88,7 +90,7 @@ func TestACrashInTheMiddleKeepsTheOrder(t *testing.T) {
 	<-crashed
 	h.record("A", domain.KindRefunded)
 
-	h.open([]notify.Endpoint{endpoint(r, "order.*")})
+	h.open([]notify.Endpoint{endpoint(r, "order.*")}, longer)
 	var after []received
 	for len(after) < 3 {
 		if got := r.next(t, 1)[0]; got.order == "A" { // B's acknowledgement may have been lost
@@ -98,6 +100,36 @@ func TestACrashInTheMiddleKeepsTheOrder(t *testing.T) {
 	equal(t, []string{"A/1<0 order.pending", "A/2<1 order.approved", "A/3<2 order.refunded"}, shorts(after))
 	if before[0].id != after[0].id {
 		t.Errorf("the event is told again as %s, was %s: the receiver could not drop it", after[0].id, before[0].id)
+	}
+}
+
+// TestAnAttemptThatTheEndCutsShortIsNone stops the notifier while the endpoint
+// does not answer: the event is told again after the next start, at once and not
+// as a second attempt.
+func TestAnAttemptThatTheEndCutsShortIsNone(t *testing.T) {
+	h := newHouse(t, 1)
+	var slow atomic.Bool
+	slow.Store(true)
+	let := make(chan struct{})
+	r := newReceiver(t, func(http.ResponseWriter, received) {
+		if slow.Load() {
+			<-let
+		}
+	})
+	t.Cleanup(func() { close(let) })
+	o := h.open([]notify.Endpoint{endpoint(r, "order.*")}, with(func(c *notify.Config) { c.Grace = 10 * time.Millisecond }))
+	h.record("A", domain.KindPending)
+	r.next(t, 1)
+	o.close()
+	if counted := o.attempts(t); len(counted) > 0 {
+		t.Errorf("counted as %v", counted)
+	}
+	slow.Store(false)
+	o = h.open([]notify.Endpoint{endpoint(r, "order.*")}) // whose Wait allows no wait
+	equal(t, []string{"A/1<0 order.pending"}, shorts(r.next(t, 1)))
+	o.close()
+	if diff := cmp.Diff(map[string]float64{"ok": 1}, o.attempts(t)); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
 	}
 }
 
@@ -127,8 +159,8 @@ func TestGoneDisablesTheEndpointAndLosesNothing(t *testing.T) {
 	o := h.open([]notify.Endpoint{endpoint(gone, "order.*"), other}, withWaits(w))
 	h.record("A", domain.KindPending)
 	equal(t, []string{"A/1<0 order.pending"}, shorts(gone.next(t, 1)))
-	// Its wait is asked for when the answer was taken in.
-	take(t, w.asked)
+	// Its wait is asked for when the answer was taken in, and its end begins nothing.
+	close(take(t, w.asked).free)
 	h.record("A", domain.KindApproved)
 	h.record("B", domain.KindPending)
 	fine.next(t, 3)
@@ -151,28 +183,47 @@ func TestGoneDisablesTheEndpointAndLosesNothing(t *testing.T) {
 }
 
 // TestTwoInstancesTellOnce runs two notifiers on one log. One of them holds the
-// durable; both wait for the retry, and one of them makes it.
+// durable; both wait for the retries, one of them makes each, and what the orders do
+// meanwhile arrives at the one and may be told by the other.
 func TestTwoInstancesTellOnce(t *testing.T) {
+	const orders = 20
 	h := newHouse(t, 1)
-	r := newReceiver(t, failing(500))
+	var n atomic.Int64
+	r := newReceiver(t, func(w http.ResponseWriter, _ received) {
+		if n.Add(1) <= orders {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
 	one, two := newWaits(), newWaits()
 	o := h.open([]notify.Endpoint{endpoint(r, "order.*")}, withWaits(one))
 	h.open([]notify.Endpoint{endpoint(r, "order.*")}, withWaits(two))
-	h.record("A", domain.KindPending)
-	a, b := take(t, one.asked), take(t, two.asked)
-	// Any other wait is the loser's, for the case that the winner dies.
-	close(a.free)
-	close(b.free)
-	equal(t, []string{"A/1<0 order.pending", "A/1<0 order.pending"}, shorts(r.next(t, 2)))
-	for i := range 20 {
-		h.record(fmt.Sprintf("%02d", i), domain.KindPending)
-		h.record(fmt.Sprintf("%02d", i), domain.KindApproved)
+	name := func(i int) string { return fmt.Sprintf("%02d", i) }
+	for i := range orders {
+		h.record(name(i), domain.KindPending)
 	}
-	inOrder(t, r.next(t, 40))
+	r.next(t, orders)
+	free := make(chan struct{})
+	for range orders {
+		for _, w := range []*waits{one, two} {
+			asked := take(t, w.asked)
+			go func() { <-free; close(asked.free) }()
+		}
+	}
+	close(free)
+	// Longer waits than a first failure's are for the case that the other instance dies.
+	stopOne, stopTwo := release(one, 6*time.Second), release(two, 6*time.Second)
+	defer stopOne()
+	defer stopTwo()
+	for _, kind := range []domain.Kind{domain.KindApproved, domain.KindRefunded} {
+		for i := range orders {
+			h.record(name(i), kind)
+		}
+	}
+	inOrder(t, r.next(t, 3*orders))
 	// Whoever is left takes over.
 	o.close()
-	h.record("A", domain.KindApproved)
-	equal(t, []string{"A/2<1 order.approved"}, shorts(r.next(t, 1)))
+	h.record("00", domain.KindChargeback)
+	equal(t, []string{"00/4<3 order.chargeback"}, shorts(r.next(t, 1)))
 	r.none(t)
 }
 
