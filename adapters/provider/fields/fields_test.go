@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"comanda.internal/adapters/provider"
+	"comanda.internal/adapters/provider/brazil"
 	"comanda.internal/adapters/provider/fields"
 	"comanda.internal/domain"
 )
@@ -154,6 +155,10 @@ func TestDates(t *testing.T) {
 		{"2026-05-09T17:32:14Z", nil, utc},
 		{"2026-05-09T14:32:14-03:00", nil, utc},
 		{"2026-05-09T14:32:14-0300", nil, utc},
+		{"2026-05-09T14:32:14-03", nil, utc},
+		{"2026-05-09 14:32:14-03:00", nil, utc},
+		{"2026-05-09 14:32:14-03:00", time.UTC, utc},
+		{"2026-05-09T14:32:14-0300", time.UTC, utc},
 		{"2026-05-09T17:32:14.000Z", nil, utc},
 		{"2026-05-09T17:32:14Z", brasilia, utc},
 		{"2026-05-09 14:32:14", brasilia, utc},
@@ -176,6 +181,29 @@ func TestDates(t *testing.T) {
 		}
 		if bad := tt.want.IsZero(); bad != (got.Text == "") || bad != (len(root.Warnings()) == 1) {
 			t.Errorf("%q: text %q, warnings %q", tt.text, got.Text, root.Warnings())
+		}
+	}
+}
+
+// Summer time began in Brazil on 4 November 2018 at 0:00, which was 1:00, and had
+// ended on 18 February at 0:00, which was 23:00. Clocks never go back in an hour
+// that is left out: it counts from the hour before.
+func TestDatesAtTheEdgesOfSummerTime(t *testing.T) {
+	zone := brazil.Brasilia()
+	for text, want := range map[string]string{
+		"2018-11-03 23:59:59":    "2018-11-04T02:59:59Z",
+		"2018-11-04 00:00:00":    "2018-11-04T03:00:00Z", // left out
+		"2018-11-04 00:30:00":    "2018-11-04T03:30:00Z", // left out
+		"2018-11-04 00:30:00.25": "2018-11-04T03:30:00.25Z",
+		"2018-11-04 01:00:00":    "2018-11-04T03:00:00Z",
+		"2018-02-17 22:59:59":    "2018-02-18T00:59:59Z",
+		"2018-02-17 23:30:00":    "2018-02-18T01:30:00Z", // twice; the first
+		"2018-02-18 00:00:00":    "2018-02-18T03:00:00Z",
+		"2026-11-04 00:30:00":    "2026-11-04T03:30:00Z", // no summer time since 2019
+	} {
+		got := parse(t, `{"at": "`+text+`"}`).Date("at", zone)
+		if s := got.At.Format(time.RFC3339Nano); s != want || got.Text != text {
+			t.Errorf("%s is %s, want %s", text, s, want)
 		}
 	}
 }

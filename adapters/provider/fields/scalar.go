@@ -230,8 +230,11 @@ type Date struct {
 // not every store could hold it.
 const firstYear, lastYear = 1970, 2200
 
-// isoWithoutColon is ISO 8601 as PHP's DATE_ISO8601 writes it.
-const isoWithoutColon = "2006-01-02T15:04:05Z0700"
+// Other zones of ISO 8601: as PHP's DATE_ISO8601 writes them, and whole hours alone.
+const (
+	isoWithoutColon = "2006-01-02T15:04:05Z0700"
+	isoHoursOnly    = "2006-01-02T15:04:05Z07"
+)
 
 // Date is an optional moment in ISO 8601 with its zone. zone is that of times
 // which name none, as "2006-01-02 15:04:05"; nil refuses them.
@@ -254,22 +257,37 @@ func (o Object) Date(name string, zone *time.Location) Date {
 
 // The forms of a moment, the most frequent first: with its zone, and without.
 var (
-	zoned    = []string{time.RFC3339, isoWithoutColon}
-	zoneless = []string{time.DateTime, time.RFC3339, "2006-01-02T15:04:05", isoWithoutColon}
+	zoned    = []string{time.RFC3339, isoWithoutColon, isoHoursOnly, "2006-01-02 15:04:05Z07:00"}
+	zoneless = []string{time.DateTime, "2006-01-02T15:04:05"}
 )
 
 func parseTime(text string, zone *time.Location) (time.Time, bool) {
-	layouts := zoneless
-	if zone == nil {
-		layouts, zone = zoned, time.UTC
+	if zone != nil {
+		for _, layout := range zoneless {
+			if wall, err := time.Parse(layout, text); err == nil {
+				return clockOf(wall, zone), true
+			}
+		}
 	}
-	for _, layout := range layouts {
-		// A layout with a zone takes the text's own, whatever zone is.
-		if at, err := time.ParseInLocation(layout, text, zone); err == nil {
+	for _, layout := range zoned {
+		if at, err := time.Parse(layout, text); err == nil {
 			return at.UTC(), true
 		}
 	}
 	return time.Time{}, false
+}
+
+// clockOf is the moment at which a clock of zone shows what wall shows in UTC. An
+// hour that comes twice, when summer time ends, is the first; one that is left
+// out, when it begins, counts from before, as in RFC 5545: time.Date would put it
+// an hour back, before moments that clocks of the zone showed earlier.
+func clockOf(wall time.Time, zone *time.Location) time.Time {
+	at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), zone)
+	if _, offset := at.Zone(); at.Add(time.Duration(offset) * time.Second).Equal(wall) {
+		return at.UTC()
+	}
+	_, before := wall.AddDate(0, 0, -1).In(zone).Zone()
+	return wall.Add(-time.Duration(before) * time.Second)
 }
 
 // scalarText is the text of a string or number.
