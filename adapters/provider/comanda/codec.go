@@ -91,14 +91,18 @@ func strict(parent fields.Object, name string) fields.Object {
 	return parent.Object(name)
 }
 
-// readAbout makes fact one about another provider's order.
+// readAbout makes fact one about another provider's order. Without an account it
+// is that of the source: the name by which one merchant goes.
 func readAbout(about fields.Object, fact *domain.Fact) {
 	name := about.ID("provider")
 	canonical, ok := provider.Canonical(name)
 	if name != "" && !ok {
 		about.Fail("provider", "must be one of "+strings.Join(provider.Names(), ", "))
 	}
-	fact.Provider, fact.Account = canonical, about.OptionalID("account")
+	fact.Provider = canonical
+	if about.Has("account") {
+		fact.Account = about.OptionalID("account")
+	}
 }
 
 func readData(data fields.Object, fact *domain.Fact) {

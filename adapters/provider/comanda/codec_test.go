@@ -76,6 +76,14 @@ func TestAboutAnotherProvidersOrder(t *testing.T) {
 			t.Errorf("about %s: %s, %s, %s", name, f.Provider, f.Account, f.ProviderOrderID)
 		}
 	}
+	// One merchant's sources mostly share the account's name; "" is a name as well.
+	for about, want := range map[string]string{
+		`{"provider": "aprovei"}`: "principal", `{"provider": "aprovei", "account": null}`: "principal", `{"provider": "aprovei", "account": ""}`: "",
+	} {
+		if f := decode(t, event("comanda.fact.started.v1", `{"about": `+about+`}`)); f.Account != want || f.Provider != "aprovei" {
+			t.Errorf("about %s: account %q of %s, want %q", about, f.Account, f.Provider, want)
+		}
+	}
 	for _, about := range []string{`"aprovei"`, `[]`, `{}`, `{"provider": "stripe"}`, `{"provider": "aprovei", "account": {}}`} {
 		if _, err := newCase(t).Codec.Decode(event("comanda.fact.started.v1", `{"about": `+about+`}`)); err == nil {
 			t.Errorf("about %s is accepted", about)

@@ -5,7 +5,8 @@
 // type is comanda.fact.<kind>.v1 for every kind but resolved: an operator's word
 // comes through RecordFact, which knows the operator. subject is the order's id
 // at its provider, id the idempotency key, time when it happened. data.about
-// names another provider's source, and makes it a fact about that one's order.
+// names another provider, and makes it a fact about that one's order; without an
+// account of its own it is that of the source.
 //
 // All of data is optional, except that refund_amount needs the refund_id that it
 // is of, and a shipping fact its shipping. Beside reference, sums,
