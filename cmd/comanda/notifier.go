@@ -30,11 +30,12 @@ func (a *app) newNotifier() (*notify.Notifier, error) {
 				Opener: a.vault, Orders: a.log, Purchases: purchases{a.views.orders}, Machine: order.Default(), Clock: a.now,
 			}),
 		},
-		Clock:      a.now,
-		Wait:       wait,
-		Random:     rand.Float64,
-		Logger:     a.logger,
-		Registerer: a.registry,
+		AfterCreate: a.node.SyncDirs,
+		Clock:       a.now,
+		Wait:        wait,
+		Random:      rand.Float64,
+		Logger:      a.logger,
+		Registerer:  a.registry,
 	})
 }
 
