@@ -134,8 +134,9 @@ func loadEndpoint(e *notify.Endpoint) error {
 
 // validate joins every mistake.
 func (c *config) validate() error {
-	errs := []error{prefixed("webhook", c.Webhook.Validate()), prefixed("checkout", c.Checkout.Validate()),
-		prefixed("views", c.Views.Validate())}
+	errs := []error{
+		prefixed("webhook", c.Webhook.Validate()), prefixed("checkout", c.Checkout.Validate()), prefixed("views", c.Views.Validate()),
+	}
 	tenants := map[domain.TenantID]bool{}
 	for _, t := range c.Tenants {
 		if !t.Valid() {
