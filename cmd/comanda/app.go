@@ -87,7 +87,7 @@ func (a *app) start(ctx context.Context) error {
 
 // startNode runs the NATS server, or connects to yours.
 func (a *app) startNode(ctx context.Context) error {
-	if _, err := order.Load(); err != nil { //nolint:contextcheck // it asks looplab without waiting for anything
+	if _, err := order.Load(); err != nil {
 		return fmt.Errorf("check the machine: %w", err)
 	}
 	var err error
