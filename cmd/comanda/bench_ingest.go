@@ -46,7 +46,8 @@ type ingestBench struct {
 	io     *stdio
 	server *benchServer
 	raws   []*bench.Raw
-	serial int // makes orders of one measurement differ from another's
+	run    int64 // makes orders of one run differ from another's, on a server that goes on
+	serial int   // and of one measurement from another's
 	bodies [2]benchBody
 	orders *lagProbe
 }
@@ -56,6 +57,7 @@ type measurement struct {
 	rounds []bench.Result
 	raw    [][]bench.Result // by raw stream count
 	lag    []time.Duration
+	unseen int // of those asked for, not in the view after all of lagLimit
 	cpu    time.Duration
 }
 
@@ -68,7 +70,7 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	b := &ingestBench{cmd: c, io: io}
+	b := &ingestBench{cmd: c, io: io, run: io.now().UnixMilli()}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if err := b.start(ctx, dir); err != nil {
 		return err
@@ -172,7 +174,8 @@ func (b *ingestBench) measure(ctx context.Context, clients int) (*measurement, e
 			before := b.server.cpu(ctx)
 			m.rounds = append(m.rounds, b.comanda(ctx, clients, b.cmd.Duration))
 			m.cpu += b.server.cpu(ctx) - before
-			m.lag = append(m.lag, b.orders.take()...)
+			lag, unseen := b.orders.take()
+			m.lag, m.unseen = append(m.lag, lag...), m.unseen+unseen
 		}
 	}
 	return m, nil
@@ -187,16 +190,19 @@ func (b *ingestBench) comanda(ctx context.Context, clients int, d time.Duration)
 	buffers := make([][]byte, clients)
 	for i := range posters {
 		posters[i] = bench.NewPoster(b.server.addr.HTTP, "/webhooks/loja-aprovei", b.server.token)
+		posters[i].Connect(ctx) //nolint:errcheck,gosec // the first call tries again, and counts its failure
 		defer posters[i].Close()
 	}
 	return bench.Drive(ctx, b.io.now, clients, d, func(ctx context.Context, client, n int) string {
-		buffers[client] = b.bodies[n%2].of(buffers[client][:0], serial, client, n/2)
+		buffers[client] = b.bodies[n%2].of(buffers[client][:0], b.run, int64(serial), int64(client), int64(n/2))
 		status, answer, err := posters[client].Post(ctx, buffers[client])
 		switch {
 		case err != nil:
 			return "connection"
 		case status != 200:
 			return strconv.Itoa(status)
+		case !bytes.Contains(answer, applied):
+			return "not applied"
 		}
 		if n%16 == client%16 {
 			b.orders.offer(answer)
@@ -204,6 +210,9 @@ func (b *ingestBench) comanda(ctx context.Context, clients int, d time.Duration)
 		return ""
 	})
 }
+
+// applied stands in every answer that counts: what is less work is no success.
+var applied = []byte(`"outcome":"applied"`)
 
 func (b *ingestBench) row(out *tabwriter.Writer, clients int, m *measurement) {
 	all := bench.Merge(m.rounds)
@@ -219,6 +228,9 @@ func (b *ingestBench) row(out *tabwriter.Writer, clients int, m *measurement) {
 	failed := []string{strconv.Itoa(all.Failed())}
 	for _, word := range all.Words() {
 		failed = append(failed, fmt.Sprintf("%s:%d", word, all.Failures[word]))
+	}
+	if m.unseen > 0 {
+		failed = append(failed, fmt.Sprintf("unseen:%d", m.unseen))
 	}
 	_, _ = fmt.Fprintf(out, "%d\t%.0f\t%s\t%s\t%s\t%.0f\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t\n",
 		clients, rate, ms(median(m.rounds, quantile(0.5))), ms(p99), strings.Join(failed, " "), raw, ms(rawP99), ratio(rate, raw), ratio(p99, rawP99),
@@ -267,13 +279,13 @@ func newBenchBody(status string, at time.Time) (benchBody, error) {
 	return benchBody{parts: bytes.Split(body, []byte(benchOrder))}, nil
 }
 
-// of appends the body of a client's nth order to buf.
-func (b benchBody) of(buf []byte, serial, client, n int) []byte {
+// of appends the body of the order with these numbers to buf.
+func (b benchBody) of(buf []byte, order ...int64) []byte {
 	for i, part := range b.parts {
 		if i > 0 {
 			buf = append(buf, 'B')
-			for _, number := range [...]int{serial, client, n} {
-				buf = strconv.AppendInt(buf, int64(number), 36)
+			for _, number := range order {
+				buf = strconv.AppendInt(buf, number, 36)
 				buf = append(buf, '-')
 			}
 		}
@@ -291,9 +303,13 @@ type lagProbe struct {
 	asked  chan lagQuestion
 	wg     sync.WaitGroup
 
-	mu  sync.Mutex
-	lag []time.Duration
+	mu     sync.Mutex
+	lag    []time.Duration
+	unseen int
 }
+
+// lagLimit is when the view is given up on.
+const lagLimit = 10 * time.Second
 
 type lagQuestion struct {
 	order, position string
@@ -323,24 +339,26 @@ func (p *lagProbe) offer(answer []byte) {
 
 func (p *lagProbe) work() {
 	for q := range p.asked {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), lagLimit)
 		_, err := p.client.GetOrder(ctx, &comandav1.GetOrderRequest{OrderId: q.order, MinPosition: q.position})
 		cancel()
+		p.mu.Lock()
 		if err == nil {
-			p.mu.Lock()
 			p.lag = append(p.lag, p.now().Sub(q.acknowledged))
-			p.mu.Unlock()
+		} else {
+			p.unseen++
 		}
+		p.mu.Unlock()
 	}
 }
 
 // take gives what was measured since the last call.
-func (p *lagProbe) take() []time.Duration {
+func (p *lagProbe) take() (lag []time.Duration, unseen int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := p.lag
-	p.lag = nil
-	return out
+	lag, unseen = p.lag, p.unseen
+	p.lag, p.unseen = nil, 0
+	return lag, unseen
 }
 
 func (p *lagProbe) close() error {

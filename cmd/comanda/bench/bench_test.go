@@ -72,6 +72,11 @@ func TestPosterKeepsItsConnection(t *testing.T) {
 	defer srv.Close()
 	p := bench.NewPoster(srv.Listener.Addr().String(), "/in", "secret")
 	defer p.Close()
+	for range 2 {
+		if err := p.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range 3 {
 		status, answer, err := p.Post(t.Context(), []byte("body"))
 		if err != nil || status != http.StatusAccepted || string(answer) != "BODY" {

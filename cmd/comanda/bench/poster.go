@@ -29,10 +29,8 @@ func NewPoster(addr, path, token string) *Poster {
 // Post sends body and gives back the answer's status and body, which is valid
 // until the next call. After an error the next call connects anew.
 func (p *Poster) Post(ctx context.Context, body []byte) (status int, answer []byte, err error) {
-	if p.conn == nil {
-		if err := p.connect(ctx); err != nil {
-			return 0, nil, err
-		}
+	if err := p.Connect(ctx); err != nil {
+		return 0, nil, err
 	}
 	p.buf = append(p.buf[:0], p.header...)
 	p.buf = strconv.AppendInt(p.buf, int64(len(body)), 10)
@@ -45,7 +43,12 @@ func (p *Poster) Post(ctx context.Context, body []byte) (status int, answer []by
 	return status, answer, err
 }
 
-func (p *Poster) connect(ctx context.Context) error {
+// Connect connects, unless it is connected: before a measurement, so that the
+// first call is like the others.
+func (p *Poster) Connect(ctx context.Context) error {
+	if p.conn != nil {
+		return nil
+	}
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	conn, err := dialer.DialContext(ctx, "tcp", p.addr)
 	if err != nil {
