@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"comanda.internal/adapters/notify"
 	"comanda.internal/adapters/notify/voxuysink"
@@ -54,8 +55,16 @@ func TestVoxuyIsToldFromARealLog(t *testing.T) {
 		APIToken: domain.NewSecret("token"), Plan: notify.Plan{Default: "plan"},
 	}
 	var logged strings.Builder
+	js, err := jetstream.New(h.node.Conn())
+	must(t, err)
+	made := 0
+	payers, err := voxuysink.OpenPayers(t.Context(), js, 1, func() error { made++; return nil })
+	must(t, err)
+	if _, err := voxuysink.OpenPayers(t.Context(), js, 1, func() error { made++; return nil }); err != nil || made != 1 {
+		t.Errorf("the bucket was made %d times, %v", made, err)
+	}
 	o := h.open([]notify.Endpoint{e}, withSink(notify.KindVoxuy, voxuysink.Builder(voxuysink.Deps{
-		Opener: h.vault, Orders: h.log, Purchases: nothingElse{}, Machine: order.Default(), Clock: h.clock,
+		Opener: h.vault, Orders: h.log, Purchases: nothingElse{}, Payers: payers, Machine: order.Default(), Clock: h.clock,
 	})), func(_ *notify.Config, d *notify.Deps) { d.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
 	pix := func(f *domain.Fact) { f.Payment.Method = "pix" }
 	h.record("A", domain.KindPending, pix)
@@ -88,5 +97,32 @@ func TestVoxuyIsToldFromARealLog(t *testing.T) {
 		if strings.Contains(logged.String(), hidden) {
 			t.Errorf("the log holds %q:\n%s", hidden, logged.String())
 		}
+	}
+}
+
+// TestPayers keeps who paid in a real bucket.
+func TestPayers(t *testing.T) {
+	h := newHouse(t, 1)
+	js, err := jetstream.New(h.node.Conn())
+	must(t, err)
+	payers, err := voxuysink.OpenPayers(t.Context(), js, 1, h.node.SyncDirs)
+	must(t, err)
+	paid := func(person string, except domain.OrderID) bool {
+		t.Helper()
+		yes, err := payers.Paid(t.Context(), person, except)
+		must(t, err)
+		return yes
+	}
+	if paid("anna", "ord_1") {
+		t.Error("somebody paid before anybody did")
+	}
+	must(t, payers.Note(t.Context(), "anna", "ord_1", true))
+	must(t, payers.Note(t.Context(), "annabel", "ord_3", true))
+	if paid("anna", "ord_1") || !paid("anna", "ord_2") || paid("bea", "ord_2") {
+		t.Error("an order counts for itself, or not for another, or for somebody else")
+	}
+	must(t, payers.Note(t.Context(), "anna", "ord_1", false))
+	if paid("anna", "ord_2") {
+		t.Error("an order that was paid back still counts")
 	}
 }

@@ -215,7 +215,7 @@ func (a *app) startNotify(ctx context.Context) error {
 	if len(a.cfg.Endpoints) == 0 {
 		return nil
 	}
-	notifier, err := a.newNotifier()
+	notifier, err := a.newNotifier(ctx)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,12 @@ import (
 )
 
 // newNotifier makes the notifier of the configured endpoints.
-func (a *app) newNotifier() (*notify.Notifier, error) {
+func (a *app) newNotifier(ctx context.Context) (*notify.Notifier, error) {
 	js, err := jetstream.New(a.node.Conn())
+	if err != nil {
+		return nil, err
+	}
+	payers, err := voxuysink.OpenPayers(ctx, js, a.cfg.NATS.Replicas, a.node.SyncDirs)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +31,8 @@ func (a *app) newNotifier() (*notify.Notifier, error) {
 		Sinks: map[string]notify.Builder{
 			notify.KindHTTP: httpsink.Builder(a.now),
 			notify.KindVoxuy: voxuysink.Builder(voxuysink.Deps{
-				Opener: a.vault, Orders: a.log, Purchases: purchases{a.views.orders}, Machine: order.Default(), Clock: a.now,
+				Opener: a.vault, Orders: a.log, Purchases: purchases{a.views.orders}, Payers: payers,
+				Machine: order.Default(), Clock: a.now,
 			}),
 		},
 		AfterCreate: a.node.SyncDirs,

@@ -39,11 +39,23 @@ type Purchases interface {
 	PaidElsewhere(ctx context.Context, tenant domain.TenantID, reference string, except domain.OrderID) (bool, error)
 }
 
+// PayerBook knows who has an approved order. Persons come as pseudonyms.
+type PayerBook interface {
+	// Note remembers whether the person's order is approved now.
+	Note(ctx context.Context, person string, id domain.OrderID, approved bool) error
+	// Paid reports whether another order of the person was approved within a
+	// day and still is.
+	Paid(ctx context.Context, person string, except domain.OrderID) (bool, error)
+}
+
+var _ PayerBook = (*Payers)(nil)
+
 // Deps is what sinks are given. All of it is required.
 type Deps struct {
 	Opener    Opener
 	Orders    OrderReader
 	Purchases Purchases
+	Payers    PayerBook
 	Machine   *order.Machine
 	Clock     func() time.Time
 }
@@ -60,6 +72,7 @@ type Sink struct {
 	opener    Opener
 	orders    OrderReader
 	purchases Purchases
+	payers    PayerBook
 	machine   *order.Machine
 	clock     func() time.Time
 }
@@ -83,7 +96,7 @@ func New(e notify.Endpoint, deps Deps) (*Sink, error) {
 	return &Sink{
 		url: e.URL, token: e.APIToken, plan: e.Plan, dontCancelPrevious: e.DontCancelPrevious, rules: rules,
 		client: egress.NewClient(egress.Config{AllowPrivate: e.AllowPrivate, MaxConnections: e.Concurrency}),
-		opener: deps.Opener, orders: deps.Orders, purchases: deps.Purchases, machine: deps.Machine, clock: deps.Clock,
+		opener: deps.Opener, orders: deps.Orders, purchases: deps.Purchases, payers: deps.Payers, machine: deps.Machine, clock: deps.Clock,
 	}, nil
 }
 
@@ -134,6 +147,13 @@ func (s *Sink) publish(msg *message.Message) delivery.Outcome {
 	}
 	if who.Phone == "" {
 		return delivery.Outcome{Kind: delivery.Final, Reason: "no_phone", Detail: "the order names no phone, which Voxuy requires"}
+	}
+	paid, err := s.payer(ctx, n.Event, st.states[n.Event.Revision].Reference, w, &who)
+	switch {
+	case err != nil:
+		return delivery.Outcome{Kind: delivery.Retry, Reason: "payers"}
+	case paid:
+		return delivery.Outcome{Kind: delivery.Skipped, Reason: "paid_elsewhere"}
 	}
 	return s.post(ctx, s.transaction(st, n.Event.Revision, w, &who))
 }

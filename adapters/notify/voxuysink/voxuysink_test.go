@@ -45,11 +45,12 @@ type ledger struct {
 	paid    map[string]bool // by reference
 	paidErr error
 	asked   int
+	payers  map[string]map[domain.OrderID]bool // by pseudonym
 }
 
 func newLedger(t *testing.T) *ledger {
 	t.Helper()
-	return &ledger{t: t, persons: map[domain.EventID]domain.Personal{}, broken: map[domain.EventID]error{}, paid: map[string]bool{}}
+	return &ledger{t: t, persons: map[domain.EventID]domain.Personal{}, broken: map[domain.EventID]error{}, paid: map[string]bool{}, payers: map[string]map[domain.OrderID]bool{}}
 }
 
 func (l *ledger) Order(context.Context, domain.OrderID) ([]domain.Recorded, error) {
@@ -66,6 +67,26 @@ func (l *ledger) PaidElsewhere(_ context.Context, tenant domain.TenantID, refere
 		l.t.Errorf("asked for tenant %q except %q", tenant, except)
 	}
 	return l.paid[reference], l.paidErr
+}
+
+func (l *ledger) Note(_ context.Context, person string, id domain.OrderID, approved bool) error {
+	if strings.Contains(person, phone) {
+		l.t.Errorf("a person is named %q", person)
+	}
+	if l.payers[person] == nil {
+		l.payers[person] = map[domain.OrderID]bool{}
+	}
+	l.payers[person][id] = approved
+	return nil
+}
+
+func (l *ledger) Paid(_ context.Context, person string, except domain.OrderID) (bool, error) {
+	for id, approved := range l.payers[person] {
+		if approved && id != except {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // fact is one fact of the order, a minute after the one before.
@@ -143,7 +164,7 @@ func (a *account) endpoint() notify.Endpoint {
 func send(t *testing.T, ep notify.Endpoint, l *ledger, e *domain.Event) delivery.Outcome {
 	t.Helper()
 	sink, err := voxuysink.Builder(voxuysink.Deps{
-		Opener: l, Orders: l, Purchases: l, Machine: order.Default(), Clock: func() time.Time { return day },
+		Opener: l, Orders: l, Purchases: l, Payers: l, Machine: order.Default(), Clock: func() time.Time { return day },
 	})(ep)
 	if err != nil {
 		t.Fatal(err)
@@ -335,6 +356,42 @@ func TestAPayerIsNotAskedToPayAgain(t *testing.T) {
 	e = l.add(fact{domain.KindPending, func(f *domain.Fact) { f.Reference = "" }})
 	if o := send(t, a.endpoint(), l, e); o.Kind != delivery.OK || l.asked != 0 {
 		t.Errorf("without a reference: %+v, asked %d times", o, l.asked)
+	}
+}
+
+// TestTheSamePersonIsAPayer has orders without a purchase: what ties them is the
+// person alone.
+func TestTheSamePersonIsAPayer(t *testing.T) {
+	lone := func(id string) func(*domain.Fact) {
+		return func(f *domain.Fact) { f.ProviderOrderID, f.Reference = id, "" }
+	}
+	a := newAccount(t)
+	first := newLedger(t)
+	paid := first.add(fact{domain.KindApproved, lone("one")})
+	if o := send(t, a.endpoint(), first, paid); o.Kind != delivery.OK {
+		t.Fatalf("the approval: %+v", o)
+	}
+	second := newLedger(t)
+	second.payers = first.payers
+	if o := send(t, a.endpoint(), second, second.add(fact{domain.KindPending, lone("two")})); o.Reason != "paid_elsewhere" {
+		t.Errorf("another order of a payer: %+v", o)
+	}
+	stranger := newLedger(t)
+	stranger.payers = first.payers
+	e := stranger.add(fact{domain.KindPending, func(f *domain.Fact) {
+		lone("three")(f)
+		f.Personal = &domain.Personal{Phone: "+5511900000000"}
+	}})
+	if o := send(t, a.endpoint(), stranger, e); o.Kind != delivery.OK {
+		t.Errorf("an order of somebody else: %+v", o)
+	}
+	if o := send(t, a.endpoint(), first, first.add(fact{domain.KindRefunded, lone("one")})); o.Kind != delivery.OK {
+		t.Errorf("the refund: %+v", o)
+	}
+	third := newLedger(t)
+	third.payers = first.payers
+	if o := send(t, a.endpoint(), third, third.add(fact{domain.KindPending, lone("four")})); o.Kind != delivery.OK {
+		t.Errorf("an order after the refund: %+v", o)
 	}
 }
 
