@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,8 +31,34 @@ func (f *follower) follow(ctx context.Context) error {
 	return f.runner.persist(ctx, "log cannot be followed now; trying again", func() error { return f.read(ctx) })
 }
 
-// read follows the log once.
-func (f *follower) read(ctx context.Context) error {
+// remembers is nil when the log still holds the remembered event.
+func (f *follower) remembers(ctx context.Context) error {
+	if f.last.sequence == 0 {
+		return nil
+	}
+	if err := f.reaches(ctx); err != nil {
+		return err
+	}
+	err := f.runner.deps.Log.Follow(ctx, f.partition, f.last.sequence-1, func(events []domain.Recorded) error {
+		if len(events) == 0 {
+			return nil
+		}
+		if err := f.compare(&events[0]); err != nil {
+			return err
+		}
+		return errSeen
+	})
+	if errors.Is(err, errSeen) {
+		return nil
+	}
+	return fmt.Errorf("read partition %d: %w", f.partition, err)
+}
+
+// errSeen ends a reading that saw what it was for.
+var errSeen = errors.New("seen")
+
+// reaches is nil when the log is as long as what is remembered of it.
+func (f *follower) reaches(ctx context.Context) error {
 	head, err := f.runner.deps.Log.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("read the head of the log: %w", err)
@@ -41,12 +68,20 @@ func (f *follower) read(ctx context.Context) error {
 			"partition %d went backwards: the views have read sequence %d, the log ends at %d; restore the log, or delete %s to rebuild the views from what is left",
 			f.partition, f.last.sequence, at, f.runner.file.path)
 	}
+	return nil
+}
+
+// read follows the log once.
+func (f *follower) read(ctx context.Context) error {
+	if err := f.reaches(ctx); err != nil {
+		return err
+	}
 	after := f.last.sequence
 	f.checked = after == 0
 	if !f.checked {
 		after-- // to see the remembered event again
 	}
-	err = f.runner.deps.Log.Follow(ctx, f.partition, after, func(events []domain.Recorded) error {
+	err := f.runner.deps.Log.Follow(ctx, f.partition, after, func(events []domain.Recorded) error {
 		return f.handle(ctx, events)
 	})
 	switch {
@@ -95,11 +130,19 @@ func (f *follower) check(ctx context.Context, first *domain.Recorded) error {
 	if f.checked {
 		return nil
 	}
-	if first.Sequence != f.last.sequence || first.Hash != f.last.hash {
-		return domain.Errorf(domain.Corrupt,
-			"partition %d went backwards: at sequence %d the views remember event hash %x, the log holds %x at %d; restore the log, or delete %s to rebuild the views from it",
-			f.partition, f.last.sequence, f.last.hash[:8], first.Hash[:8], first.Sequence, f.runner.file.path)
+	if err := f.compare(first); err != nil {
+		return err
 	}
 	f.checked = true
 	return f.hand(ctx, nil)
+}
+
+// compare reports that first, which should be the remembered event, is another.
+func (f *follower) compare(first *domain.Recorded) error {
+	if first.Sequence == f.last.sequence && first.Hash == f.last.hash {
+		return nil
+	}
+	return domain.Errorf(domain.Corrupt,
+		"partition %d went backwards: at sequence %d the views remember event hash %x, the log holds %x at %d; restore the log, or delete %s to rebuild the views from it",
+		f.partition, f.last.sequence, f.last.hash[:8], first.Hash[:8], first.Sequence, f.runner.file.path)
 }

@@ -145,6 +145,10 @@ func TestABackupOfTheLogThatIsOlderThanTheViewsIsNoticed(t *testing.T) {
 	log = openLog(t, dir)
 	log.record(t, 10, 2)
 	build(t, path, log)
+	log.record(t, 20, 2)
+	runner, err := newRunner(t, path, deps(log))
+	must(t, err)
+	must(t, runner.Check(t.Context())) // that is behind is not that it went backwards
 	log.close()
 
 	for _, restored := range []struct {
@@ -158,9 +162,11 @@ func TestABackupOfTheLogThatIsOlderThanTheViewsIsNoticed(t *testing.T) {
 			log.record(t, 100, restored.record)
 			runner, err := newRunner(t, path, deps(log))
 			must(t, err)
-			err = runner.Run(t.Context())
-			if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "went backwards") {
-				t.Errorf("error = %v, want one of kind corrupt that says so", err)
+			for name, look := range map[string]func(context.Context) error{"Check": runner.Check, "Run": runner.Run} {
+				err := look(t.Context())
+				if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "went backwards") {
+					t.Errorf("%s: error = %v, want one of kind corrupt that says so", name, err)
+				}
 			}
 		})
 	}

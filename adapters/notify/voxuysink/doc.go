@@ -8,9 +8,9 @@
 // nothing (a phase, a refund request, an abandoned cart, a flag, shipping, a
 // custom event) is sent at most once for each order and fact. What would ask a
 // payer to pay again is skipped while another order of the same purchase is
-approved; without a reference, while another order of the same person is that this account
-was told of within a day. [Payers] remembers those by pseudonyms: HMACs of document,
-e-mail and phone under the account's token.
+// approved; without a reference, while another order of the same person is that this account
+// was told of within a day. [Payers] remembers those by pseudonyms: HMACs of document,
+// e-mail and phone under the account's token.
 //
 // The customer's data is opened for the request and not kept: an event may
 // carry none while an earlier one of its order does, so it is gathered from all of
