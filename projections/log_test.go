@@ -146,9 +146,11 @@ func TestABackupOfTheLogThatIsOlderThanTheViewsIsNoticed(t *testing.T) {
 	log.record(t, 10, 2)
 	build(t, path, log)
 	log.record(t, 20, 2)
-	runner, err := newRunner(t, path, deps(log))
-	must(t, err)
-	must(t, runner.Check(t.Context())) // that is behind is not that it went backwards
+	t.Run("views that are behind", func(t *testing.T) {
+		runner, err := newRunner(t, path, deps(log))
+		must(t, err)
+		must(t, runner.Check(t.Context()))
+	})
 	log.close()
 
 	for _, restored := range []struct {
