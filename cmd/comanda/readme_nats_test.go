@@ -64,6 +64,9 @@ func TestReadmeCheckout(t *testing.T) {
 	if diff := cmp.Diff(parsed(t, readmeJSON(t, "outcome")), parsed(t, outcome)); diff != "" {
 		t.Errorf("the outcome (-README +program):\n%s", diff)
 	}
+	if again := parsed(t, publishAsReadme(t, dir, []byte(readmeJSON(t, "event")))); again["outcome"] != "duplicate" || again["sequence"] != 2.0 {
+		t.Errorf("published again it is %v", again)
+	}
 	var d delivered
 	select {
 	case d = <-posts:
