@@ -170,6 +170,10 @@ func TestDates(t *testing.T) {
 		{"0000-00-00 00:00:00", brasilia, time.Time{}},
 		{"0001-01-01T00:00:00Z", nil, time.Time{}},
 		{"1969-12-31T23:59:59Z", nil, time.Time{}},
+		{"1970-01-01T00:00:00Z", nil, time.Time{}},
+		{"1969-12-31 21:00:00", brasilia, time.Time{}},
+		{"1999-12-31T23:59:59Z", nil, time.Time{}},
+		{"2000-01-01T00:00:00Z", nil, time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)},
 		{"9999-12-31T23:59:59Z", nil, time.Time{}},
 		{"2026-02-30T00:00:00Z", nil, time.Time{}},
 	}

@@ -226,9 +226,9 @@ type Date struct {
 	Text string
 }
 
-// Years that a date of an order can have: outside of them it is a mistake, and
-// not every store could hold it.
-const firstYear, lastYear = 1970, 2200
+// Years that a date of an order can have: outside of them it is a mistake, as the
+// zero of a clock (1970, 1900, 1) in place of null, and not every store could hold it.
+const firstYear, lastYear = 2000, 2200
 
 // Other zones of ISO 8601: as PHP's DATE_ISO8601 writes them, and whole hours alone.
 const (
