@@ -135,4 +135,7 @@ func TestOutputFormats(t *testing.T) {
 	if out := must(t, "orders", "list", "--status", "chargeback", "-o", "json", "--data-dir", dir); strings.TrimSpace(out) != "[]" {
 		t.Errorf("no orders are written %q", out)
 	}
+	if out := must(t, "orders", "list", "--status", "chargeback", "-o", "csv", "--data-dir", dir); !strings.HasPrefix(out, "order_id,") || strings.Count(out, "\n") != 1 {
+		t.Errorf("no orders are written %q as CSV, want the header", out)
+	}
 }

@@ -34,6 +34,7 @@ type printer[M proto.Message] struct {
 	table   *tabwriter.Writer
 	csv     *csv.Writer
 	count   int
+	headed  bool // the CSV has its header
 }
 
 func newPrinter[M proto.Message](out io.Writer, format string, columns []column[M]) *printer[M] {
@@ -76,10 +77,8 @@ func (p *printer[M]) row(m M) error {
 		names[i], cells[i] = c.name, c.text(m)
 	}
 	if p.format == formatCSV {
-		if p.count == 1 {
-			if err := p.csv.Write(names); err != nil {
-				return err
-			}
+		if err := p.csvHeader(); err != nil {
+			return err
 		}
 		for i := range cells {
 			cells[i] = csvText(cells[i])
@@ -98,6 +97,19 @@ func (p *printer[M]) row(m M) error {
 	return err
 }
 
+// csvHeader writes the names of the columns, once.
+func (p *printer[M]) csvHeader() error {
+	if p.headed {
+		return nil
+	}
+	p.headed = true
+	names := make([]string, len(p.columns))
+	for i, c := range p.columns {
+		names[i] = c.name
+	}
+	return p.csv.Write(names)
+}
+
 // flush ends what print began; a live tail calls it after each message.
 func (p *printer[M]) flush() error {
 	switch p.format {
@@ -108,7 +120,10 @@ func (p *printer[M]) flush() error {
 		}
 		_, err := io.WriteString(p.out, closing)
 		return err
-	case formatCSV:
+	case formatCSV: // of no records too, so that a reader finds its columns
+		if err := p.csvHeader(); err != nil {
+			return err
+		}
 		p.csv.Flush()
 		return p.csv.Error()
 	case formatJSONL:
