@@ -273,7 +273,7 @@ func TestStop(t *testing.T) {
 		<-leave
 		return h.recorder.Record(ctx, msg, facts)
 	})
-	first := h.start(t, options{recorder: slow, cfg: checkout.Config{Workers: 1}})
+	first := h.start(t, options{recorder: slow, cfg: checkout.Config{Workers: 1, AckWait: time.Minute}})
 	const messages = 10
 	for i := range messages {
 		h.publish(t, "loja-checkout", event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), ""))
@@ -295,7 +295,7 @@ func TestStop(t *testing.T) {
 		t.Errorf("%d messages left in %s, want %d", n, checkout.Stream, messages-1)
 	}
 	// Given back, they come at once: AckWait is a minute, and next waits 20 s.
-	h.start(t, options{})
+	h.start(t, options{cfg: checkout.Config{AckWait: time.Minute}})
 	for range messages - 1 {
 		if got := h.next(t); got.Outcome != "applied" {
 			t.Errorf("%+v", got)

@@ -30,8 +30,9 @@ type Config struct {
 	MaxBody int `yaml:"max_body"`
 	// RecordTimeout bounds one try. Default 10 s.
 	RecordTimeout time.Duration `yaml:"record_timeout"`
-	// AckWait is when the server gives a message out again whose worker is
-	// silent. Default 1 min.
+	// AckWait is when the server gives out again what a process had in hand
+	// that died; a living one keeps what it has. Nothing else is taken meanwhile
+	// if that was MaxAckPending. Default 15 s.
 	AckWait time.Duration `yaml:"ack_wait"`
 	// RetryDelay is the first wait after a failed try; it doubles up to
 	// MaxRetryDelay. Defaults 1 s and 1 min.
@@ -46,7 +47,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.MaxAckPending, 512)
 	setDefault(&c.MaxBody, maxBody)
 	setDefault(&c.RecordTimeout, 10*time.Second)
-	setDefault(&c.AckWait, time.Minute)
+	setDefault(&c.AckWait, 15*time.Second)
 	setDefault(&c.RetryDelay, time.Second)
 	setDefault(&c.MaxRetryDelay, time.Minute)
 }

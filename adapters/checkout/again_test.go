@@ -1,0 +1,86 @@
+package checkout_test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"comanda.internal/adapters/checkout"
+	"comanda.internal/domain"
+)
+
+// What a process has in hand, waiting or worked on, is not given out again
+// however long it takes: AckWait is for one that died.
+func TestInHandLongerThanAckWait(t *testing.T) {
+	h := newHouse(t)
+	kept, err := h.node.Conn().SubscribeSync("$JS.ACK." + checkout.Stream + ".>")
+	must(t, err)
+	leave := make(chan struct{})
+	slow := recorderFunc(func(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
+		<-leave
+		return h.recorder.Record(context.WithoutCancel(ctx), msg, facts)
+	})
+	cfg := checkout.Config{Workers: 1, AckWait: 600 * time.Millisecond, RecordTimeout: 500 * time.Millisecond}
+	h.start(t, options{recorder: slow, cfg: cfg})
+	for i := range 2 {
+		h.publish(t, "loja-checkout", event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), ""))
+	}
+	for held := 0; held < 2*10; { // three AckWaits of two messages, and one to be sure
+		m, err := kept.NextMsg(answerWait)
+		must(t, err)
+		if string(m.Data) != "+WPI" {
+			t.Fatalf("%s on %s, want only word of progress", m.Data, m.Subject)
+		}
+		held++
+	}
+	close(leave)
+	for range 2 {
+		if got := h.next(t); got.Outcome != "applied" {
+			t.Errorf("%+v", got)
+		}
+	}
+	c, err := h.js.Consumer(t.Context(), checkout.Stream, checkout.Durable)
+	must(t, err)
+	if n := c.CachedInfo().Delivered.Consumer; n != 2 {
+		t.Errorf("%d deliveries of two messages", n)
+	}
+}
+
+// A message's id is its source's own affair: two sources that number their
+// messages alike do not hide each other's, and a repeat is answered.
+func TestIDsOfTwoSources(t *testing.T) {
+	h := newHouse(t)
+	h.start(t, options{})
+	send := func(source, body string) {
+		t.Helper()
+		for deadline := time.Now().Add(answerWait); ; {
+			m := nats.NewMsg("intake." + source)
+			m.Data = []byte(body)
+			m.Header.Set(nats.MsgIdHdr, "1")
+			reply, err := h.merchant.RequestMsg(m, answerWait)
+			must(t, err)
+			if !strings.Contains(string(reply.Data), `"duplicate"`) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("INTAKE takes the message of %s for one that it has: %s", source, reply.Data)
+			}
+		}
+	}
+	send("loja-checkout", event("evt-1", "started", "A-1", ""))
+	if got := h.next(t); got.Outcome != "applied" || got.MessageID != "1" {
+		t.Errorf("%+v", got)
+	}
+	send("loja-aprovei", fixture(t, "aprovei-pending"))
+	if got := h.next(t); got.Outcome != "applied" || got.Status != "pending" {
+		t.Errorf("the other source: %+v", got)
+	}
+	send("loja-checkout", event("evt-1", "started", "A-1", ""))
+	if got := h.next(t); got.Outcome != "duplicate" || got.Revision != 1 {
+		t.Errorf("the repeat: %+v", got)
+	}
+}
