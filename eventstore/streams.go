@@ -29,10 +29,14 @@ const (
 	metaPartitions = "comanda-partitions"
 	metaPartition  = "comanda-partition"
 
-	intakeAge        = 7 * 24 * time.Hour
-	relayAge         = 7 * 24 * time.Hour
-	quarantineAge    = 180 * 24 * time.Hour
-	dedupeWindow     = 2 * time.Minute
+	intakeAge     = 7 * 24 * time.Hour
+	relayAge      = 7 * 24 * time.Hour
+	quarantineAge = 180 * 24 * time.Hour
+	dedupeWindow  = 2 * time.Minute
+	// intakeWindow is the server's least. The window is the whole stream's, so two
+	// sources that number their messages alike would hide each other's; a
+	// repeat is the recorder's to know, and has an answer of its own.
+	intakeWindow     = 100 * time.Millisecond
 	quarantineWindow = time.Hour // a platform that repeats a bad message does so for a while
 )
 
@@ -137,6 +141,7 @@ func (l *Log) sideStreams() []jetstream.StreamConfig {
 	intake.Description = "messages of the checkout that wait to be recorded"
 	intake.Retention = jetstream.WorkQueuePolicy
 	intake.MaxAge = intakeAge
+	intake.Duplicates = intakeWindow
 
 	quarantine := base(StreamQuarantine, l.cfg.Replicas, "quarantine.*.*")
 	quarantine.Description = "messages that could not become a fact"
