@@ -133,11 +133,14 @@ func (e *Endpoint) Validate() error {
 	if _, err := e.Rules(); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, e.validateURL(), e.validateKind())
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("endpoint %q: %w", e.ID, err)
+	if err := e.validateURL(); err != nil {
+		errs = append(errs, err)
 	}
-	return nil
+	errs = append(errs, e.validateKind()...)
+	for i, err := range errs {
+		errs[i] = fmt.Errorf("endpoint %q: %w", e.ID, err) // each says where
+	}
+	return errors.Join(errs...)
 }
 
 func (e *Endpoint) validateURL() error {
@@ -150,23 +153,23 @@ func (e *Endpoint) validateURL() error {
 	return nil
 }
 
-func (e *Endpoint) validateKind() error {
+func (e *Endpoint) validateKind() []error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, domain.Errorf(domain.Invalid, format, args...)) }
 	switch e.Kind {
 	case KindHTTP:
 		if len(e.Secrets) == 0 && e.SecretsFile == "" {
-			return domain.Errorf(domain.Invalid, "secrets: missing; give secrets or secrets_file")
+			bad("secrets: missing; give secrets or secrets_file")
 		}
-		return nil
 	case KindVoxuy:
-		var errs []error
 		if e.APIToken.IsZero() && e.APITokenFile == "" {
-			errs = append(errs, domain.Errorf(domain.Invalid, "api_token: missing; give api_token or api_token_file"))
+			bad("api_token: missing; give api_token or api_token_file")
 		}
 		if e.Plan.Default == "" {
-			errs = append(errs, domain.Errorf(domain.Invalid, "plan.default: missing"))
+			bad("plan.default: missing")
 		}
-		return errors.Join(errs...)
 	default:
-		return domain.Errorf(domain.Invalid, "kind: %q is neither http nor voxuy", e.Kind)
+		bad("kind: %q is neither http nor voxuy", e.Kind)
 	}
+	return errs
 }

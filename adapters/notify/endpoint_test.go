@@ -89,8 +89,10 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	for _, want := range []string{
-		`endpoint "ERP"`, "id: ", "tenant: ", "kind: ", "url: must be https", "order.paid", "on_exhausted: ", "timeout: ", "concurrency: ",
-		`endpoint "a": secrets: missing`, "url: missing", "api_token: missing", "plan.default: missing", "id is taken",
+		`endpoint "ERP": id: `, `endpoint "ERP": tenant: `, `endpoint "ERP": kind: `, `endpoint "ERP": url: must be https`, "order.paid",
+		`endpoint "ERP": on_exhausted: `, `endpoint "ERP": timeout: `, `endpoint "ERP": concurrency: `,
+		`endpoint "a": secrets: missing`, `endpoint "a": url: missing`, `endpoint "a": api_token: missing`, `endpoint "a": plan.default: missing`,
+		"id is taken",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -83,6 +84,9 @@ func loadConfig(path string) (*config, error) {
 	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return nil, usagef("%s: %v", path, err)
 	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, usagef("%s: more than one document: what follows the first would be ignored", path)
+	}
 	if err := errors.Join(c.loadSecrets(), c.validate()); err != nil {
 		return nil, usagef("%s:\n%v", path, err)
 	}
@@ -93,12 +97,12 @@ func (c *config) loadSecrets() error {
 	var errs []error
 	for i := range c.Sources {
 		if err := c.Sources[i].Auth.Load(os.ReadFile); err != nil {
-			errs = append(errs, fmt.Errorf("source %q: %w", c.Sources[i].ID, err))
+			errs = append(errs, prefixed(fmt.Sprintf("source %q", c.Sources[i].ID), err))
 		}
 	}
 	for i := range c.Endpoints {
 		if err := loadEndpoint(&c.Endpoints[i]); err != nil {
-			errs = append(errs, fmt.Errorf("endpoint %q: %w", c.Endpoints[i].ID, err))
+			errs = append(errs, prefixed(fmt.Sprintf("endpoint %q", c.Endpoints[i].ID), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -136,6 +140,7 @@ func loadEndpoint(e *notify.Endpoint) error {
 func (c *config) validate() error {
 	errs := []error{
 		prefixed("webhook", c.Webhook.Validate()), prefixed("checkout", c.Checkout.Validate()), prefixed("views", c.Views.Validate()),
+		prefixed("nats", c.NATS.validate()),
 	}
 	tenants := map[domain.TenantID]bool{}
 	for _, t := range c.Tenants {
@@ -160,7 +165,7 @@ func (c *config) validate() error {
 		s := &c.Sources[i]
 		errs = append(errs, s.Validate())
 		if _, err := s.codec(); err != nil {
-			errs = append(errs, fmt.Errorf("source %q: %w", string(s.ID), err))
+			errs = append(errs, prefixed(fmt.Sprintf("source %q", string(s.ID)), err))
 		}
 		once(fmt.Sprintf("source %q", string(s.ID)))
 		known(fmt.Sprintf("source %q", string(s.ID)), s.Tenant)
@@ -174,9 +179,36 @@ func (c *config) validate() error {
 	return errors.Join(errs...)
 }
 
-func prefixed(section string, err error) error {
+// validate joins every mistake; the log itself looks at what flags say.
+func (c *natsConfig) validate() error {
+	var errs []error
+	if p := c.Partitions; p < 0 || p > mostPartitions || p&(p-1) != 0 {
+		errs = append(errs, fmt.Errorf("partitions: %d, want a power of two up to %d, or 0", p, mostPartitions))
+	}
+	if c.Replicas < 0 || c.Replicas > mostReplicas {
+		errs = append(errs, fmt.Errorf("replicas: %d, want 0 to %d", c.Replicas, mostReplicas))
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	mostPartitions = 256
+	mostReplicas   = 5 // the server's own limit
+)
+
+// prefixed is err with the place that it is about; each one of joined errors
+// has a line, so each says where.
+func prefixed(place string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", section, err)
+	joined, ok := err.(interface{ Unwrap() []error }) // of this error, not of one that it wraps
+	if !ok || !strings.Contains(err.Error(), "\n") {
+		return fmt.Errorf("%s: %w", place, err)
+	}
+	errs := slices.Clone(joined.Unwrap())
+	for i := range errs {
+		errs[i] = prefixed(place, errs[i])
+	}
+	return errors.Join(errs...)
 }
