@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"golang.org/x/crypto/bcrypt"
 
 	"comanda.internal/domain"
 )
@@ -96,9 +97,19 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 	return e.publishAddress(core, checkout)
 }
 
+// options are the server's. It is given hashes, as it asks for: their cost is the
+// least, since the passwords are random.
 func options(cfg *Config, core, checkout credentials) (*server.Options, error) {
 	opts := &server.Options{}
-	text := fmt.Sprintf(accounts, strconv.Quote(core.Password), strconv.Quote(checkout.Password))
+	coreHash, err := bcrypt.GenerateFromPassword([]byte(core.Password), bcrypt.MinCost)
+	if err != nil {
+		return nil, fmt.Errorf("hash a password: %w", err)
+	}
+	checkoutHash, err := bcrypt.GenerateFromPassword([]byte(checkout.Password), bcrypt.MinCost)
+	if err != nil {
+		return nil, fmt.Errorf("hash a password: %w", err)
+	}
+	text := fmt.Sprintf(accounts, strconv.Quote(string(coreHash)), strconv.Quote(string(checkoutHash)))
 	if err := opts.ProcessConfigString(text); err != nil {
 		return nil, fmt.Errorf("read the accounts: %w", err)
 	}

@@ -48,18 +48,26 @@ func NewRaw(ctx context.Context, dir string, partitions, messageBytes int, unsaf
 	return r, nil
 }
 
-// Round measures clients for d.
+// Round measures clients for d. As Comanda's orders do in a measurement, each
+// subject gets two messages, the second after the first's sequence.
 func (r *Raw) Round(ctx context.Context, now func() time.Time, clients int, d time.Duration) Result {
 	r.run++
 	run := r.run
+	last := make([]uint64, clients)
 	return Drive(ctx, now, clients, d, func(ctx context.Context, client, n int) string {
-		msg := nats.NewMsg(fmt.Sprintf("raw.%d.%d.%d.%d", (client+n)%r.partitions, run, client, n))
+		order, second := n/2, n%2 == 1
+		msg := nats.NewMsg(fmt.Sprintf("raw.%d.%d.%d.%d", (client+order)%r.partitions, run, client, order))
 		msg.Data = r.payload
 		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%d-%d-%d-0123456789abcdef", run, client, n))
-		_, err := r.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
+		expected := uint64(0)
+		if second {
+			expected = last[client]
+		}
+		ack, err := r.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(expected))
 		if err != nil {
 			return "publish"
 		}
+		last[client] = ack.Sequence
 		return ""
 	})
 }
