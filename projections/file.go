@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -69,22 +71,35 @@ func Open(path string) (*File, error) {
 }
 
 func openDB(path string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:         lockWait,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: mapSize,
-	})
+	db, err := openBolt(path)
+	var system syscall.Errno // the file cannot be reached, whatever is in it
 	switch {
 	case err == nil:
 		return db, nil
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, domain.Errorf(domain.Unavailable, "open the views %s: another process has the file: %w", path, err)
-	case errors.Is(err, bbolterrors.ErrInvalid), errors.Is(err, bbolterrors.ErrChecksum), errors.Is(err, bbolterrors.ErrVersionMismatch):
+	case errors.As(err, &system):
+		return nil, fmt.Errorf("open the views %s: %w", path, err)
+	default:
 		return nil, domain.Errorf(domain.Corrupt,
 			"open the views %s: %w; delete the file and start again: it is rebuilt from the log", path, err)
-	default:
-		return nil, fmt.Errorf("open the views %s: %w", path, err)
 	}
+}
+
+// openBolt opens a database, and survives a damaged one: where pages are
+// missing or hold something else bbolt panics, or reads behind the end of the file.
+func openBolt(path string) (db *bbolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			db, err = nil, fmt.Errorf("%w: %v", bbolterrors.ErrInvalid, r)
+		}
+	}()
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:         lockWait,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: mapSize,
+	})
 }
 
 // Close closes the file. Nothing may be running on it.
