@@ -13,11 +13,15 @@ import (
 
 const (
 	// singlesInFlight is how many events are on their way singly before others queue.
-	singlesInFlight = 32
+	singlesInFlight = 4
 	// batchFrom is the queue from which one fsync for all beats one for each,
 	// the staging of a batch included; batchMost is the server's limit.
-	batchFrom = 48
+	batchFrom = 16
 	batchMost = 1000
+	// A batch of batchGoesOn events or more is followed by another one, however
+	// short the queue: those who just got their answers are on their way back, and
+	// singles meanwhile would keep the queue short for ever.
+	batchGoesOn = 8
 )
 
 // committer sends the events of one partition: singly while few wait, as one
@@ -33,6 +37,7 @@ type committer struct {
 	mu       sync.Mutex
 	singles  int // on their way
 	batching bool
+	from     int // the queue from which the next dispatch batches
 	queue    []*queued
 	again    []*queued // of a rejected batch, before the queue
 	closed   bool
@@ -55,7 +60,7 @@ type turn struct {
 }
 
 func newCommitter(p *stream.Publisher, timeout time.Duration) *committer {
-	return &committer{publisher: p, timeout: timeout}
+	return &committer{publisher: p, timeout: timeout, from: batchFrom}
 }
 
 // close refuses what comes after, and waits for the batch on its way.
@@ -128,7 +133,7 @@ func (c *committer) dispatch(ctx context.Context) {
 		return
 	}
 	c.release(&c.again)
-	if len(c.again) == 0 && len(c.queue) >= batchFrom {
+	if len(c.again) == 0 && len(c.queue) >= c.from {
 		if batch := take(&c.queue, batchMost); len(batch) > 1 {
 			c.batching = true
 			c.batches.Go(func() { c.commit(ctx, batch) })
@@ -187,6 +192,10 @@ func (c *committer) commit(ctx context.Context, batch []*queued) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.batching = false
+	c.from = batchFrom
+	if len(batch) >= batchGoesOn {
+		c.from = 2
+	}
 	if err != nil {
 		for _, q := range batch {
 			q.called = false

@@ -42,7 +42,7 @@
 //
 // # Commit
 //
-// Events go singly while few wait and, from about 48 waiting, as atomic batches
+// Events go singly while few wait and, from about 16 waiting, as atomic batches
 // with one fsync for all; see committer.go. A batch that is rejected, or whose answer
 // stays away, is sent again as singles, so that one conflict costs only its own order.
 //

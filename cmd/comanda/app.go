@@ -327,6 +327,9 @@ func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
 	if addr == addrNone {
 		return nil, nil //nolint:nilnil // no listener is no error
 	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return nil, usagef("%s %s: want host:port, or none", flag, addr)
+	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {

@@ -87,6 +87,7 @@ func TestExitCodes(t *testing.T) {
 		"no log to verify":      {[]string{"verify", "--data-dir", t.TempDir()}, exitNotFound, "no log to verify"},
 		"no such configuration": {[]string{"serve", "--data-dir", t.TempDir(), "--config", "/nowhere.yaml"}, exitUsage, "/nowhere.yaml"},
 		"a taken directory":     {[]string{"serve", "--data-dir", dir, "--nats-listen", "none"}, exitUnavailable, "another"},
+		"no address":            {[]string{"serve", "--data-dir", t.TempDir(), "--nats-listen", "none", "--http", "8080"}, exitUsage, "host:port"},
 		"no such provider":      {[]string{"trigger", "stripe", "paid"}, exitUsage, "aprovei"},
 		"no such webhook":       {[]string{"trigger", "aprovei", "teleported", "--data-dir", dir}, exitUsage, "approved"},
 	} {
