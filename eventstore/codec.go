@@ -46,7 +46,7 @@ func encode(e *domain.Event, expected uint64) (*nats.Msg, error) {
 func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) {
 	r, err := decode(partition, m)
 	if err == nil {
-		err = misfiled(&r.Event, m.Subject, partition, l.identity.partitions)
+		err = misfiled(&r.Event, m.Subject, partition, l.identity.Partitions)
 	}
 	if err != nil {
 		return domain.Recorded{}, domain.Errorf(domain.Corrupt, "%s at %d: %w", OrdersStream(partition), m.Sequence, err)
@@ -87,7 +87,7 @@ func (l *Log) DecodeMsg(m jetstream.Msg) (domain.Recorded, error) {
 	if err != nil {
 		return domain.Recorded{}, domain.Errorf(domain.Invalid, "read a message of the log: %w", err)
 	}
-	partition, ok := partitionOfStream(meta.Stream)
+	partition, ok := PartitionOf(meta.Stream)
 	if !ok {
 		return domain.Recorded{}, domain.Errorf(domain.Invalid, "read a message of the log: stream %s is not part of it", meta.Stream)
 	}

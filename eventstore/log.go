@@ -17,7 +17,7 @@ import (
 type Log struct {
 	cfg      Config
 	js       jetstream.JetStream
-	identity identity
+	identity Lineage
 
 	publisher  *stream.Publisher
 	leaders    []*stream.Reader // one a partition, on the writers' connection
@@ -65,7 +65,7 @@ func (l *Log) connect(conn *nats.Conn) error {
 			return domain.Errorf(domain.Internal, "open the log: %w", err)
 		}
 	}
-	for p := range l.identity.partitions {
+	for p := range l.identity.Partitions {
 		l.leaders = append(l.leaders, stream.NewReader(l.js, OrdersStream(p), l.cfg.Logger))
 		l.readers = append(l.readers, stream.NewReader(readJS, OrdersStream(p), l.cfg.Logger))
 		l.committers = append(l.committers, newCommitter(l.publisher, l.cfg.AppendTimeout))
@@ -87,19 +87,26 @@ func (l *Log) Close() error {
 }
 
 // Partitions is how many partitions the log has.
-func (l *Log) Partitions() int { return l.identity.partitions }
+func (l *Log) Partitions() int { return l.identity.Partitions }
 
 // Identity is the log's random id, made with it and kept for ever.
-func (l *Log) Identity() string { return l.identity.id }
+func (l *Log) Identity() string { return l.identity.ID }
 
-// Epoch counts the restores of the log, from 1: a position of one epoch says
+// Epoch is 1, and grows with each restore of the log: a position of one epoch says
 // nothing about what another holds beyond the backup.
-func (l *Log) Epoch() uint64 { return l.identity.epoch }
+func (l *Log) Epoch() uint64 { return l.identity.Epoch }
+
+// Honoured is the position up to which an earlier epoch's positions are this
+// log's too; false for an epoch that is not among its forebears.
+func (l *Log) Honoured(epoch uint64) (domain.Position, bool) {
+	head, ok := l.identity.Honoured[epoch]
+	return head, ok
+}
 
 // Head is the last position: everything that was acknowledged before the call is at or before it.
 func (l *Log) Head(ctx context.Context) (domain.Position, error) {
 	var head domain.Position
-	for p := range l.identity.partitions {
+	for p := range l.identity.Partitions {
 		info, err := stream.Info(ctx, l.js, OrdersStream(p))
 		if err != nil {
 			return domain.Position{}, domain.Errorf(domain.Unavailable, "read the head of %s: %w", OrdersStream(p), err)
@@ -122,7 +129,7 @@ func (l *Log) Order(ctx context.Context, id domain.OrderID) ([]domain.Recorded, 
 
 // history reads the events of an order from its subject.
 func (l *Log) history(ctx context.Context, id domain.OrderID, subject string) ([]domain.Recorded, error) {
-	partition := partitionOf(id.Slot(), l.identity.partitions)
+	partition := partitionOf(id.Slot(), l.identity.Partitions)
 	var events []domain.Recorded
 	err := l.leaders[partition].Subject(ctx, subject, func(m stream.Message) error {
 		r, err := l.decode(partition, &m)

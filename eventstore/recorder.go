@@ -172,7 +172,7 @@ func (r *recording) position(sequence uint64) domain.Position {
 }
 
 func (r *recording) partition() int {
-	return partitionOf(r.id.Slot(), r.log.identity.partitions)
+	return partitionOf(r.id.Slot(), r.log.identity.Partitions)
 }
 
 // store seals and appends the decided event. again says that the order was read

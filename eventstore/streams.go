@@ -2,10 +2,8 @@ package eventstore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,20 +13,7 @@ import (
 	"comanda.internal/eventstore/stream"
 )
 
-// identity is what makes this log this log. It is in the metadata of every
-// partition's stream.
-type identity struct {
-	id         string
-	epoch      uint64
-	partitions int
-}
-
 const (
-	metaLog        = "comanda-log"
-	metaEpoch      = "comanda-epoch"
-	metaPartitions = "comanda-partitions"
-	metaPartition  = "comanda-partition"
-
 	intakeAge     = 7 * 24 * time.Hour
 	relayAge      = 7 * 24 * time.Hour
 	quarantineAge = 180 * 24 * time.Hour
@@ -51,7 +36,7 @@ func (l *Log) openStreams(ctx context.Context) error {
 		if l.cfg.Existing {
 			return domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))
 		}
-		l.identity = identity{id: "log_" + strings.ToLower(rand.Text()), epoch: 1, partitions: l.cfg.newPartitions()}
+		l.identity = NewLineage(l.cfg.newPartitions())
 	case err != nil:
 		return domain.Errorf(domain.Unavailable, "open the log: %w", err)
 	default:
@@ -71,15 +56,12 @@ func (l *Log) openStreams(ctx context.Context) error {
 
 // adopt takes the identity from the first partition's metadata.
 func (l *Log) adopt(first *jetstream.StreamInfo) error {
-	meta := first.Config.Metadata
-	partitions, err := strconv.ParseUint(meta[metaPartitions], 10, 16)
-	epoch, err2 := strconv.ParseUint(meta[metaEpoch], 10, 64)
-	if err := errors.Join(err, err2); err != nil || meta[metaLog] == "" || partitions < 1 || partitions > slots || partitions&(partitions-1) != 0 {
-		return domain.Errorf(domain.Refused, "stream %s exists and is not Comanda's: it does not say which log it is", OrdersStream(0))
+	var err error
+	if l.identity, err = ParseLineage(first.Config.Metadata); err != nil {
+		return err
 	}
-	l.identity = identity{id: meta[metaLog], epoch: epoch, partitions: int(partitions)}
-	if l.cfg.Partitions != 0 && l.cfg.Partitions != l.identity.partitions {
-		return domain.Errorf(domain.Refused, "the log has %d partitions, not %d: their number is fixed when a log is made", l.identity.partitions, l.cfg.Partitions)
+	if l.cfg.Partitions != 0 && l.cfg.Partitions != l.identity.Partitions {
+		return domain.Errorf(domain.Refused, "the log has %d partitions, not %d: their number is fixed when a log is made", l.identity.Partitions, l.cfg.Partitions)
 	}
 	return nil
 }
@@ -89,7 +71,7 @@ func (l *Log) adopt(first *jetstream.StreamInfo) error {
 func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
 	var missing string
 	var events uint64
-	for p := range l.identity.partitions {
+	for p := range l.identity.Partitions {
 		info, isNew, err := stream.Ensure(ctx, l.js, l.partitionConfig(p), l.cfg.Logger)
 		if err != nil {
 			return false, l.explain(ctx, err)
@@ -115,24 +97,19 @@ func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
 // explain tells a lost race for a new log, which is retried, from drift.
 func (l *Log) explain(ctx context.Context, err error) error {
 	first, ferr := stream.Info(ctx, l.js, OrdersStream(0))
-	if ferr == nil && first.Config.Metadata[metaLog] != l.identity.id {
+	if ferr == nil && first.Config.Metadata[metaLog] != l.identity.ID {
 		return domain.Errorf(domain.Unavailable, "another instance is making the log: try again: %w", err)
 	}
 	return err
 }
 
 func (l *Log) partitionConfig(p int) jetstream.StreamConfig {
-	cfg := base(OrdersStream(p), l.cfg.Replicas, partitionSubjects(p, l.identity.partitions)...)
-	cfg.Description = fmt.Sprintf("Comanda's log, partition %d of %d", p, l.identity.partitions)
+	cfg := base(OrdersStream(p), l.cfg.Replicas, PartitionSubjects(p, l.identity.Partitions)...)
+	cfg.Description = PartitionDescription(p, l.identity.Partitions)
 	cfg.DenyDelete = true
 	cfg.DenyPurge = true
 	cfg.AllowAtomicPublish = true
-	cfg.Metadata = map[string]string{
-		metaLog:        l.identity.id,
-		metaEpoch:      strconv.FormatUint(l.identity.epoch, 10),
-		metaPartitions: strconv.Itoa(l.identity.partitions),
-		metaPartition:  strconv.Itoa(p),
-	}
+	cfg.Metadata = l.identity.Metadata(p)
 	return cfg
 }
 

@@ -23,8 +23,9 @@ const (
 // OrdersStream is the name of a partition's stream, as "ORDERS-00".
 func OrdersStream(partition int) string { return fmt.Sprintf("%s%02d", ordersPrefix, partition) }
 
-// partitionOfStream reads what OrdersStream wrote.
-func partitionOfStream(name string) (int, bool) {
+// PartitionOf is the partition whose stream has this name; false for a stream that
+// is no partition's.
+func PartitionOf(name string) (int, bool) {
 	text, ok := strings.CutPrefix(name, ordersPrefix)
 	partition, err := strconv.ParseUint(text, 10, 8)
 	return int(partition), ok && err == nil
@@ -42,8 +43,18 @@ func slotSubjects(first, n int) []string {
 	return subjects
 }
 
-// partitionSubjects are the subjects of a partition.
-func partitionSubjects(partition, partitions int) []string {
+// PartitionOfSubject is the partition of an order's subject in a log with this many;
+// false when it is no order's.
+func PartitionOfSubject(subject string, partitions int) (int, bool) {
+	slot, ok := slotOf(subject)
+	return partitionOf(slot, partitions), ok
+}
+
+// ValidPartitions reports whether a log may have n partitions: a power of two up to 256.
+func ValidPartitions(n int) bool { return n > 0 && n <= slots && n&(n-1) == 0 }
+
+// PartitionSubjects are the subjects of a partition.
+func PartitionSubjects(partition, partitions int) []string {
 	n := slots / partitions
 	return slotSubjects(partition*n, n)
 }

@@ -87,10 +87,10 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 		return nil, err
 	}
 	v := &verification{log: l, opts: opts, report: &Report{Head: head}}
-	for p := range l.identity.partitions {
+	for p := range l.identity.Partitions {
 		v.total += head.At(p)
 	}
-	for p := range l.identity.partitions {
+	for p := range l.identity.Partitions {
 		if err := v.partition(ctx, p, head.At(p)); err != nil {
 			return v.report, fmt.Errorf("verify %s: %w", OrdersStream(p), err)
 		}
@@ -121,7 +121,7 @@ type verifiedOrder struct {
 const progressEvery = 1 << 13
 
 func (v *verification) partition(ctx context.Context, p int, head uint64) error {
-	own := slots / v.log.identity.partitions
+	own := slots / v.log.identity.Partitions
 	passes := min(own, 1+int(head)/v.opts.EventsInMemory) //nolint:gosec // a head fits an int
 	per := (own + passes - 1) / passes
 	for from := 0; from < own; from += per {
@@ -150,7 +150,7 @@ func (v *verification) everything(ctx context.Context, p int, head uint64, first
 			v.sequence(p, &last, ms[i].Sequence)
 			slot, ok := slotOf(ms[i].Subject)
 			switch {
-			case !ok || partitionOf(slot, v.log.identity.partitions) != p:
+			case !ok || partitionOf(slot, v.log.identity.Partitions) != p:
 				v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: ms[i].Sequence, Detail: "a subject that is not of this partition"})
 				v.count()
 			case int(slot) >= first && int(slot) < first+n:
@@ -238,7 +238,7 @@ func (v *verification) event(p int, m *stream.Message) error {
 
 // filed says why a message is not where, or not marked as, its event belongs.
 func (v *verification) filed(e *domain.Event, m *stream.Message, p int) error {
-	if err := misfiled(e, m.Subject, p, v.log.identity.partitions); err != nil {
+	if err := misfiled(e, m.Subject, p, v.log.identity.Partitions); err != nil {
 		return err
 	}
 	if got := m.Header.Get(headerID); got != string(e.ID) {

@@ -14,7 +14,8 @@
 //     health service says NOT_SERVING. Events are served from the log at once.
 //   - A subscription holds one batch of events a partition and no more: a client
 //     that does not read blocks its own followers and nobody else.
-//   - A resume token names the log that gave it; no other log accepts it.
+//   - A resume token names the log that gave it; no other log accepts it. A log that
+//     was restored accepts those of before up to the backup's head, and no later one.
 //
 // Caveats: every subscription follows the log by itself. There is no
 // authentication here yet, so the listener belongs on loopback.

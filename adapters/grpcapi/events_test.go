@@ -252,7 +252,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 		"cut in the log":   {s, from(changed(func(b []byte) []byte { return b[:8] })), codes.InvalidArgument, "resume_token"},
 		"cut after one":    {s, from(changed(func(b []byte) []byte { return b[:1] })), codes.InvalidArgument, "resume_token"},
 		"a cut position":   {s, from(changed(func(b []byte) []byte { return b[:len(b)-1] })), codes.InvalidArgument, "resume_token"},
-		"another epoch":    {s, from(changed(func(b []byte) []byte { b[1]++; return b })), codes.FailedPrecondition, "LOG"},
+		"another epoch":    {s, from(changed(func(b []byte) []byte { b[1]++; return b })), codes.FailedPrecondition, "EPOCH"},
 		"another log":      {elsewhere, from(sub.token), codes.FailedPrecondition, "LOG"},
 		"ahead of the log": {s, from(changed(func(b []byte) []byte { return append(b[:position], domain.Position{}.With(0, 999).String()...) })), codes.FailedPrecondition, "LOG"},
 	} {

@@ -101,8 +101,11 @@ type Views interface {
 type Lineage interface {
 	// Identity is made with the log and kept for ever.
 	Identity() string
-	// Epoch counts the log's restores from a backup, from 1.
+	// Epoch is 1 and grows with each restore of the log from a backup.
 	Epoch() uint64
+	// Honoured is the head of the backup that ended an earlier epoch; false for
+	// an epoch that did not lead to this one.
+	Honoured(epoch uint64) (domain.Position, bool)
 }
 
 // Log is what subscriptions read.

@@ -16,13 +16,16 @@ const tokenVersion = 1
 const tokenField = "resume_token"
 
 // tokens makes and reads the resume tokens of one log.
-type tokens struct{ prefix []byte }
+type tokens struct {
+	log    Lineage
+	prefix []byte
+}
 
 func newTokens(log Lineage) tokens {
 	identity := log.Identity()
 	prefix := binary.AppendUvarint([]byte{tokenVersion}, log.Epoch())
 	prefix = binary.AppendUvarint(prefix, uint64(len(identity)))
-	return tokens{prefix: append(prefix, identity...)}
+	return tokens{log: log, prefix: append(prefix, identity...)}
 }
 
 func (t tokens) at(position domain.Position) string {
@@ -33,14 +36,14 @@ func (t tokens) at(position domain.Position) string {
 }
 
 // parse is the position of a token of this log. The error's kind is Invalid for
-// a text that is no token, and Refused for the token of another log, or of this
-// one before it was restored.
+// a text that is no token, and Refused for the token of another log, or of a place
+// that this one, restored from a backup, does not have.
 func (t tokens) parse(token string) (domain.Position, error) {
 	buf, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(buf) == 0 || buf[0] != tokenVersion {
 		return domain.Position{}, invalid(tokenField, "must be a token from a subscription to Comanda")
 	}
-	_, epochSize := binary.Uvarint(buf[1:])
+	epoch, epochSize := binary.Uvarint(buf[1:])
 	if epochSize <= 0 {
 		return domain.Position{}, invalid(tokenField, "is cut short")
 	}
@@ -54,8 +57,26 @@ func (t tokens) parse(token string) (domain.Position, error) {
 	if err != nil {
 		return domain.Position{}, invalid(tokenField, "is cut short")
 	}
-	if !bytes.Equal(buf[:end], t.prefix) {
+	if bytes.Equal(buf[:end], t.prefix) {
+		return position, nil
+	}
+	if string(buf[identityAt:end]) != t.log.Identity() {
 		return domain.Position{}, precondition("LOG", tokenField, "is of another log; begin a new subscription")
 	}
-	return position, nil
+	return position, t.honour(epoch, position)
+}
+
+// honour accepts a position of an earlier epoch up to the head of the backup that
+// ended it: up to there the log is the same.
+func (t tokens) honour(epoch uint64, position domain.Position) error {
+	head, ok := t.log.Honoured(epoch)
+	switch {
+	case !ok:
+		return precondition("EPOCH", tokenField, "is of another life of this log, which was restored from a backup; begin a new subscription")
+	case !head.Covers(position):
+		return precondition("EPOCH", tokenField,
+			"is of events after the backup from which this log was restored, which it does not have; begin a new subscription")
+	default:
+		return nil
+	}
 }

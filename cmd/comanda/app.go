@@ -171,10 +171,11 @@ func (a *app) probeLog(ctx context.Context) (ops.State, string) {
 	}
 }
 
-// The data directory's contents, beside the demo's configuration, the key and the addresses.
+// The data directory's contents, beside the demo's configuration and the addresses.
 const (
 	natsDir   = "nats"
 	viewsFile = "views.db"
+	keyFile   = "key-encryption-key"
 )
 
 // startViews keeps the read models up to date.

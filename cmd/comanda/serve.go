@@ -94,7 +94,7 @@ func (c *serveCmd) configured() (*config, error) {
 		}
 	}
 	if c.KeyFile == "" {
-		c.KeyFile = filepath.Join(c.DataDir, "key-encryption-key")
+		c.KeyFile = filepath.Join(c.DataDir, keyFile)
 	}
 	return cfg, nil
 }

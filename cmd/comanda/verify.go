@@ -88,29 +88,34 @@ func (c *verifyCmd) print(out io.Writer, report *comandav1.VerifyReport) error {
 	return err
 }
 
-// exists refuses a data directory without a log: verify makes none.
+// exists refuses a data directory without a log: looking at one makes none.
 func exists(dir string) error {
 	if _, err := os.Stat(dir); err != nil {
-		return domain.Errorf(domain.NotFound, "no log to verify: %w", err)
+		return domain.Errorf(domain.NotFound, "no log: %w", err)
 	}
 	return nil
 }
 
-// progressLine rewrites one line on a terminal and is silent elsewhere; nil
-// ends it.
+// progressLine shows how far a check is; nil ends it.
 func progressLine(w io.Writer) func(*comandav1.VerifyProgress) {
-	f, ok := w.(*os.File)
-	if !ok {
-		return func(*comandav1.VerifyProgress) {}
-	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return func(*comandav1.VerifyProgress) {}
-	}
+	show := statusLine(w)
 	return func(p *comandav1.VerifyProgress) {
 		if p == nil {
-			_, _ = io.WriteString(f, "\r\033[K")
+			show("")
 			return
 		}
-		_, _ = fmt.Fprintf(f, "\rverifying: %d of %d events", p.GetEvents(), p.GetTotal())
+		show(fmt.Sprintf("verifying: %d of %d events", p.GetEvents(), p.GetTotal()))
 	}
+}
+
+// statusLine rewrites one line on a terminal and is silent elsewhere; "" ends it.
+func statusLine(w io.Writer) func(string) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return func(string) {}
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func(string) {}
+	}
+	return func(text string) { _, _ = io.WriteString(f, "\r\033[K"+text) }
 }

@@ -88,6 +88,20 @@ func (c credentials) write(path string) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// RunningURL is where the server that runs on dir, an embedded one's data
+// directory, listens. Unavailable: nowhere.
+func RunningURL(dir string) (string, error) {
+	path := filepath.Join(dir, CoreCredentials)
+	c, err := readCredentials(path)
+	if err != nil {
+		return "", err
+	}
+	if c.URL == "" {
+		return "", domain.Errorf(domain.Unavailable, "the server on %s has no NATS listener", dir)
+	}
+	return c.URL, nil
+}
+
 // credsOption is how to log in with the file at path: our own JSON, or .creds.
 func credsOption(path string) (nats.Option, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file

@@ -17,6 +17,28 @@ const (
 	storeDir             = "nats"
 )
 
+// ErrInUse says that another process runs a server on the data directory.
+var ErrInUse = errors.New("in use by another process")
+
+// SyncAll makes every file and directory below root durable: what a server wrote
+// there with UnsafeNoFsync, once it is closed.
+func SyncAll(root string) error {
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path) //nolint:gosec // below our own data directory
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("sync files: %w", err)
+	}
+	return syncTree(root)
+}
+
 // lockDir makes dir and takes it for this process. Closing the file gives it back.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
@@ -32,7 +54,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	_ = f.Close()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, domain.Errorf(domain.Unavailable, "data directory %s is in use by another process", dir)
+		return nil, domain.Errorf(domain.Unavailable, "data directory %s is %w", dir, ErrInUse)
 	}
 	return nil, fmt.Errorf("lock the data directory: %w", err)
 }

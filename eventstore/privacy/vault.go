@@ -18,8 +18,10 @@ import (
 // Bucket is the KV bucket that holds the wrapped data keys.
 const Bucket = "KEYS"
 
+// BucketStream is the bucket's stream.
+const BucketStream = "KV_" + Bucket
+
 const (
-	bucketStream  = "KV_" + Bucket
 	bucketSubject = "$KV." + Bucket + "."
 	metaMaster    = "comanda-kek"
 )
@@ -121,7 +123,7 @@ func Open(ctx context.Context, conn *nats.Conn, cfg Config) (*Vault, error) {
 	}
 	v := &Vault{
 		cfg: cfg, master: m, publisher: publisher,
-		reader: stream.NewReader(js, bucketStream, cfg.Logger),
+		reader: stream.NewReader(js, BucketStream, cfg.Logger),
 		cache:  newKeyCache(cfg.CacheSize),
 		pool:   make(chan *Key, cfg.PoolSize),
 		want:   make(chan struct{}, 1),
@@ -157,7 +159,7 @@ func openMaster(ctx context.Context, js jetstream.JetStream, path string) (*mast
 	if !errors.Is(err, fs.ErrNotExist) {
 		return m, err
 	}
-	switch info, err := stream.Info(ctx, js, bucketStream); {
+	switch info, err := stream.Info(ctx, js, BucketStream); {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return makeMaster(path)
 	case err != nil:
@@ -172,7 +174,7 @@ func openMaster(ctx context.Context, js jetstream.JetStream, path string) (*mast
 // prepareKeyValueConfig), and atomic batches beside it.
 func bucketConfig(replicas int, master string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:               bucketStream,
+		Name:               BucketStream,
 		Description:        "data keys of orders, wrapped",
 		Subjects:           []string{bucketSubject + ">"},
 		MaxMsgsPerSubject:  1,

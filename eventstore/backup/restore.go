@@ -1,0 +1,147 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"comanda.internal/domain"
+	"comanda.internal/eventstore"
+	"comanda.internal/eventstore/natsnode/snapshot"
+	"comanda.internal/eventstore/stream"
+)
+
+// RestoreOptions says how streams are made.
+type RestoreOptions struct {
+	// Replicas of every stream; 0 is as many as in the backup.
+	Replicas int
+	// Progress hears of every chunk: the stream, and the bytes of it so far; nil: nothing.
+	Progress func(stream string, bytes int64)
+}
+
+// Restore makes the backup's streams on conn's server, which must have none of
+// them, nor any other partition of a log (Exists). The log is in a new epoch.
+//
+// ORDERS-00, without which there is no log, comes last. An error says which
+// streams were made.
+func (b *Backup) Restore(ctx context.Context, conn *nats.Conn, opts RestoreOptions) error {
+	if opts.Progress == nil {
+		opts.Progress = func(string, int64) {}
+	}
+	if err := b.absent(ctx, conn); err != nil {
+		return err
+	}
+	lineage := b.lineage
+	if !b.fresh {
+		lineage = lineage.Restored(b.Head)
+	}
+	for i := range b.Streams {
+		if err := b.put(ctx, conn, &b.Streams[i], lineage, &opts); err != nil {
+			made := "no stream was made"
+			if i > 0 {
+				made = "delete the streams that were made before you try again:"
+				for j := range i {
+					made += " " + b.Streams[j].Name
+				}
+			}
+			return fmt.Errorf("%w (%s)", err, made)
+		}
+	}
+	return nil
+}
+
+// absent refuses a server that holds any stream of a log.
+func (b *Backup) absent(ctx context.Context, conn *nats.Conn) error {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return domain.Errorf(domain.Internal, "restore: %w", err)
+	}
+	names := js.StreamNames(ctx)
+	for name := range names.Name() {
+		if b.stream(name) != nil || isPartition(name) {
+			return domain.Errorf(domain.Exists, "the server has a stream %s: a restore overwrites nothing", name)
+		}
+	}
+	if err := names.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return domain.Errorf(domain.Unavailable, "list the server's streams: %w", err)
+	}
+	return nil
+}
+
+func isPartition(name string) bool {
+	_, ok := eventstore.PartitionOf(name)
+	return ok
+}
+
+func (b *Backup) put(ctx context.Context, conn *nats.Conn, s *Stream, lineage eventstore.Lineage, opts *RestoreOptions) error {
+	info := s.Info
+	var err error
+	if info.Config, err = reconfigured(s, lineage, opts.Replicas); err != nil {
+		return err
+	}
+	f, err := b.open(s)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	var sent int64
+	err = snapshot.Put(ctx, conn, s.Name, info, f, func(n int) {
+		sent += int64(n)
+		opts.Progress(s.Name, sent)
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // it names the stream
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return domain.Errorf(domain.Internal, "restore: %w", err)
+	}
+	made, err := stream.Info(ctx, js, s.Name)
+	if err != nil {
+		return domain.Errorf(domain.Unavailable, "restore %s: %w", s.Name, err)
+	}
+	if made.State.LastSeq != s.Info.State.Last && s.Info.State.Last > 0 {
+		return domain.Errorf(domain.Corrupt, "restore %s: it ends at %d, should end at %d", s.Name, made.State.LastSeq, s.Info.State.Last)
+	}
+	return nil
+}
+
+// reconfigured is the stream's configuration as it is restored.
+func reconfigured(s *Stream, lineage eventstore.Lineage, replicas int) (json.RawMessage, error) {
+	var config map[string]json.RawMessage
+	var metadata map[string]string
+	err := json.Unmarshal(s.Info.Config, &config)
+	if err == nil && config["metadata"] != nil {
+		err = json.Unmarshal(config["metadata"], &metadata)
+	}
+	if err != nil {
+		return nil, domain.Errorf(domain.Corrupt, "configuration of %s: %w", s.Name, err)
+	}
+	maps.DeleteFunc(metadata, func(key, _ string) bool { return strings.HasPrefix(key, "_nats.") }) // the server's own
+	if p, ok := eventstore.PartitionOf(s.Name); ok {
+		metadata = lineage.Metadata(p)
+	}
+	set := func(key string, value any) {
+		if err == nil {
+			config[key], err = json.Marshal(value)
+		}
+	}
+	set("metadata", metadata)
+	if replicas > 0 {
+		set("num_replicas", replicas)
+	}
+	if err != nil {
+		return nil, domain.Errorf(domain.Internal, "configuration of %s: %w", s.Name, err)
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return nil, domain.Errorf(domain.Internal, "configuration of %s: %w", s.Name, err)
+	}
+	return text, nil
+}
