@@ -100,9 +100,8 @@ func (p *plan) consumersOf(partition int) []snapshot.Consumer {
 	last := p.states[partition].Last
 	for _, t := range p.consumers {
 		config, state := *t.config.ConsumerConfig, *t.config.ConsumerState
-		config.OptStartSeq = t.begins[partition]
-		if config.OptStartSeq == 0 {
-			config.OptStartSeq = last + 1
+		if config.OptStartSeq > 0 {
+			config.OptStartSeq = cmp.Or(t.begins[partition], last+1)
 		}
 		state.Pending, state.Redelivered = nil, nil
 		state.Delivered.Stream, state.Delivered.Consumer = last, last

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -98,18 +100,50 @@ func (b *Backup) put(ctx context.Context, conn *nats.Conn, s *Stream, lineage ev
 	if err != nil {
 		return err //nolint:wrapcheck // it names the stream
 	}
+	return settled(ctx, conn, s)
+}
+
+// settled waits until every replica of a stream has what was restored to its
+// leader: a consumer may be placed beside any of them.
+func settled(ctx context.Context, conn *nats.Conn, s *Stream) error {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return domain.Errorf(domain.Internal, "restore: %w", err)
 	}
-	made, err := stream.Info(ctx, js, s.Name)
-	if err != nil {
-		return domain.Errorf(domain.Unavailable, "restore %s: %w", s.Name, err)
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	tick := time.NewTicker(settleTick)
+	defer tick.Stop()
+	for {
+		made, err := stream.Info(ctx, js, s.Name)
+		if err == nil && made.State.LastSeq != s.Info.State.Last && s.Info.State.Last > 0 {
+			return domain.Errorf(domain.Corrupt, "restore %s: it ends at %d, should end at %d", s.Name, made.State.LastSeq, s.Info.State.Last)
+		}
+		if err == nil && current(made) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return domain.Errorf(domain.Unavailable, "restore %s: its replicas do not catch up: %w", s.Name, errors.Join(err, ctx.Err()))
+		}
 	}
-	if made.State.LastSeq != s.Info.State.Last && s.Info.State.Last > 0 {
-		return domain.Errorf(domain.Corrupt, "restore %s: it ends at %d, should end at %d", s.Name, made.State.LastSeq, s.Info.State.Last)
+}
+
+const (
+	settleTimeout = 5 * time.Minute
+	settleTick    = 50 * time.Millisecond
+)
+
+// current reports whether every replica has what the leader has.
+func current(info *jetstream.StreamInfo) bool {
+	if info.Cluster == nil {
+		return true
 	}
-	return nil
+	if info.Cluster.Leader == "" || len(info.Cluster.Replicas)+1 < info.Config.Replicas {
+		return false
+	}
+	return !slices.ContainsFunc(info.Cluster.Replicas, func(p *jetstream.PeerInfo) bool { return !p.Current || p.Lag > 0 })
 }
 
 // reconfigured is the stream's configuration as it is restored.

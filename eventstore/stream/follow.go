@@ -43,12 +43,45 @@ func (r *Reader) Follow(ctx context.Context, after uint64, subjects []string, ha
 
 // Scan hands what the stream holds up to the sequence upTo, and of subjects when
 // there are any, to handle, as Follow does, and returns when that is all. An end of ctx is an error.
+//
+// Its consumer may live beside a replica that lags, so when that has no more the
+// leader is asked whether it is all.
 func (r *Reader) Scan(ctx context.Context, upTo uint64, subjects []string, handle func([]Message) error) error {
 	f := &follower{reader: r, subjects: subjects, bounded: true, upTo: upTo, handle: handle}
-	if err := f.run(ctx); !errors.Is(err, errDone) {
-		return errors.Join(err, ctx.Err())
+	for {
+		if err := f.run(ctx); !errors.Is(err, errDone) {
+			return errors.Join(err, ctx.Err())
+		}
+		more, err := r.more(ctx, f.last, upTo, subjects)
+		if err != nil || !more {
+			return err
+		}
+		if !sleep(ctx, retryFirst) {
+			return ctx.Err()
+		}
 	}
-	return nil
+}
+
+// more reports whether the leader has a message after the sequence after, up to
+// upTo, of subjects when there are any. What it refuses to read is not there.
+func (r *Reader) more(ctx context.Context, after, upTo uint64, subjects []string) (bool, error) {
+	if after >= upTo {
+		return false, nil
+	}
+	if len(subjects) == 0 {
+		subjects = []string{">"}
+	}
+	for _, subject := range subjects {
+		m, err := r.get(ctx, request{Seq: after + 1, NextFor: subject})
+		switch {
+		case errors.Is(err, ErrNotFound) || CodeOf(err) != 0:
+		case err != nil:
+			return false, err
+		case m.Sequence <= upTo:
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (f *follower) run(ctx context.Context) error {
