@@ -54,12 +54,13 @@ func notFound(kind, name string) error {
 	}
 }
 
-// precondition says what must hold and does not; kind is a word in upper case.
-func precondition(kind, subject, description string) error {
+// refusedToken says why a resume token, though it is one, does not hold; kind is a
+// word in upper case.
+func refusedToken(kind, description string) error {
 	return &detailedError{
-		error: domain.Errorf(domain.Refused, "%s: %s", subject, description),
+		error: domain.Errorf(domain.Refused, "%s: %s", tokenField, description),
 		detail: &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
-			{Type: kind, Subject: subject, Description: description},
+			{Type: kind, Subject: tokenField, Description: description},
 		}},
 	}
 }

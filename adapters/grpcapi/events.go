@@ -86,7 +86,7 @@ func (s *subscription) begin(ctx context.Context, req *comandav1.SubscribeReques
 		return fmt.Errorf("read the head of the log: %w", err)
 	}
 	if !head.Covers(s.position) {
-		return precondition("LOG", tokenField, "is ahead of the log, which has lost events since; begin a new subscription")
+		return refusedToken("LOG", "is ahead of the log, which has lost events since; begin a new subscription")
 	}
 	s.head = head
 	if _, now := req.GetStart().(*comandav1.SubscribeRequest_Now_); now {

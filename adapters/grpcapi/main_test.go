@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // store is a real log on an embedded server, and its views.
 type store struct {
 	t        *testing.T
+	node     *natsnode.Node
 	log      *eventstore.Log
 	recorder *eventstore.Recorder
 	orders   *orders.View
@@ -57,7 +58,7 @@ func newStore(t *testing.T) *store {
 	file, err := projections.Open(filepath.Join(dir, "views.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, file.Close()) })
-	s := &store{t: t, log: log, recorder: recorder, orders: orders.New(file), timeline: timeline.New(file)}
+	s := &store{t: t, node: node, log: log, recorder: recorder, orders: orders.New(file), timeline: timeline.New(file)}
 	s.runner, err = projections.New(projections.Config{}, projections.Deps{
 		Log: log, Machine: order.Default(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}, file, s.timeline, s.orders)

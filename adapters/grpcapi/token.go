@@ -61,7 +61,7 @@ func (t tokens) parse(token string) (domain.Position, error) {
 		return position, nil
 	}
 	if string(buf[identityAt:end]) != t.log.Identity() {
-		return domain.Position{}, precondition("LOG", tokenField, "is of another log; begin a new subscription")
+		return domain.Position{}, refusedToken("LOG", "is of another log; begin a new subscription")
 	}
 	return position, t.honour(epoch, position)
 }
@@ -72,10 +72,9 @@ func (t tokens) honour(epoch uint64, position domain.Position) error {
 	head, ok := t.log.Honoured(epoch)
 	switch {
 	case !ok:
-		return precondition("EPOCH", tokenField, "is of another life of this log, which was restored from a backup; begin a new subscription")
+		return refusedToken("EPOCH", "is of another life of this log, which was restored from a backup; begin a new subscription")
 	case !head.Covers(position):
-		return precondition("EPOCH", tokenField,
-			"is of events after the backup from which this log was restored, which it does not have; begin a new subscription")
+		return refusedToken("EPOCH", "is of events after the backup from which this log was restored, which it does not have; begin a new subscription")
 	default:
 		return nil
 	}

@@ -229,7 +229,7 @@ func copyKey(from, to string) error {
 	if err != nil {
 		return ignoreNotExist(err)
 	}
-	return os.WriteFile(to, key, 0o600)
+	return os.WriteFile(to, key, 0o600) //nolint:gosec // in the directory that the operator names
 }
 
 // restoreTo makes the streams of b on node's server, and proves the log.

@@ -64,10 +64,10 @@ func TestTour(t *testing.T) {
 	})
 }
 
-// awaitServer is the script's command that waits until the server on the default
-// data directory is ready.
-func awaitServer(ts *testscript.TestScript, _ bool, _ []string) {
-	dir := ts.MkAbs("comanda-data")
+// awaitServer is the script's command that waits until the server on a data
+// directory, the default one when none is named, is ready.
+func awaitServer(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(strings.Join(append(args, "comanda-data")[:1], ""))
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range 3000 {
@@ -85,6 +85,26 @@ func setUpScript(env *testscript.Env) error {
 		env.Setenv("COMANDA_"+name, "127.0.0.1:0")
 	}
 	return nil
+}
+
+// TestLogCommands holds testdata/script/log.txt, which TestTour runs, to the
+// README's commands on the log as a whole.
+func TestLogCommands(t *testing.T) {
+	script, err := os.ReadFile("testdata/script/log.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(readme(t), "\n## The log as a whole\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	commands := regexp.MustCompile(`(?m)^\$ \./(comanda .*)$`).FindAllStringSubmatch(section, -1)
+	if len(commands) < 3 {
+		t.Fatalf("the README shows the commands %v", commands)
+	}
+	for _, command := range commands {
+		if !strings.Contains(string(script), "\nexec "+command[1]+"\n") {
+			t.Errorf("testdata/script/log.txt does not run the README's: %s", command[1])
+		}
+	}
 }
 
 // TestSetUpCommands holds the README to exactly two commands of set-up.

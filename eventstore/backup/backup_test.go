@@ -75,7 +75,7 @@ func message() domain.Message {
 	}
 }
 
-func fact(n int, minute int, kind domain.Kind) domain.Fact {
+func fact(n, minute int, kind domain.Kind) domain.Fact {
 	at := noon.Add(time.Duration(minute) * time.Minute)
 	return domain.Fact{
 		Kind: kind, Provider: "aprovei", Account: "principal", ProviderOrderID: fmt.Sprintf("token%d", n), Key: kind.String(),
@@ -207,6 +207,12 @@ func TestARestoredLogIsTheLog(t *testing.T) {
 	for m := range batch.Messages() {
 		must(t, m.DoubleAck(t.Context()))
 	}
+	_, err = s.js().CreateConsumer(t.Context(), "ORDERS-02", jetstream.ConsumerConfig{ // as an endpoint's are
+		Durable: "notify-erp", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "orders.*.loja.*",
+		PriorityPolicy: jetstream.PriorityPolicyPinned, PriorityGroups: []string{"comanda"}, PinnedTTL: time.Minute,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: 2,
+	})
+	must(t, err)
 	kv, err := s.js().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "NOTIFY"})
 	must(t, err)
 	for range 3 { // only the last is there: a stream with holes
@@ -242,6 +248,11 @@ func TestARestoredLogIsTheLog(t *testing.T) {
 	must(t, err)
 	if got := moved.CachedInfo().AckFloor.Stream; got != 2 {
 		t.Errorf("the consumer was told up to %d, want 2", got)
+	}
+	pinned, err := again.js().Consumer(t.Context(), "ORDERS-02", "notify-erp")
+	must(t, err)
+	if info := pinned.CachedInfo(); info.Config.OptStartSeq != 2 || info.Config.PriorityPolicy != jetstream.PriorityPolicyPinned || info.NumPending != head.At(2)-1 {
+		t.Errorf("the pinned consumer is %+v with %d events to come", info.Config, info.NumPending)
 	}
 
 	// It goes on, as the same log in a new epoch that honours the old one's head.

@@ -44,15 +44,15 @@ func newPlan(partitions int) *plan {
 // somebody's who is gone.
 func (p *plan) open(from int, consumers []snapshot.Consumer) {
 	for _, c := range consumers {
-		if c.ConsumerConfig.Durable == "" {
+		if c.Durable == "" {
 			continue
 		}
-		t := p.consumers[c.ConsumerConfig.Durable]
+		t := p.consumers[c.Durable]
 		if t == nil {
 			t = &told{config: c, old: make(map[int]place), begins: make([]uint64, len(p.states))}
-			p.consumers[c.ConsumerConfig.Durable] = t
+			p.consumers[c.Durable] = t
 		}
-		t.old[from] = place{begin: max(1, c.ConsumerConfig.OptStartSeq), floor: c.AckFloor.Stream}
+		t.old[from] = place{begin: max(1, c.OptStartSeq), floor: c.AckFloor.Stream}
 	}
 }
 
@@ -109,7 +109,7 @@ func (p *plan) consumersOf(partition int) []snapshot.Consumer {
 		out = append(out, snapshot.Consumer{ConsumerConfig: &config, ConsumerState: &state})
 	}
 	slices.SortFunc(out, func(a, b snapshot.Consumer) int {
-		return cmp.Compare(a.ConsumerConfig.Durable, b.ConsumerConfig.Durable)
+		return cmp.Compare(a.Durable, b.Durable)
 	})
 	return out
 }

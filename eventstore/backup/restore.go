@@ -45,17 +45,22 @@ func (b *Backup) Restore(ctx context.Context, conn *nats.Conn, opts RestoreOptio
 	}
 	for i := range b.Streams {
 		if err := b.put(ctx, conn, &b.Streams[i], lineage, &opts); err != nil {
-			made := "no stream was made"
-			if i > 0 {
-				made = "delete the streams that were made before you try again:"
-				for j := range i {
-					made += " " + b.Streams[j].Name
-				}
-			}
-			return fmt.Errorf("%w (%s)", err, made)
+			return fmt.Errorf("%w (%s)", err, leftover(b.Streams[:i]))
 		}
 	}
 	return nil
+}
+
+// leftover says what an unfinished restore has made.
+func leftover(streams []Stream) string {
+	names := make([]string, len(streams))
+	for i := range streams {
+		names[i] = streams[i].Name
+	}
+	if len(names) == 0 {
+		return "no stream was made"
+	}
+	return "delete the streams that were made before you try again: " + strings.Join(names, " ")
 }
 
 // absent refuses a server that holds any stream of a log.

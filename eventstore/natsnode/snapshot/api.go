@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	chunkSize  = 128 << 10
+	chunkSize  = 64 << 10
 	windowSize = 8 << 20
 	// stall is how long a transfer may stand still. The server itself gives up
 	// after 5 s; the start and the end of one may take longer.

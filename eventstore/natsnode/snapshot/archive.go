@@ -47,12 +47,12 @@ type Reader struct {
 // NewReader reads r up to the first message. Errors of what r holds are of kind Corrupt.
 func NewReader(r io.Reader) (*Reader, error) {
 	s := &Reader{archive: archive.NewReader(s2.NewReader(r))}
-	if _, err := s.entry(stateEntry, &s.State); err != nil {
+	if err := s.entry(stateEntry, &s.State); err != nil {
 		return nil, err
 	}
 	for range s.State.Consumers {
 		var c Consumer
-		if _, err := s.entry(consumerPrefix, &c); err != nil {
+		if err := s.entry(consumerPrefix, &c); err != nil {
 			return nil, err
 		}
 		if c.ConsumerConfig == nil || c.ConsumerState == nil {
@@ -64,21 +64,21 @@ func NewReader(r io.Reader) (*Reader, error) {
 }
 
 // entry reads a JSON entry whose name begins with prefix.
-func (s *Reader) entry(prefix string, into any) (name string, err error) {
+func (s *Reader) entry(prefix string, into any) error {
 	header, err := s.archive.Next()
 	if err != nil {
-		return "", corrupt(err)
+		return corrupt(err)
 	}
 	if !strings.HasPrefix(header.Name, prefix) || header.Sequence != 0 {
-		return "", domain.Errorf(domain.Corrupt, "%q where %s should be", header.Name, prefix)
+		return domain.Errorf(domain.Corrupt, "%q where %s should be", header.Name, prefix)
 	}
 	if err := s.body(header); err != nil {
-		return "", err
+		return err
 	}
 	if err := json.Unmarshal(s.buf, into); err != nil {
-		return "", domain.Errorf(domain.Corrupt, "%s: %w", header.Name, err)
+		return domain.Errorf(domain.Corrupt, "%s: %w", header.Name, err)
 	}
-	return header.Name, nil
+	return nil
 }
 
 func (s *Reader) body(header *archive.Header) error {
@@ -155,8 +155,8 @@ func NewWriter(w io.Writer, state State, consumers []Consumer) (*Writer, error) 
 }
 
 func name(c Consumer) string {
-	if c.ConsumerConfig.Durable != "" {
-		return c.ConsumerConfig.Durable
+	if c.Durable != "" {
+		return c.Durable
 	}
 	return c.Name
 }
