@@ -84,7 +84,7 @@ func TestExitCodes(t *testing.T) {
 		"no format":             {[]string{"orders", "list", "-o", "xml", "--data-dir", dir}, exitUsage, "xml"},
 		"no server":             {[]string{"orders", "list", "--data-dir", t.TempDir()}, exitUnavailable, "no server runs"},
 		"a closed port":         {[]string{"orders", "list", "--server", "127.0.0.1:1", "--timeout", "2s"}, exitUnavailable, "127.0.0.1:1"},
-		"no log to verify":      {[]string{"verify", "--data-dir", t.TempDir()}, exitNotFound, "no log to verify"},
+		"no log to verify":      {[]string{"verify", "--data-dir", t.TempDir()}, exitNotFound, "no log: "},
 		"no such configuration": {[]string{"serve", "--data-dir", t.TempDir(), "--config", "/nowhere.yaml"}, exitUsage, "/nowhere.yaml"},
 		"a taken directory":     {[]string{"serve", "--data-dir", dir, "--nats-listen", "none"}, exitUnavailable, "another"},
 		"no address":            {[]string{"serve", "--data-dir", t.TempDir(), "--nats-listen", "none", "--http", "8080"}, exitUsage, "host:port"},
