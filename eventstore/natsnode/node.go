@@ -177,6 +177,17 @@ func (n *Node) Durability() Durability {
 	}
 }
 
+// Health is why the embedded server cannot write what it is asked to: JetStream
+// is off, or a stream met a write error, as on a full disk, after which the server
+// answers no publish to it until it is started again. It is nil for a server of
+// yours, which is not asked.
+func (n *Node) Health() error {
+	if n.embedded == nil {
+		return nil
+	}
+	return n.embedded.health()
+}
+
 // Embedded reports whether the server runs in this process.
 func (n *Node) Embedded() bool { return n.embedded != nil }
 
