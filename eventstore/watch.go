@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	canaryEvery  = 5 * time.Second // while nothing else is written
-	canaryFailed = time.Second     // while it fails
+	lookEvery   = time.Second
+	canaryEvery = 5 // looks, while nothing else is written; every look while it fails
 	// canarySize is more than a block of a file system, so that a full one has
 	// no room left in the block that the last canary began.
 	canarySize = 8 << 10
@@ -81,40 +81,48 @@ func (l *Log) Writable() error {
 // could not be written for Config.GiveUp, or when the server itself says that it
 // will not write again: who runs the process should then start it anew.
 func (l *Log) Watch(ctx context.Context) error {
-	var seen uint64
-	for wait := time.Duration(0); l.await(ctx, wait); {
-		stored := l.watch.stored.Load()
-		final, why := l.look(ctx, stored != seen)
-		seen = stored
+	var seen uint64      // stored
+	quiet := canaryEvery // looks since anything was written
+	for {
+		woken, ok := l.await(ctx)
+		if !ok {
+			return nil
+		}
+		quiet++
+		if stored := l.watch.stored.Load(); stored != seen {
+			seen, quiet = stored, 0
+		}
+		_, before := l.watch.state()
+		canary := before != nil || quiet >= canaryEvery || woken && quiet > 0
+		final, why := l.look(ctx, canary)
 		if ctx.Err() != nil {
-			break
+			return nil
+		}
+		if canary {
+			quiet = 0
 		}
 		now := l.cfg.Clock()
 		if l.watch.set(why, now) {
 			l.tell(ctx, why)
 		}
-		wait = canaryEvery
-		if why == nil {
-			continue
-		}
-		wait = canaryFailed
-		if since, _ := l.watch.state(); l.givesUp(now.Sub(since), final) {
+		if since, _ := l.watch.state(); why != nil && l.givesUp(now.Sub(since), final) {
 			return l.Writable()
 		}
 	}
-	return nil
 }
 
-// await waits for the next look, and reports false when ctx ended.
-func (l *Log) await(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
+// await waits for the next look, and says whether an append asks for it; not ok:
+// ctx ended.
+func (l *Log) await(ctx context.Context) (woken, ok bool) {
+	timer := time.NewTimer(lookEvery)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-l.watch.wake:
+		woken = true
 	case <-ctx.Done():
 	}
-	return ctx.Err() == nil
+	return woken, ctx.Err() == nil
 }
 
 func (l *Log) givesUp(failing time.Duration, final bool) bool {
@@ -129,13 +137,12 @@ func (l *Log) tell(ctx context.Context, why error) {
 	l.cfg.Logger.InfoContext(ctx, "the log can be written again")
 }
 
-// look says why the log cannot be written; final: until the server is started
-// again. written says that something was stored since the last look.
-func (l *Log) look(ctx context.Context, written bool) (final bool, why error) {
+// look says why the log cannot be written; final: until the server is started again.
+func (l *Log) look(ctx context.Context, canary bool) (final bool, why error) {
 	if err := l.cfg.Health(); err != nil {
 		return true, err
 	}
-	if written {
+	if !canary {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
