@@ -115,7 +115,7 @@ func (n *Node) Connect(name string) (*nats.Conn, error) {
 		}
 		opts = append(opts, creds)
 	}
-	conn, err := nats.Connect(url, opts...)
+	conn, err := n.dial(url, opts)
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "connect to nats: %w", err)
 	}
@@ -123,6 +123,20 @@ func (n *Node) Connect(name string) (*nats.Conn, error) {
 	defer n.mu.Unlock()
 	n.conns = append(n.conns, connection{conn: conn, closed: closed})
 	return conn, nil
+}
+
+// dial connects; to a server of yours, which may be starting as well, it tries
+// until StartTimeout has passed.
+func (n *Node) dial(url string, opts []nats.Option) (*nats.Conn, error) {
+	const step = 100 * time.Millisecond
+	for waited := time.Duration(0); ; waited += step {
+		conn, err := nats.Connect(url, opts...)
+		if !errors.Is(err, nats.ErrNoServers) || n.embedded != nil || waited >= n.cfg.StartTimeout {
+			return conn, err //nolint:wrapcheck // the caller wraps it
+		}
+		timer := time.NewTimer(step)
+		<-timer.C
+	}
 }
 
 // connectOptions reconnect for ever and buffer nothing meanwhile: what could

@@ -77,12 +77,20 @@ func Await(ctx context.Context, js jetstream.JetStream, name string) (info *jets
 func insist(ctx context.Context, f func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, StartTimeout)
 	defer cancel()
+	patience := APITimeout / 8 // a server without a leader never answers what it is asked
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
-		err := f(bounded)
+		patience = min(2*patience, APITimeout)
+		err := within(bounded, patience, f)
 		if !passing(err) || bounded.Err() != nil || !sleep(bounded, wait) {
 			return err
 		}
 	}
+}
+
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f(ctx)
 }
 
 // passing reports whether err may be gone in a moment: nobody answers, or the
