@@ -62,6 +62,7 @@ func (l *Log) openStreams(ctx context.Context) error {
 	if !created {
 		return nil
 	}
+	l.spread(ctx)
 	if err := l.cfg.AfterCreate(); err != nil {
 		return domain.Errorf(domain.Unavailable, "create the log: %w", err)
 	}
@@ -91,6 +92,16 @@ func (l *Log) findOrMake(ctx context.Context) (created bool, err error) {
 		}
 	}
 	return l.ensureAll(ctx)
+}
+
+// spread gives each server of a cluster its share of a new log's partitions to
+// lead. A log whose leaders are elsewhere is as good, only slower.
+func (l *Log) spread(ctx context.Context) {
+	for p := range l.identity.partitions {
+		if err := stream.Lead(ctx, l.js, OrdersStream(p), p); err != nil {
+			l.cfg.Logger.WarnContext(ctx, "a partition stays with the leader that it has", "error", err)
+		}
+	}
 }
 
 // adopt takes the identity from the first partition's metadata.

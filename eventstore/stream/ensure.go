@@ -35,9 +35,12 @@ func Ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		}
 		created = true // also when only a later try hears of it
 		info, err = create(ctx, js, want)
-		if CodeOfClient(err) == CodeStreamNameInUse {
-			created = false
-			info, err = Info(ctx, js, want.Name) // another instance was faster
+		if CodeOfClient(err) != CodeStreamNameInUse {
+			return err
+		}
+		created = false // another instance was faster
+		if info, err = Info(ctx, js, want.Name); errors.Is(err, jetstream.ErrStreamNotFound) {
+			return errBeingMade
 		}
 		return err
 	})
@@ -93,12 +96,15 @@ func within(ctx context.Context, d time.Duration, f func(context.Context) error)
 	return f(ctx)
 }
 
+// errBeingMade says that a name is taken and there is no stream yet.
+var errBeingMade = errors.New("another client is making it")
+
 // passing reports whether err may be gone in a moment: nobody answers, or the
 // cluster says that it has no leader or too few servers yet.
 func passing(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrReconnectBufExceeded) ||
-		errors.Is(err, jetstream.ErrJetStreamNotEnabled) {
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, errBeingMade) {
 		return true
 	}
 	switch CodeOfClient(err) {
