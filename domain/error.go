@@ -49,7 +49,7 @@ func (e *Error) Unwrap() error { return e.err }
 func Errorf(kind ErrorKind, format string, args ...any) *Error {
 	wrapped := fmt.Errorf(format, args...)
 	cause := errors.Unwrap(wrapped)
-	if _, several := wrapped.(interface{ Unwrap() []error }); several { //nolint:errorlint // of this very error
+	if _, several := wrapped.(interface{ Unwrap() []error }); several {
 		cause = wrapped
 	}
 	return &Error{Kind: kind, text: wrapped.Error(), err: cause}

@@ -19,8 +19,6 @@ import (
 
 var discardLog = slog.New(slog.DiscardHandler)
 
-const raceSeed = 20260509 // of the clients' choices; what they meet is the machine's
-
 // onOneServer is three instances on one server, one of them behind a proxy.
 func onOneServer(t *testing.T) ([]*store, *natstest.Proxy) {
 	t.Helper()
@@ -98,7 +96,7 @@ func TestLinearOnOneServer(t *testing.T) {
 	stores, proxy := onOneServer(t)
 	network := &outages{proxy: proxy, every: 60, at: 30}
 	r := &race{t: t, stores: stores, calls: 600, orders: 5, done: network.done}
-	history := r.run(raceSeed, network.heal)
+	history := r.run(network.heal)
 	t.Logf("%d calls, %d of them appends without an answer", len(history), r.unknown())
 	if got := check(history); got != porcupine.Ok {
 		t.Errorf("porcupine says %s", got)
@@ -114,7 +112,7 @@ func TestLinearOnOneServer(t *testing.T) {
 func TestLinearOnReplicas(t *testing.T) {
 	stores := onReplicas(t, natstest.Cluster(t)...)
 	r := &race{t: t, stores: stores, calls: 300, orders: 3}
-	if got := check(r.run(raceSeed, nil)); got != porcupine.Ok {
+	if got := check(r.run(nil)); got != porcupine.Ok {
 		t.Errorf("porcupine says %s", got)
 	}
 	wantNoProblem(t, stores[2])
@@ -145,7 +143,7 @@ func TestLeaderDies(t *testing.T) {
 			diedAt = time.Since(r.begun)
 		})
 	}
-	history := r.run(raceSeed, nil)
+	history := r.run(nil)
 	silence, ended := r.silence()
 	t.Logf("%d calls, %d of them appends without an answer; %s without an acknowledgement when the leader died",
 		len(history), r.unknown(), silence.Round(time.Millisecond))
@@ -211,7 +209,7 @@ func wantRed(t *testing.T, stores []*store, planted ...string) {
 				defer eventstore.Between(s.Log, faults(hold, held)[fault])()
 			}
 			r := &race{t: t, stores: stores, calls: 120, first: 100 * (i + 1), orders: 2}
-			history := r.run(raceSeed, func() {
+			history := r.run(func() {
 				close(hold)
 				held.Wait()
 			})

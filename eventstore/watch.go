@@ -96,7 +96,7 @@ func (l *Log) Watch(ctx context.Context) error {
 		canary := before != nil || quiet >= canaryEvery || woken && quiet > 0
 		final, why := l.look(ctx, canary)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is none
 		}
 		if canary {
 			quiet = 0
