@@ -110,3 +110,14 @@ func TestErrorKindsSurviveWrapping(t *testing.T) {
 		t.Error("an error without a kind is not internal")
 	}
 }
+
+func TestErrorKeepsEveryCause(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	err := fmt.Errorf("outer: %w", domain.Errorf(domain.Unavailable, "%w, then %w", first, second))
+	if !errors.Is(err, first) || !errors.Is(err, second) || domain.KindOf(err) != domain.Unavailable {
+		t.Errorf("%v is not both of its causes, or not unavailable", err)
+	}
+	if one := domain.Errorf(domain.Invalid, "only %w", first); !errors.Is(one, first) || one.Error() != "only first" {
+		t.Errorf("one cause: %v", one)
+	}
+}

@@ -48,7 +48,11 @@ func (e *Error) Unwrap() error { return e.err }
 // Errorf is an error of the given kind; %w works as in [fmt.Errorf].
 func Errorf(kind ErrorKind, format string, args ...any) *Error {
 	wrapped := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, text: wrapped.Error(), err: errors.Unwrap(wrapped)}
+	cause := errors.Unwrap(wrapped)
+	if _, several := wrapped.(interface{ Unwrap() []error }); several {
+		cause = wrapped
+	}
+	return &Error{Kind: kind, text: wrapped.Error(), err: cause}
 }
 
 // KindOf is the kind of the first [Error] in err's chain; Internal when there is none.

@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,7 +49,7 @@ func classify(ack stream.Ack, err error) (o outcome, again bool) {
 	switch stream.CodeOf(err) {
 	case stream.CodeWrongLast, stream.CodeWrongLastInFlight:
 		return outcomeConflict, false
-	case stream.CodeResources, stream.CodeAccountResources, stream.CodeMessageTooLarge:
+	case stream.CodeResources, stream.CodeAccountLimit, stream.CodeStorage, stream.CodeStoreFailed, stream.CodeMessageTooLarge:
 		// This try stored nothing, but an earlier one of the same message may have.
 		return outcomeUnknown, false
 	default:
@@ -69,7 +70,14 @@ func (l *Log) append(ctx context.Context, partition int, m *nats.Msg) (sequence 
 		ack, err := l.try(ctx, partition, m)
 		o, again := classify(ack, err)
 		if o != outcomeUnknown {
+			if o == outcomeStored {
+				l.watch.stored.Add(1)
+			}
 			return ack.Sequence, o, nil
+		}
+		if errors.Is(err, stream.ErrNoAnswer) && ctx.Err() == nil {
+			l.watch.suspect()
+			again = again && l.Writable() == nil
 		}
 		wait := pauseNoAnswer
 		if stream.CodeOf(err) == stream.CodeInProcess {
@@ -89,6 +97,13 @@ func (l *Log) append(ctx context.Context, partition int, m *nats.Msg) (sequence 
 func (l *Log) try(ctx context.Context, partition int, m *nats.Msg) (stream.Ack, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
 	defer cancel()
+	return l.send(ctx, partition, m)
+}
+
+// sender sends a message to a partition once and answers what the server does.
+type sender func(ctx context.Context, partition int, m *nats.Msg) (stream.Ack, error)
+
+func (l *Log) submit(ctx context.Context, partition int, m *nats.Msg) (stream.Ack, error) {
 	return l.committers[partition].submit(ctx, m)
 }
 

@@ -36,6 +36,14 @@ type Config struct {
 	// AppendTries is how often one append is sent when the answer stays away; 0 is 3.
 	AppendTries int
 
+	// Health is why the server cannot write, as far as it says so (natsnode's
+	// Health); nil: it is not asked.
+	Health func() error
+	// GiveUp is after how long of not being able to write Watch ends; 0: never.
+	GiveUp time.Duration
+	// Clock is asked how long that was; it is required with GiveUp.
+	Clock func() time.Time
+
 	// AfterCreate runs when streams were created (natsnode's SyncDirs); nil: nothing.
 	AfterCreate func() error
 	Logger      *slog.Logger          // nil discards
@@ -52,8 +60,15 @@ func (c *Config) setDefaults() {
 	if c.AppendTries == 0 {
 		c.AppendTries = 3
 	}
+	nothing := func() error { return nil }
+	if c.Health == nil {
+		c.Health = nothing
+	}
+	if c.Clock == nil {
+		c.Clock = func() time.Time { return time.Time{} }
+	}
 	if c.AfterCreate == nil {
-		c.AfterCreate = func() error { return nil }
+		c.AfterCreate = nothing
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -71,6 +86,9 @@ func (c *Config) Validate() error {
 	}
 	if c.AppendTimeout < 0 || c.AppendTries < 0 {
 		mistakes = append(mistakes, errors.New("append timeout and tries are not negative"))
+	}
+	if c.GiveUp < 0 || c.GiveUp > 0 && c.Clock == nil {
+		mistakes = append(mistakes, errors.New("give up is not negative, and needs a clock"))
 	}
 	return errors.Join(mistakes...)
 }

@@ -24,11 +24,35 @@
 //   - unknown: no answer, nobody there, or the same id on its way (10158). The
 //     same bytes are sent again, a bounded number of times.
 //
+// A limit that is reached (10002, 10023, 10047, 10077) is unknown as well, and is not
+// sent again: an earlier try of the same message may have been stored.
+//
 // All but the first are settled by the order's history, read through its
 // leader: with the event's id in it the fact is stored, and the hash of the bytes tells
 // our own success from another writer's. Without it the fact is decided again after a
 // conflict; after an unknown outcome the answer is Unavailable, and nothing was
-// acknowledged. The dedupe window is never the proof.
+// acknowledged. The dedupe window is never the proof. Nor is the history of a server
+// that met a write error: an atomic batch whose fsync failed can be read until the
+// server ends, and is gone afterwards. What is read is asked after with Config.Health.
+//
+// # A log that cannot be written
+//
+// After a failed write, as on a full disk, nats-server answers no publish to the
+// stream until it is started again. [Log.Watch] asks the server's own health every
+// second and writes a canary, larger than a block of a file system, when nothing else
+// was written for five or an append had no answer. While it fails, appends are
+// refused before they are sent ([Log.Writable]); an embedded server that cannot
+// recover ends the process after three seconds, one that is silent after Config.GiveUp.
+// On a single server of yours that met a write error Comanda cannot ask: use replicas,
+// where what can be read was committed by a majority.
+//
+// # Cluster
+//
+// With replicas any number of instances write the same orders. A new log's leaders
+// are spread over the servers, and instances that start at once make one log. Opening asks
+// again for up to 30 s, since a cluster that has just started has no leader. When a
+// leader is killed its partitions acknowledge nothing until the others elect one: 4 to
+// 10 s, by nats-server's election timeout; TestLeaderDies logs what it measured.
 //
 // # Invariants
 //

@@ -101,6 +101,9 @@ func (l *Log) OpenQuarantined(ctx context.Context, kept *comandav1.Quarantined) 
 
 // keep publishes m with its id until it is acknowledged; a duplicate is kept already.
 func (l *Log) keep(ctx context.Context, subject, id string, m proto.Message) error {
+	if err := l.Writable(); err != nil {
+		return err
+	}
 	data, err := proto.Marshal(m)
 	if err != nil {
 		return domain.Errorf(domain.Invalid, "encode %s: %w", id, err)
@@ -115,6 +118,7 @@ func (l *Log) keep(ctx context.Context, subject, id string, m proto.Message) err
 			return nil
 		}
 		last = errors.Join(last, err)
+		l.watch.suspect()
 		if !pause(ctx, pauseNoAnswer) {
 			break
 		}

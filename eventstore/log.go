@@ -26,6 +26,8 @@ type Log struct {
 	quarantine *stream.Reader
 	vault      *privacy.Vault
 	metrics    *metrics
+	watch      *watch
+	send       sender // submit, unless a test stands between
 }
 
 // Open finds the log or makes it, and compares its streams with what they should
@@ -41,14 +43,15 @@ func Open(ctx context.Context, conn *nats.Conn, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, domain.Errorf(domain.Internal, "open the log: %w", err)
 	}
-	l := &Log{cfg: cfg, js: js, vault: cfg.Vault}
+	l := &Log{cfg: cfg, js: js, vault: cfg.Vault, watch: newWatch()}
+	l.send = l.submit
 	if err := l.openStreams(ctx); err != nil {
 		return nil, err
 	}
 	if err := l.checkRemembered(ctx); err != nil {
 		return nil, err
 	}
-	if l.metrics, err = newMetrics(cfg.Registerer); err != nil {
+	if l.metrics, err = newMetrics(cfg.Registerer, l.Writable); err != nil {
 		return nil, err
 	}
 	return l, l.connect(conn)

@@ -13,7 +13,7 @@ type metrics struct {
 	reused    prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, writable func() error) (*metrics, error) {
 	m := &metrics{
 		appends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "comanda_eventstore_appends_total", Help: "Appends by what became of them: stored, duplicate, conflict, unknown.",
@@ -35,7 +35,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.appends, m.seconds, m.conflicts, m.reused} {
+	canWrite := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "comanda_eventstore_writable", Help: "Whether the log can be written, as its canary last found: 1 or 0.",
+	}, func() float64 {
+		if writable() != nil {
+			return 0
+		}
+		return 1
+	})
+	for _, c := range []prometheus.Collector{m.appends, m.seconds, m.conflicts, m.reused, canWrite} {
 		if err := r.Register(c); err != nil {
 			return nil, domain.Errorf(domain.Internal, "register metrics: %w", err)
 		}

@@ -178,6 +178,9 @@ func (r *recording) partition() int {
 // store seals and appends the decided event. again says that the order was read
 // anew and the fact must be decided on it.
 func (r *recording) store(ctx context.Context, d *order.Decision) (out domain.Outcome, again bool, err error) {
+	if err := r.log.Writable(); err != nil {
+		return domain.Outcome{}, false, err
+	}
 	e := &d.Event
 	e.PrevHash = r.slot.lastHash
 	key, err := r.key(ctx)
@@ -238,9 +241,13 @@ func (r *recording) resolve(ctx context.Context, id domain.EventID, o outcome, c
 	return domain.Outcome{}, false, domain.Errorf(domain.Unavailable, "the log does not answer, and does not hold it: %w", cause)
 }
 
-// read makes the slot what the order's leader holds.
+// read makes the slot what the order's leader holds, which must be durable there:
+// what is found may be answered for.
 func (r *recording) read(ctx context.Context) ([]domain.Recorded, error) {
 	events, err := r.log.history(ctx, r.id, orderSubject(r.msg.Tenant, r.id))
+	if err == nil {
+		err = r.log.unhealthy()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -337,7 +337,7 @@ func TestAppendsAreCounted(t *testing.T) {
 			for _, l := range m.GetLabel() {
 				name += "/" + l.GetValue()
 			}
-			got[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	want := map[string]float64{
@@ -348,6 +348,7 @@ func TestAppendsAreCounted(t *testing.T) {
 		"comanda_eventstore_append_seconds":          2,
 		"comanda_eventstore_redecided_total":         1,
 		"comanda_eventstore_reused_ids_total":        0,
+		"comanda_eventstore_writable":                1,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)

@@ -19,7 +19,10 @@ import (
 	"comanda.internal/eventstore/privacy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	natstest.Main()
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	tenant = domain.TenantID("loja")

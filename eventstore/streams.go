@@ -25,33 +25,68 @@ const (
 	quarantineWindow = time.Hour // a platform that repeats a bad message does so for a while
 )
 
-// openStreams finds or makes every stream, the first partition first: it says who the log is.
+// errOvertaken says that another instance made the log between two looks at it.
+var errOvertaken = errors.New("another instance is making the log")
+
+// openTries is how often a new log may be lost to another instance: the second
+// look finds the other's first stream, and adopts it.
+const openTries = 5
+
+// openStreams finds or makes every stream.
 func (l *Log) openStreams(ctx context.Context) error {
-	first, err := stream.Info(ctx, l.js, OrdersStream(0))
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		if !l.cfg.Remembered.IsZero() {
-			return domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and a view has read it; restore it, or delete the views", OrdersStream(0))
+	var created bool
+	for try := 1; ; try++ {
+		var err error
+		if created, err = l.findOrMake(ctx); err == nil {
+			break
 		}
-		if l.cfg.Existing {
-			return domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))
-		}
-		l.identity = NewLineage(l.cfg.newPartitions())
-	case err != nil:
-		return domain.Errorf(domain.Unavailable, "open the log: %w", err)
-	default:
-		if err := l.adopt(first); err != nil {
+		if !errors.Is(err, errOvertaken) || try == openTries || !pause(ctx, pauseNoAnswer) {
 			return err
 		}
 	}
-	created, err := l.ensureAll(ctx)
-	if err != nil || !created {
-		return err
+	if !created {
+		return nil
 	}
+	l.spread(ctx)
 	if err := l.cfg.AfterCreate(); err != nil {
 		return domain.Errorf(domain.Unavailable, "create the log: %w", err)
 	}
 	return nil
+}
+
+// findOrMake begins with the first partition: it says who the log is.
+func (l *Log) findOrMake(ctx context.Context) (created bool, err error) {
+	first, err := stream.Await(ctx, l.js, OrdersStream(0))
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		if !l.cfg.Remembered.IsZero() {
+			return false, domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and a view has read it; restore it, or delete the views", OrdersStream(0))
+		}
+		if l.cfg.Existing {
+			return false, domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))
+		}
+		l.identity = NewLineage(l.cfg.newPartitions())
+	case err != nil:
+		return false, domain.Errorf(domain.Unavailable, "open the log: %w", err)
+	default:
+		if err := l.adopt(first); err != nil {
+			return false, err
+		}
+		if err := l.checkWhole(ctx); err != nil {
+			return false, err
+		}
+	}
+	return l.ensureAll(ctx)
+}
+
+// spread gives each server of a cluster its share of a new log's partitions to
+// lead. A log whose leaders are elsewhere is as good, only slower.
+func (l *Log) spread(ctx context.Context) {
+	for p := range l.identity.Partitions {
+		if err := stream.Lead(ctx, l.js, OrdersStream(p), p); err != nil {
+			l.cfg.Logger.WarnContext(ctx, "a partition stays with the leader that it has", "error", err)
+		}
+	}
 }
 
 // adopt takes the identity from the first partition's metadata.
@@ -66,28 +101,46 @@ func (l *Log) adopt(first *jetstream.StreamInfo) error {
 	return nil
 }
 
-// ensureAll makes what is missing. A partition that is missing beside one that
-// holds events was lost: all are made before the first event is written.
-func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
-	var missing string
+// checkWhole refuses a log that lost a partition: all are made before the first
+// event is written, so one that is missing after another was seen with events is lost.
+func (l *Log) checkWhole(ctx context.Context) error {
 	var events uint64
+	var missing []string
 	for p := range l.identity.Partitions {
-		info, isNew, err := stream.Ensure(ctx, l.js, l.partitionConfig(p), l.cfg.Logger)
-		if err != nil {
-			return false, l.explain(ctx, err)
-		}
-		events += info.State.LastSeq
-		if isNew {
-			created, missing = true, OrdersStream(p)
+		info, err := stream.Await(ctx, l.js, OrdersStream(p))
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			missing = append(missing, OrdersStream(p))
+		case err != nil:
+			return domain.Errorf(domain.Unavailable, "open stream %s: %w", OrdersStream(p), err)
+		default:
+			events += info.State.LastSeq
 		}
 	}
-	if created && events > 0 {
-		return false, domain.Errorf(domain.Corrupt, "stream %s was missing beside partitions that hold events: its events are lost; restore the log", missing)
+	if events == 0 {
+		return nil
+	}
+	for _, name := range missing { // again: another instance may have been making them
+		if _, err := stream.Await(ctx, l.js, name); errors.Is(err, jetstream.ErrStreamNotFound) {
+			return domain.Errorf(domain.Corrupt, "stream %s is missing beside partitions that hold events: its events are lost; restore the log", name)
+		}
+	}
+	return nil
+}
+
+// ensureAll makes what is missing.
+func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
+	for p := range l.identity.Partitions {
+		_, isNew, err := stream.Ensure(ctx, l.js, l.partitionConfig(p), l.cfg.Logger)
+		if err != nil {
+			return created, l.explain(ctx, err)
+		}
+		created = created || isNew
 	}
 	for _, cfg := range l.sideStreams() {
 		_, isNew, err := stream.Ensure(ctx, l.js, cfg, l.cfg.Logger)
 		if err != nil {
-			return false, err //nolint:wrapcheck // Ensure names the stream
+			return created, err //nolint:wrapcheck // Ensure names the stream
 		}
 		created = created || isNew
 	}
@@ -96,9 +149,9 @@ func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
 
 // explain tells a lost race for a new log, which is retried, from drift.
 func (l *Log) explain(ctx context.Context, err error) error {
-	first, ferr := stream.Info(ctx, l.js, OrdersStream(0))
+	first, ferr := stream.Await(ctx, l.js, OrdersStream(0))
 	if ferr == nil && first.Config.Metadata[metaLog] != l.identity.ID {
-		return domain.Errorf(domain.Unavailable, "another instance is making the log: try again: %w", err)
+		return domain.Errorf(domain.Unavailable, "%w: %w", errOvertaken, err)
 	}
 	return err
 }
@@ -128,7 +181,12 @@ func (l *Log) sideStreams() []jetstream.StreamConfig {
 	relay := base(StreamRelay, l.cfg.Replicas, "relay.>")
 	relay.Description = "catalogue and operational events to pass on"
 	relay.MaxAge = relayAge
-	return []jetstream.StreamConfig{intake, quarantine, relay}
+
+	canary := base(StreamCanary, l.cfg.Replicas, canarySubject)
+	canary.Description = "what is written only to see whether anything can be"
+	canary.Discard = jetstream.DiscardOld
+	canary.MaxMsgs = 1
+	return []jetstream.StreamConfig{intake, quarantine, relay, canary}
 }
 
 func base(name string, replicas int, subjects ...string) jetstream.StreamConfig {

@@ -16,8 +16,10 @@ const (
 	StreamIntake     = "INTAKE"
 	StreamQuarantine = "QUARANTINE"
 	StreamRelay      = "RELAY"
+	StreamCanary     = "CANARY"
 
-	ordersPrefix = "ORDERS-"
+	ordersPrefix  = "ORDERS-"
+	canarySubject = "canary"
 )
 
 // OrdersStream is the name of a partition's stream, as "ORDERS-00".

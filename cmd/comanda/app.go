@@ -146,20 +146,35 @@ func (a *app) openLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.log, err = eventstore.Open(ctx, a.node.Conn(), eventstore.Config{
+	cfg := eventstore.Config{
 		Partitions: a.cfg.NATS.Partitions, Replicas: a.cfg.NATS.Replicas, Vault: a.vault, ReadConn: reads,
 		Remembered: remembered, Existing: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
-	})
+		Health: a.node.Health, Clock: a.now,
+	}
+	if a.node.Embedded() { // a server of yours is not started again with this process
+		cfg.GiveUp = giveUpLog
+	}
+	a.log, err = eventstore.Open(ctx, a.node.Conn(), cfg)
 	if err != nil {
 		return err
 	}
 	a.stack.pushClose("log", a.log.Close)
+	if !a.offline {
+		a.stack.spawn(ctx, "watch of the log", a.log.Watch)
+	}
 	a.checks = append(a.checks, ops.Check{Name: "log", Probe: a.probeLog})
 	return nil
 }
 
+// giveUpLog is how long the embedded log may not be writable before the process
+// ends, for a supervisor to start it again.
+const giveUpLog = 30 * time.Second
+
 // probeLog asks the log for its head, and says what an acknowledgement means.
 func (a *app) probeLog(ctx context.Context) (ops.State, string) {
+	if a.log.Writable() != nil {
+		return ops.NotReady, "the log cannot be written"
+	}
 	if _, err := a.log.Head(ctx); err != nil {
 		return ops.NotReady, "the log does not answer"
 	}

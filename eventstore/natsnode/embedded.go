@@ -3,6 +3,7 @@ package natsnode
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -164,6 +165,19 @@ func (e *embedded) publishAddress(users ...credentials) error {
 		}
 	}
 	return nil
+}
+
+// health is the server's own word on its streams.
+func (e *embedded) health() error {
+	h := e.server.Healthz(&server.HealthzOptions{Account: coreUser})
+	switch {
+	case h.StatusCode == http.StatusNotFound: // no stream was ever made
+		return nil
+	case h.Error != "":
+		return domain.Errorf(domain.Unavailable, "nats server: %s", h.Error)
+	default:
+		return nil
+	}
 }
 
 func (e *embedded) url() string {

@@ -115,7 +115,7 @@ func (n *Node) Connect(name string) (*nats.Conn, error) {
 		}
 		opts = append(opts, creds)
 	}
-	conn, err := nats.Connect(url, opts...)
+	conn, err := n.dial(url, opts)
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "connect to nats: %w", err)
 	}
@@ -123,6 +123,20 @@ func (n *Node) Connect(name string) (*nats.Conn, error) {
 	defer n.mu.Unlock()
 	n.conns = append(n.conns, connection{conn: conn, closed: closed})
 	return conn, nil
+}
+
+// dial connects; to a server of yours, which may be starting as well, it tries
+// until StartTimeout has passed.
+func (n *Node) dial(url string, opts []nats.Option) (*nats.Conn, error) {
+	const step = 100 * time.Millisecond
+	for waited := time.Duration(0); ; waited += step {
+		conn, err := nats.Connect(url, opts...)
+		if !errors.Is(err, nats.ErrNoServers) || n.embedded != nil || waited >= n.cfg.StartTimeout {
+			return conn, err //nolint:wrapcheck // the caller wraps it
+		}
+		timer := time.NewTimer(step)
+		<-timer.C
+	}
 }
 
 // connectOptions reconnect for ever and buffer nothing meanwhile: what could
@@ -175,6 +189,17 @@ func (n *Node) Durability() Durability {
 	default:
 		return DurabilityFsync
 	}
+}
+
+// Health is why the embedded server cannot write what it is asked to: JetStream
+// is off, or a stream met a write error, as on a full disk, after which the server
+// answers no publish to it until it is started again. It is nil for a server of
+// yours, which is not asked.
+func (n *Node) Health() error {
+	if n.embedded == nil {
+		return nil
+	}
+	return n.embedded.health()
 }
 
 // Embedded reports whether the server runs in this process.

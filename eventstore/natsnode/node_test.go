@@ -330,7 +330,7 @@ func TestServerOfYours(t *testing.T) {
 }
 
 func TestServerOfYoursIsAway(t *testing.T) {
-	_, err := natsnode.Start(t.Context(), natsnode.Config{URL: "nats://127.0.0.1:1"})
+	_, err := natsnode.Start(t.Context(), natsnode.Config{URL: "nats://127.0.0.1:1", StartTimeout: 200 * time.Millisecond})
 	if domain.KindOf(err) != domain.Unavailable {
 		t.Errorf("no server: %v", err)
 	}

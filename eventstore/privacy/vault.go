@@ -159,7 +159,7 @@ func openMaster(ctx context.Context, js jetstream.JetStream, path string) (*mast
 	if !errors.Is(err, fs.ErrNotExist) {
 		return m, err
 	}
-	switch info, err := stream.Info(ctx, js, BucketStream); {
+	switch info, err := stream.Await(ctx, js, BucketStream); {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return makeMaster(path)
 	case err != nil:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"comanda.internal/domain"
@@ -17,37 +18,101 @@ import (
 // APITimeout bounds one call of the JetStream API.
 const APITimeout = 5 * time.Second
 
+// StartTimeout bounds how long [Ensure] and [Await] ask again: a cluster that
+// has just started, or lost a leader, answers a while later.
+const StartTimeout = 30 * time.Second
+
 // Ensure creates the stream want, or compares it with the one that is there.
 // Settings that can be raised without changing what is stored (replicas, the
 // duplicate window, protections, direct and atomic access) are raised and
 // logged; any other difference is an error of kind Refused, and nothing is
 // changed. created says that the stream is new: its directories are then not yet durable.
 func Ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log *slog.Logger) (info *jetstream.StreamInfo, created bool, err error) {
-	info, err = Info(ctx, js, want.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	err = insist(ctx, func(ctx context.Context) error {
+		info, err = Info(ctx, js, want.Name)
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return err
+		}
+		created = true // also when only a later try hears of it
 		info, err = create(ctx, js, want)
-		if err == nil {
-			return info, true, nil
+		if CodeOfClient(err) != CodeStreamNameInUse {
+			return err
 		}
-		if CodeOfClient(err) == CodeStreamNameInUse {
-			info, err = Info(ctx, js, want.Name) // another instance was faster
+		created = false // another instance was faster
+		if info, err = Info(ctx, js, want.Name); errors.Is(err, jetstream.ErrStreamNotFound) {
+			return errBeingMade
 		}
-	}
+		return err
+	})
 	if err != nil {
 		return nil, false, domain.Errorf(domain.Unavailable, "open stream %s: %w", want.Name, err)
 	}
 	raised, changes, err := reconcile(&info.Config, &want)
 	if err != nil || len(changes) == 0 {
-		return info, false, err
+		return info, created, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, APITimeout)
-	defer cancel()
-	s, err := js.UpdateStream(ctx, raised)
+	err = insist(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, APITimeout)
+		defer cancel()
+		s, err := js.UpdateStream(ctx, raised)
+		if err == nil {
+			info = s.CachedInfo()
+		}
+		return err //nolint:wrapcheck // wrapped below
+	})
 	if err != nil {
 		return nil, false, domain.Errorf(domain.Unavailable, "raise settings of stream %s (%s): %w", want.Name, strings.Join(changes, ", "), err)
 	}
 	log.WarnContext(ctx, "stream settings raised", "stream", want.Name, "settings", changes)
-	return s.CachedInfo(), false, nil
+	return info, created, nil
+}
+
+// Await is [Info] that asks again, within [StartTimeout], while nobody can say.
+func Await(ctx context.Context, js jetstream.JetStream, name string) (info *jetstream.StreamInfo, err error) {
+	err = insist(ctx, func(ctx context.Context) error {
+		info, err = Info(ctx, js, name)
+		return err
+	})
+	return info, err
+}
+
+// insist calls f until it succeeds, fails for good, or [StartTimeout] has passed.
+func insist(ctx context.Context, f func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, StartTimeout)
+	defer cancel()
+	patience := APITimeout / 8 // a server without a leader never answers what it is asked
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		patience = min(2*patience, APITimeout)
+		err := within(bounded, patience, f)
+		if !passing(err) || bounded.Err() != nil || !sleep(bounded, wait) {
+			return err
+		}
+	}
+}
+
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f(ctx)
+}
+
+// errBeingMade says that a name is taken and there is no stream yet.
+var errBeingMade = errors.New("another client is making it")
+
+// passing reports whether err may be gone in a moment: nobody answers, or the
+// cluster says that it has no leader or too few servers yet.
+func passing(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrReconnectBufExceeded) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, errBeingMade) {
+		return true
+	}
+	switch CodeOfClient(err) {
+	case codeClusterIncomplete, codeNoPeers, codeClusterNotAvailable, codeNotLeader, codeStreamOffline:
+		return true
+	default:
+		return false
+	}
 }
 
 // Info is the stream's configuration and state; jetstream.ErrStreamNotFound

@@ -17,15 +17,24 @@ type Code uint16
 
 // The codes that Comanda acts on.
 const (
-	CodeResources         Code = 10023 // storage or memory is used up; nothing was stored
+	CodeAccountLimit      Code = 10002 // the account's limit; nothing was stored
+	CodeResources         Code = 10023 // the server's storage is used up; nothing was stored
 	CodeNoMessage         Code = 10037
-	CodeAccountResources  Code = 10047 // the account's limit; nothing was stored
+	CodeStorage           Code = 10047 // too little storage for what was asked; nothing was stored
 	CodeMessageTooLarge   Code = 10054 // nothing was stored
 	CodeStreamNameInUse   Code = 10058 // with another configuration
 	CodeStreamNotFound    Code = 10059
 	CodeWrongLast         Code = 10071 // wrong last sequence, with the right one
+	CodeStoreFailed       Code = 10077 // the stream's limit; nothing was stored
 	CodeInProcess         Code = 10158 // a message with this id is being stored
 	CodeWrongLastInFlight Code = 10164 // wrong last sequence, on replicas: one for this subject is being stored
+	CodeBatchDuplicate    Code = 10201 // a message of the batch was stored before; nothing of it was stored
+
+	codeClusterIncomplete   Code = 10004
+	codeNoPeers             Code = 10005
+	codeClusterNotAvailable Code = 10008
+	codeNotLeader           Code = 10009
+	codeStreamOffline       Code = 10118
 )
 
 // APIError is an error that the server answered.

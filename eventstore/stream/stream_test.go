@@ -120,11 +120,11 @@ func TestBatchIsAllOrNothing(t *testing.T) {
 		}
 		return append(ms, more...)
 	}
-	if _, err := p.PublishBatch(t.Context(), batch(3, msg("t.taken", "late", 0))); stream.CodeOf(err) == 0 {
-		t.Errorf("a conflict in the batch: %v, want an error of the server", err)
+	if _, err := p.PublishBatch(t.Context(), batch(3, msg("t.taken", "late", 0))); stream.CodeOf(err) != stream.CodeWrongLast {
+		t.Errorf("a conflict in the batch: %v, want %d", err, stream.CodeWrongLast)
 	}
-	if _, err := p.PublishBatch(t.Context(), batch(3, msg("t.other", "taken", 0))); stream.CodeOf(err) == 0 {
-		t.Errorf("a duplicate in the batch: %v, want an error of the server", err)
+	if _, err := p.PublishBatch(t.Context(), batch(3, msg("t.other", "taken", 0))); stream.CodeOf(err) != stream.CodeBatchDuplicate {
+		t.Errorf("a duplicate in the batch: %v, want %d", err, stream.CodeBatchDuplicate)
 	}
 	if info, err := stream.Info(t.Context(), js, name); err != nil || info.State.LastSeq != 1 {
 		t.Fatalf("a rejected batch stored something: %d (%v)", info.State.LastSeq, err)

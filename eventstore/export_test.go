@@ -1,0 +1,20 @@
+package eventstore
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+
+	"comanda.internal/eventstore/stream"
+)
+
+// Send sends a message to a partition once.
+type Send = func(ctx context.Context, partition int, m *nats.Msg) (stream.Ack, error)
+
+// Between puts a test between the log and its server, until restore: what it
+// answers is taken for the server's answer. Nothing is appended meanwhile.
+func Between(l *Log, wrap func(Send) Send) (restore func()) {
+	send := l.send
+	l.send = wrap(send)
+	return func() { l.send = send }
+}
