@@ -45,8 +45,8 @@ func (l *Log) openStreams(ctx context.Context) error {
 	first, err := stream.Info(ctx, l.js, OrdersStream(0))
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		if !l.cfg.Remembered.IsZero() {
-			return domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and a view has read it; restore it, or delete the views", OrdersStream(0))
+		if len(l.cfg.Remembered) > 0 {
+			return domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and %s remember it; restore it", OrdersStream(0), l.cfg.Remembered[0].By)
 		}
 		if l.cfg.Existing {
 			return domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))
@@ -56,6 +56,9 @@ func (l *Log) openStreams(ctx context.Context) error {
 		return domain.Errorf(domain.Unavailable, "open the log: %w", err)
 	default:
 		if err := l.adopt(first); err != nil {
+			return err
+		}
+		if err := l.missingPartitions(ctx); err != nil {
 			return err
 		}
 	}
@@ -84,23 +87,14 @@ func (l *Log) adopt(first *jetstream.StreamInfo) error {
 	return nil
 }
 
-// ensureAll makes what is missing. A partition that is missing beside one that
-// holds events was lost: all are made before the first event is written.
+// ensureAll makes what is missing.
 func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
-	var missing string
-	var events uint64
 	for p := range l.identity.partitions {
-		info, isNew, err := stream.Ensure(ctx, l.js, l.partitionConfig(p), l.cfg.Logger)
+		_, isNew, err := stream.Ensure(ctx, l.js, l.partitionConfig(p), l.cfg.Logger)
 		if err != nil {
 			return false, l.explain(ctx, err)
 		}
-		events += info.State.LastSeq
-		if isNew {
-			created, missing = true, OrdersStream(p)
-		}
-	}
-	if created && events > 0 {
-		return false, domain.Errorf(domain.Corrupt, "stream %s was missing beside partitions that hold events: its events are lost; restore the log", missing)
+		created = created || isNew
 	}
 	for _, cfg := range l.sideStreams() {
 		_, isNew, err := stream.Ensure(ctx, l.js, cfg, l.cfg.Logger)
@@ -164,21 +158,6 @@ func base(name string, replicas int, subjects ...string) jetstream.StreamConfig 
 		Duplicates:  dedupeWindow,
 		AllowDirect: true,
 	}
-}
-
-// checkRemembered refuses a log that does not reach what a view has read.
-func (l *Log) checkRemembered(ctx context.Context) error {
-	if l.cfg.Remembered.IsZero() {
-		return nil
-	}
-	head, err := l.Head(ctx)
-	if err != nil {
-		return err
-	}
-	if !head.Covers(l.cfg.Remembered) {
-		return domain.Errorf(domain.Corrupt, "the log went backwards: a view has read up to %s, the log ends at %s", describe(l.cfg.Remembered), describe(head))
-	}
-	return nil
 }
 
 // describe is a position for people.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,14 +235,18 @@ func TestVerifyFindsHoles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := open(t, node.Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{})
+	_, err = eventstore.Open(t.Context(), node.Conn(), eventstore.Config{})
+	if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "ORDERS-00 holds 3 events and its last sequence is 6; missing are 3 to 3, 5 to 6;") {
+		t.Errorf("a log with holes: %v", err)
+	}
+	s := open(t, node.Conn(), dir, eventstore.Config{Inspect: true}, eventstore.RecorderConfig{})
 	report, err := s.Verify(t.Context(), eventstore.VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []eventstore.Problem{
-		{Rule: eventstore.RuleHole, Sequence: 3, Detail: "3 to 3 are missing"},
-		{Rule: eventstore.RuleHole, Sequence: 5, Detail: "5 to 6 are missing"},
+		{Rule: eventstore.RuleHole, Sequence: 3, Through: 3, Detail: "3 to 3 are missing"},
+		{Rule: eventstore.RuleHole, Sequence: 5, Through: 6, Detail: "5 to 6 are missing"},
 	}
 	if diff := gocmp.Diff(want, report.Problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
