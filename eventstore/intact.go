@@ -14,7 +14,7 @@ import (
 
 // Mark is an event that somebody remembers.
 type Mark struct {
-	By  string // who remembers it, as "the views"
+	By  string // who remembers it, as "the views have read"
 	Log string // the log it is of; a mark of another log says nothing of this one. "" is this one
 	// Epoch of that log; a mark of another epoch says nothing either. 0 is any.
 	Epoch     uint64
@@ -154,18 +154,18 @@ func (l *Log) compare(ctx context.Context, m *Mark, last uint64) (*Problem, erro
 	if last < m.Sequence {
 		return &Problem{
 			Rule: RuleBackwards, Partition: m.Partition, Sequence: last + 1, Through: m.Sequence,
-			Detail: fmt.Sprintf("%s remember sequence %d, the log ends at %d", m.By, m.Sequence, last),
+			Detail: fmt.Sprintf("%s sequence %d, and the log ends at %d", m.By, m.Sequence, last),
 		}, nil
 	}
 	hash, err := l.HashAt(ctx, m.Partition, m.Sequence)
 	var detail string
 	switch {
 	case domain.KindOf(err) == domain.NotFound:
-		detail = fmt.Sprintf("%s remember sequence %d, which cannot be read", m.By, m.Sequence)
+		detail = fmt.Sprintf("%s sequence %d, and it cannot be read any more", m.By, m.Sequence)
 	case err != nil:
 		return nil, err
 	case hash != m.Hash:
-		detail = fmt.Sprintf("at sequence %d %s remember the hash %x, the log holds %x", m.Sequence, m.By, m.Hash[:8], hash[:8])
+		detail = fmt.Sprintf("%s another event at sequence %d: its hash was %x, now it is %x", m.By, m.Sequence, m.Hash[:8], hash[:8])
 	default:
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}

@@ -126,7 +126,7 @@ func TestRestartFindsTheSameLog(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	s, _, _ := fast(t, eventstore.Config{Partitions: 2})
 	record(t, s, fact(1, 0, domain.KindPending))
-	level := eventstore.Mark{By: "the views", Sequence: 1, Partition: int(orderID(1).Slot()) / 128, Hash: history(t, s, 1)[0].Hash}
+	level := eventstore.Mark{By: "the views have read", Sequence: 1, Partition: int(orderID(1).Slot()) / 128, Hash: history(t, s, 1)[0].Hash}
 	with := func(change func(*eventstore.Mark)) eventstore.Config {
 		m := level
 		change(&m)
@@ -142,10 +142,10 @@ func TestOpenRefuses(t *testing.T) {
 		"too many partitions":          {eventstore.Config{Partitions: 512, Replicas: 9}, domain.Invalid, "replicas is 1 to 5"},
 		"a view that is ahead": {
 			with(func(m *eventstore.Mark) { m.Sequence = 99 }), domain.Corrupt,
-			"went backwards: partition " + strconv.Itoa(level.Partition) + ": the views remember sequence 99, the log ends at 1",
+			"went backwards: partition " + strconv.Itoa(level.Partition) + ": the views have read sequence 99, and the log ends at 1",
 		},
 		"a view that remembers another event": {
-			with(func(m *eventstore.Mark) { m.Hash[0] ^= 1 }), domain.Corrupt, "at sequence 1 the views remember the hash",
+			with(func(m *eventstore.Mark) { m.Hash[0] ^= 1 }), domain.Corrupt, "the views have read another event at sequence 1: its hash was",
 		},
 	} {
 		_, err := eventstore.Open(t.Context(), s.conn, c.cfg)
@@ -189,7 +189,7 @@ func TestOpenRefusesALogThatLostItsStreams(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "ORDERS-00"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := eventstore.Open(t.Context(), s.conn, eventstore.Config{Remembered: []eventstore.Mark{{By: "the views", Sequence: 3}}})
+	_, err := eventstore.Open(t.Context(), s.conn, eventstore.Config{Remembered: []eventstore.Mark{{By: "the views have read", Sequence: 3}}})
 	if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("the log is gone: %v", err)
 	}

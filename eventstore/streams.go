@@ -46,7 +46,7 @@ func (l *Log) openStreams(ctx context.Context) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		if len(l.cfg.Remembered) > 0 {
-			return domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and %s remember it; restore it", OrdersStream(0), l.cfg.Remembered[0].By)
+			return domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and %s events of it; restore it", OrdersStream(0), l.cfg.Remembered[0].By)
 		}
 		if l.cfg.Existing {
 			return domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))

@@ -20,12 +20,12 @@ const (
 	RuleHole       Rule = "hole"       // sequences that should be there are not
 	RuleUnreadable Rule = "unreadable" // sequences that the server counts and cannot read: their bytes are damaged
 	RuleBackwards  Rule = "backwards"  // what a view or a scrub remembers of the log is not there any more
-	RuleSequence Rule = "sequence" // a sequence that does not come after the one before
-	RuleDecode   Rule = "decode"   // the bytes are no event
-	RuleMisfiled Rule = "misfiled" // subject, partition or headers are not the event's
-	RuleRevision Rule = "revision" // a revision that does not follow the order's last
-	RuleChain    Rule = "chain"    // prev_hash is not the hash of the order's last event
-	RuleIllegal  Rule = "illegal"  // not what the machine decides on the order's events before it
+	RuleSequence   Rule = "sequence"   // a sequence that does not come after the one before
+	RuleDecode     Rule = "decode"     // the bytes are no event
+	RuleMisfiled   Rule = "misfiled"   // subject, partition or headers are not the event's
+	RuleRevision   Rule = "revision"   // a revision that does not follow the order's last
+	RuleChain      Rule = "chain"      // prev_hash is not the hash of the order's last event
+	RuleIllegal    Rule = "illegal"    // not what the machine decides on the order's events before it
 )
 
 // Problem is one thing that does not hold.

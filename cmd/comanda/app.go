@@ -25,6 +25,7 @@ import (
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/natsnode"
 	"comanda.internal/eventstore/privacy"
+	"comanda.internal/eventstore/scrub"
 	"comanda.internal/projections"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/timeline"
@@ -45,6 +46,7 @@ type app struct {
 	vault    *privacy.Vault
 	log      *eventstore.Log
 	views    views
+	scrubbed scrub.Memory // as the last process left it
 	intake   *intake.Intake
 	sources  []webhook.Source
 	checks   []ops.Check
@@ -67,7 +69,7 @@ func newApp(cmd *serveCmd, cfg *config, out *stdio) *app {
 }
 
 func (a *app) verifier() *verifier {
-	return &verifier{log: a.log, views: &a.views}
+	return &verifier{log: a.log, views: &a.views, wait: a.views.runner}
 }
 
 // start brings everything up; after an error the stack holds what was started.
@@ -76,7 +78,7 @@ func (a *app) start(ctx context.Context) error {
 		return errNoSources
 	}
 	for _, step := range []func(context.Context) error{
-		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startIntake, a.startNotify, a.startGRPC, a.startCheckout, a.startWebhooks, a.startOps, a.announce,
+		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startScrub, a.startIntake, a.startNotify, a.startGRPC, a.startCheckout, a.startWebhooks, a.startOps, a.announce,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -132,13 +134,10 @@ func (a *app) openViews(context.Context) error {
 	return nil
 }
 
-// openLog opens the log, which must reach what the views remember of it.
+// openLog opens the log, which must hold what the views and the scrub remember of
+// it.
 func (a *app) openLog(ctx context.Context) error {
-	var remembered domain.Position
-	err := a.views.file.Snapshot(func(s *projections.Snapshot) error {
-		remembered = s.Position()
-		return nil
-	})
+	remembered, err := a.remembered(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,7 +147,7 @@ func (a *app) openLog(ctx context.Context) error {
 	}
 	a.log, err = eventstore.Open(ctx, a.node.Conn(), eventstore.Config{
 		Partitions: a.cfg.NATS.Partitions, Replicas: a.cfg.NATS.Replicas, Vault: a.vault, ReadConn: reads,
-		Remembered: remembered, Existing: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
+		Remembered: remembered, Existing: a.offline, Inspect: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {
 		return err
@@ -175,6 +174,7 @@ func (a *app) probeLog(ctx context.Context) (ops.State, string) {
 const (
 	natsDir   = "nats"
 	viewsFile = "views.db"
+	scrubFile = "scrub.json"
 )
 
 // startViews keeps the read models up to date.

@@ -18,7 +18,7 @@ const (
 	maxHandled    = 1024             // messages in one call of handle
 	pullExpires   = 30 * time.Second // of one request
 	pullHeartbeat = 3 * time.Second
-	scanHeartbeat = time.Second      // of a scan, which asks the leader then
+	scanHeartbeat = time.Second     // of a scan, which asks the leader then
 	pullSilence   = 8 * time.Second // without message or heartbeat: start over
 	consumerIdle  = time.Minute     // after which the server drops a reader's consumer
 	retryFirst    = 50 * time.Millisecond

@@ -187,6 +187,36 @@ func (v *View) First(id domain.OrderID) (partition int, sequence uint64, err err
 	return partition, sequence, err
 }
 
+// Between are the orders whose events lie at the sequences first to last of a
+// partition, as the view remembers: each once, in the order of the log, most of them at the most, and how many
+// there are in all.
+func (v *View) Between(partition int, first, last uint64, most int) (orders []domain.OrderID, count int, err error) {
+	end := placeKey(partition, last)
+	seen := map[string]struct{}{}
+	err = v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		c := b.Bucket(eventsBucket).Cursor()
+		for k, value := c.Seek(placeKey(partition, first)); k != nil && bytes.Compare(k, end) <= 0; k, value = c.Next() {
+			var e comandav1.Event
+			if err := proto.Unmarshal(value, &e); err != nil {
+				continue // a damaged row names no order
+			}
+			if _, known := seen[e.GetOrderId()]; known {
+				continue
+			}
+			seen[e.GetOrderId()] = struct{}{}
+			if len(orders) < most {
+				orders = append(orders, domain.OrderID(e.GetOrderId()))
+			}
+		}
+		return nil
+	})
+	return orders, len(seen), err
+}
+
 func history(tx *bbolt.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
 	b := tx.Bucket([]byte(name))
 	if b == nil {
