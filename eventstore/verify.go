@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"strings"
 
@@ -68,8 +69,10 @@ type VerifyOptions struct {
 	Order func(VerifiedOrder) error
 	// MostProblems are listed in the report; 0 is 1,000. All are counted.
 	MostProblems int
-	// EventsInMemory bounds what is held at a time; 0 is 131,072. A larger
-	// partition is read in several passes, each for some slots.
+	// EventsInMemory bounds the events whose orders are held at a time, beside some
+	// 40 bytes for every order; 0 is 131,072, some 200 MB. Orders that had no event for the longest
+	// are reported first; one that has another event after that is read again by its subject,
+	// and reported again.
 	EventsInMemory int
 }
 
@@ -104,7 +107,10 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	if !head.Covers(opts.Since) {
 		return nil, domain.Errorf(domain.Invalid, "verify since %s: the log ends at %s", describe(opts.Since), describe(head))
 	}
-	v := &verification{log: l, ctx: ctx, opts: opts, report: &Report{Head: opts.Since}}
+	v := &verification{
+		log: l, ctx: ctx, opts: opts, report: &Report{Head: opts.Since}, seed: maphash.MakeSeed(),
+		seen: make(map[uint64]struct{}), young: make(map[domain.OrderID]*verifiedOrder),
+	}
 	for i := range l.damage {
 		v.problem(l.damage[i])
 	}
@@ -140,7 +146,11 @@ type verification struct {
 	report *Report
 	total  uint64
 
-	orders map[domain.OrderID]*verifiedOrder // of this pass
+	seed  maphash.Seed
+	seen  map[uint64]struct{}               // digests of the orders that had an event so far
+	young map[domain.OrderID]*verifiedOrder // that had an event lately
+	old   map[domain.OrderID]*verifiedOrder // that had one before that; reported next
+	held  int                               // events that came since young was begun
 }
 
 // verifiedOrder is what is known of an order so far.
@@ -154,46 +164,18 @@ type verifiedOrder struct {
 
 const progressEvery = 1 << 13
 
+// partition reads without a filter, so that no message escapes, and checks the
+// sequences and the events.
 func (v *verification) partition(p int, since, head uint64) error {
 	if since == head {
 		return nil
 	}
-	own := slots / v.log.identity.partitions
-	passes := min(own, 1+int(head-since)/v.opts.EventsInMemory) //nolint:gosec // a head fits an int
-	per := (own + passes - 1) / passes
-	for from := 0; from < own; from += per {
-		first, n := p*own+from, min(per, own-from)
-		v.orders = make(map[domain.OrderID]*verifiedOrder)
-		scan := v.slots
-		if from == 0 {
-			scan = v.everything
-		}
-		if err := scan(p, since, head, first, n); err != nil {
-			return err
-		}
-		if err := v.finish(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// everything reads the partition without a filter, so that no message escapes,
-// and checks the sequences; of the events those of n slots from first on.
-func (v *verification) everything(p int, since, head uint64, first, n int) error {
 	last, holes := since, ranges(nil)
 	err := v.log.readers[p].Scan(v.ctx, since, head, nil, func(ms []stream.Message) error {
 		for i := range ms {
 			holes = v.sequence(p, &last, ms[i].Sequence, holes)
-			slot, ok := slotOf(ms[i].Subject)
-			switch {
-			case !ok || partitionOf(slot, v.log.identity.partitions) != p:
-				v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: ms[i].Sequence, Detail: "a subject that is not of this partition"})
-				v.count()
-			case int(slot) >= first && int(slot) < first+n:
-				if err := v.event(p, &ms[i]); err != nil {
-					return err
-				}
+			if err := v.event(p, &ms[i]); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -204,19 +186,19 @@ func (v *verification) everything(p int, since, head uint64, first, n int) error
 	if last < head {
 		holes = append(holes, [2]uint64{last + 1, head})
 	}
-	return v.holes(p, holes)
+	if err := v.holes(p, holes); err != nil {
+		return err
+	}
+	return errors.Join(v.age(), v.age()) // all that are held
 }
 
-// slots reads the events of n slots from first on.
-func (v *verification) slots(p int, since, head uint64, first, n int) error {
-	return v.log.readers[p].Scan(v.ctx, since, head, slotSubjects(first, n), func(ms []stream.Message) error { //nolint:wrapcheck // Verify wraps it
-		for i := range ms {
-			if err := v.event(p, &ms[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+// age reports the old orders and makes the young ones old.
+func (v *verification) age() error {
+	if err := v.finish(v.old); err != nil {
+		return err
+	}
+	v.old, v.young, v.held = v.young, make(map[domain.OrderID]*verifiedOrder), 0
+	return nil
 }
 
 // sequence compares a sequence with the last, and adds what lies between to holes.
@@ -260,38 +242,67 @@ func (v *verification) lost(p int, rule Rule, from, to uint64, how string) {
 }
 
 // event checks one message against what came before it in its order. The error
-// is of the options' own Event, or of reading the order's earlier events.
+// is of the options' own functions, or of reading the order's earlier events.
 func (v *verification) event(p int, m *stream.Message) error {
 	v.count()
-	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
-	o := v.orders[id]
-	if o == nil {
-		o = &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
-		v.orders[id] = o
-		if err := v.before(p, m, o); err != nil {
+	if slot, ok := slotOf(m.Subject); !ok || partitionOf(slot, v.log.identity.partitions) != p {
+		v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: m.Sequence, Detail: "a subject that is not of this partition"})
+		return nil
+	}
+	o, err := v.order(p, m)
+	if err != nil {
+		return err
+	}
+	if r, ok := v.check(p, m, o, false); ok && v.opts.Event != nil {
+		if err := v.opts.Event(&r); err != nil {
 			return err
 		}
 	}
-	r, ok := v.check(p, m, o)
-	if ok && v.opts.Event != nil {
-		return v.opts.Event(&r)
+	if v.held++; v.held >= v.opts.EventsInMemory/2 {
+		return v.age()
 	}
 	return nil
+}
+
+// order is what is known of m's order, which is young from now on.
+func (v *verification) order(p int, m *stream.Message) (*verifiedOrder, error) {
+	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+	if o := v.young[id]; o != nil {
+		return o, nil
+	}
+	o := v.old[id]
+	if o != nil {
+		delete(v.old, id)
+		v.young[id] = o
+		return o, nil
+	}
+	o = &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
+	v.young[id] = o
+	digest := maphash.String(v.seed, string(id))
+	_, again := v.seen[digest]
+	if again || v.opts.Since.At(p) > 0 {
+		if err := v.before(p, m, o, again); err != nil {
+			return nil, err
+		}
+	}
+	if !again {
+		v.seen[digest] = struct{}{}
+		v.report.Orders++
+	}
+	return o, nil
 }
 
 // errReached ends the reading of an order's earlier events.
 var errReached = errors.New("the event itself")
 
-// before checks the events that an order has before Since; m is its first after that.
-func (v *verification) before(p int, m *stream.Message, o *verifiedOrder) error {
-	if v.opts.Since.At(p) == 0 {
-		return nil
-	}
+// before checks the events that an order has before m; quietly when they were
+// checked already.
+func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet bool) error {
 	err := v.log.readers[p].Subject(v.ctx, m.Subject, func(earlier stream.Message) error {
 		if earlier.Sequence >= m.Sequence {
 			return errReached
 		}
-		v.check(p, &earlier, o)
+		v.check(p, &earlier, o, quiet)
 		return nil
 	})
 	if err == nil || errors.Is(err, errReached) {
@@ -301,9 +312,12 @@ func (v *verification) before(p int, m *stream.Message, o *verifiedOrder) error 
 }
 
 // check holds one message against what came before it in its order; not ok when
-// it is no event.
-func (v *verification) check(p int, m *stream.Message, o *verifiedOrder) (r domain.Recorded, ok bool) {
+// it is no event. quiet reports nothing.
+func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, quiet bool) (r domain.Recorded, ok bool) {
 	found := func(rule Rule, detail string) {
+		if quiet {
+			return
+		}
 		v.problem(Problem{Rule: rule, Partition: p, Sequence: m.Sequence, OrderID: o.ID, Detail: detail})
 	}
 	prev := o.Hash
@@ -369,10 +383,9 @@ func (o *verifiedOrder) fold(e *domain.Event, found func(Rule, string)) {
 	o.history = h
 }
 
-// finish reports the orders of a pass.
-func (v *verification) finish() error {
-	for _, o := range v.orders {
-		v.report.Orders++
+// finish reports orders.
+func (v *verification) finish(orders map[domain.OrderID]*verifiedOrder) error {
+	for _, o := range orders {
 		if o.broken || v.opts.Order == nil {
 			continue
 		}
