@@ -48,6 +48,7 @@ type VerifiedOrder struct {
 	Partition int
 	Sequence  uint64 // of the last event
 	Hash      [32]byte
+	Told      uint64 // how many of its events VerifyOptions.Event was called with
 }
 
 // VerifyOptions is what a check reads, and reports while it runs. The zero value
@@ -257,6 +258,7 @@ func (v *verification) event(p int, m *stream.Message) error {
 		if err := v.opts.Event(&r); err != nil {
 			return err
 		}
+		o.Told++
 	}
 	if v.held++; v.held >= v.opts.EventsInMemory/2 {
 		return v.age()

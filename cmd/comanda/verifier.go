@@ -52,7 +52,9 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 	opts.MostProblems = mostProblems
 	opts.Event = func(r *domain.Recorded) error { return checker.Event(ctx, r) }
 	opts.Order = func(o eventstore.VerifiedOrder) error {
-		return checker.Order(ctx, proof.Order{ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence})
+		return checker.Order(ctx, proof.Order{
+			ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Told: o.Told,
+		})
 	}
 	found, err := v.log.Verify(ctx, opts)
 	if err == nil && opts.Since.IsZero() && opts.Limit == 0 {

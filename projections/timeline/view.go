@@ -133,13 +133,18 @@ func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
 		return "", fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
 	}
 	err = v.reader.View(func(tx *bbolt.Tx) error {
-		var stored []byte
+		var stored, places []byte
+		place := placeKey(r.Partition, r.Sequence)
 		if b := tx.Bucket([]byte(name)); b != nil {
-			stored = b.Bucket(eventsBucket).Get(placeKey(r.Partition, r.Sequence))
+			stored = b.Bucket(eventsBucket).Get(place)
+			places = b.Bucket(ordersBucket).Get([]byte(r.Event.OrderID))
 		}
+		at := (r.Event.Revision - 1) * placeSize
 		switch {
 		case stored == nil:
 			problem = fmt.Sprintf("event %s of revision %d is missing", r.Event.ID, r.Event.Revision)
+		case at+placeSize > uint64(len(places)) || !bytes.Equal(places[at:at+placeSize], place):
+			problem = fmt.Sprintf("event %s of revision %d is not in its place in the order's history", r.Event.ID, r.Event.Revision)
 		case !bytes.Equal(stored, want):
 			problem = fmt.Sprintf("event %s of revision %d differs from the log's", r.Event.ID, r.Event.Revision)
 		}
