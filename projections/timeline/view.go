@@ -139,11 +139,10 @@ func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
 			stored = b.Bucket(eventsBucket).Get(place)
 			places = b.Bucket(ordersBucket).Get([]byte(r.Event.OrderID))
 		}
-		at := (r.Event.Revision - 1) * placeSize
 		switch {
 		case stored == nil:
 			problem = fmt.Sprintf("event %s of revision %d is missing", r.Event.ID, r.Event.Revision)
-		case at+placeSize > uint64(len(places)) || !bytes.Equal(places[at:at+placeSize], place):
+		case !bytes.Equal(placeOf(places, r.Event.Revision), place):
 			problem = fmt.Sprintf("event %s of revision %d is not in its place in the order's history", r.Event.ID, r.Event.Revision)
 		case !bytes.Equal(stored, want):
 			problem = fmt.Sprintf("event %s of revision %d differs from the log's", r.Event.ID, r.Event.Revision)
@@ -245,6 +244,14 @@ func history(tx *bbolt.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
 		events = append(events, e)
 	}
 	return events, nil
+}
+
+// placeOf is the place of a revision among an order's places; nil when there is none.
+func placeOf(places []byte, revision uint64) []byte {
+	if revision == 0 || revision > uint64(len(places)/placeSize) {
+		return nil
+	}
+	return places[(revision-1)*placeSize:][:placeSize]
 }
 
 // placeSize is the length of a place: the partition as two bytes and the
