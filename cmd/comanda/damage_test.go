@@ -158,77 +158,84 @@ func forget(t *testing.T, dir string, names ...string) {
 	}
 }
 
+// victim is a data directory to spoil, and its blocks.
+type victim struct {
+	t      *testing.T
+	dir    string
+	blocks []block
+}
+
 // TestDamageIsFoundAndNamed spoils the files of a stopped server, in each way
 // on a copy of its own.
 func TestDamageIsFoundAndNamed(t *testing.T) {
 	sound, orders := bulkyLog(t)
 	for name, c := range map[string]struct {
-		// damage spoils dir and answers the sequences that are lost.
-		damage func(t *testing.T, dir string, b []block) (first, last uint64)
+		// damage spoils the victim and answers the sequences that are lost.
+		damage func(victim) (first, last uint64)
 		rule   string
 		refuse string // what serve says; "" when it cannot know
 		known  bool   // the views still name the orders
 	}{
 		"a flipped bit": {
-			func(t *testing.T, _ string, b []block) (uint64, uint64) {
-				sequence := b[1].flip(t, 3)
+			func(v victim) (uint64, uint64) {
+				sequence := v.blocks[1].flip(v.t, 3)
 				return sequence, sequence
 			}, "unreadable", "", true,
 		},
 		"a flipped bit in the last event": {
-			func(t *testing.T, _ string, b []block) (uint64, uint64) {
-				end := b[len(b)-1]
-				sequence := end.flip(t, len(end.records)-1)
+			func(v victim) (uint64, uint64) {
+				end := v.blocks[len(v.blocks)-1]
+				sequence := end.flip(v.t, len(end.records)-1)
 				return sequence, sequence
 			}, "unreadable", "the log went backwards", true,
 		},
 		"a flipped bit, and a kill": {
-			func(t *testing.T, dir string, b []block) (uint64, uint64) {
-				killed(t, dir)
-				return b[1].flip(t, 3), b[1].last()
+			func(v victim) (uint64, uint64) {
+				killed(v.t, v.dir)
+				return v.blocks[1].flip(v.t, 3), v.blocks[1].last()
 			}, "hole", "the log is damaged", true,
 		},
 		"a flipped bit in the last block, and a kill": {
-			func(t *testing.T, dir string, b []block) (uint64, uint64) {
-				killed(t, dir)
-				end := b[len(b)-1]
-				return end.flip(t, 2), end.last()
+			func(v victim) (uint64, uint64) {
+				killed(v.t, v.dir)
+				end := v.blocks[len(v.blocks)-1]
+				return end.flip(v.t, 2), end.last()
 			}, "backwards", "the log went backwards", true,
 		},
 		"the same, and the views are gone": {
-			func(t *testing.T, dir string, b []block) (uint64, uint64) {
-				killed(t, dir)
-				forget(t, dir, viewsFile)
-				end := b[len(b)-1]
-				return end.flip(t, 2), end.last()
+			func(v victim) (uint64, uint64) {
+				killed(v.t, v.dir)
+				forget(v.t, v.dir, viewsFile)
+				end := v.blocks[len(v.blocks)-1]
+				return end.flip(v.t, 2), end.last()
 			}, "backwards", "the log went backwards", false,
 		},
 		"a truncated block": {
-			func(t *testing.T, _ string, b []block) (uint64, uint64) {
-				half := b[1].records[len(b[1].records)/2]
-				if err := os.Truncate(b[1].path, int64(half.offset+half.length/2)); err != nil {
-					t.Fatal(err)
+			func(v victim) (uint64, uint64) {
+				half := v.blocks[1].records[len(v.blocks[1].records)/2]
+				if err := os.Truncate(v.blocks[1].path, int64(half.offset+half.length/2)); err != nil {
+					v.t.Fatal(err)
 				}
-				return half.sequence, b[1].last()
+				return half.sequence, v.blocks[1].last()
 			}, "hole", "the log is damaged", true,
 		},
 		"the first block removed": {
-			func(t *testing.T, _ string, b []block) (uint64, uint64) {
-				forget(t, "", b[0].path)
-				return b[0].first(), b[0].last()
+			func(v victim) (uint64, uint64) {
+				forget(v.t, "", v.blocks[0].path)
+				return v.blocks[0].first(), v.blocks[0].last()
 			}, "hole", "the log is damaged", true,
 		},
 		"a block removed": {
-			func(t *testing.T, _ string, b []block) (uint64, uint64) {
-				forget(t, "", b[1].path)
-				return b[1].first(), b[1].last()
+			func(v victim) (uint64, uint64) {
+				forget(v.t, "", v.blocks[1].path)
+				return v.blocks[1].first(), v.blocks[1].last()
 			}, "hole", "the log is damaged", true,
 		},
 		"the last block removed, and a kill": {
-			func(t *testing.T, dir string, b []block) (uint64, uint64) {
-				killed(t, dir)
-				end := b[len(b)-1]
-				forget(t, "", end.path)
+			func(v victim) (uint64, uint64) {
+				killed(v.t, v.dir)
+				end := v.blocks[len(v.blocks)-1]
+				forget(v.t, "", end.path)
 				return end.first(), end.last()
 			}, "backwards", "the log went backwards", true,
 		},
@@ -236,7 +243,7 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			copyData(t, dir, sound)
-			first, last := c.damage(t, dir, blocks(t, dir))
+			first, last := c.damage(victim{t, dir, blocks(t, dir)})
 			if c.refuse != "" {
 				wantRefused(t, dir, c.refuse)
 			}

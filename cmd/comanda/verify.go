@@ -105,7 +105,7 @@ func problemText(p *comandav1.VerifyProblem) string {
 	if p.GetAffectedOrders() == 0 {
 		return text + "; the views know no order there"
 	}
-	text += fmt.Sprintf("; orders: %s", strings.Join(p.GetAffectedOrderIds(), " "))
+	text += "; orders: " + strings.Join(p.GetAffectedOrderIds(), " ")
 	if more := p.GetAffectedOrders() - uint64(len(p.GetAffectedOrderIds())); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}

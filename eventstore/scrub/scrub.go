@@ -133,16 +133,10 @@ func New(cfg Config, deps Deps, path string, memory Memory) (*Scrubber, error) {
 func (s *Scrubber) Run(ctx context.Context) error {
 	for {
 		more, err := s.slice(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			s.deps.Logger.WarnContext(ctx, "log cannot be scrubbed now; trying again", "error", err)
 		}
-		if more {
-			continue
-		}
-		if !rest(ctx, s.cfg.Interval) {
+		if !more && !rest(ctx, s.cfg.Interval) || ctx.Err() != nil {
 			return nil
 		}
 	}
