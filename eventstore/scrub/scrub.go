@@ -131,15 +131,16 @@ func New(cfg Config, deps Deps, path string, memory Memory) (*Scrubber, error) {
 // Run scrubs until ctx ends, which is no error. A check that cannot be made is
 // logged and tried again.
 func (s *Scrubber) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		more, err := s.slice(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.deps.Logger.WarnContext(ctx, "log cannot be scrubbed now; trying again", "error", err)
 		}
-		if !more && !rest(ctx, s.cfg.Interval) || ctx.Err() != nil {
-			return nil
+		if !more {
+			rest(ctx, s.cfg.Interval)
 		}
 	}
+	return nil
 }
 
 // slice proves what comes next, and reports whether there may be more.
@@ -224,15 +225,13 @@ func (s *Scrubber) Problems() (n uint64, first string) {
 	return max(s.memory.Found, s.memory.Before), s.memory.First
 }
 
-// rest waits, and reports false when ctx ended first.
-func rest(ctx context.Context, d time.Duration) bool {
+// rest waits for d or the end of ctx.
+func rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
 }
 
