@@ -254,6 +254,7 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 			wantNamed(t, dir, c.rule, first, last, affected)
 		})
 	}
+	t.Run("the scrub comes around to it", func(t *testing.T) { scrubFindsDamage(t, sound, orders) })
 }
 
 // copyData keeps keys and credentials private, which [os.CopyFS] does not.
@@ -321,10 +322,12 @@ func wantNamed(t *testing.T, dir, rule string, first, last uint64, orders []stri
 	}
 }
 
-// TestTheScrubFindsDamage flips a bit where only a reader of it can notice, and
-// lets the scrub of a running server come around to it again.
-func TestTheScrubFindsDamage(t *testing.T) {
-	dir, orders := bulkyLog(t)
+// scrubFindsDamage flips a bit of a copy of sound where only a reader of it can
+// notice, and lets the scrub of a running server come around to it again.
+func scrubFindsDamage(t *testing.T, sound string, orders []string) {
+	t.Helper()
+	dir := t.TempDir()
+	copyData(t, dir, sound)
 	sequence := blocks(t, dir)[1].flip(t, 5)
 	s := startServer(t, dir, strings.Replace(eager, "20ms", "20ms, again: 1ms", 1), "--unsafe-no-fsync")
 	s.damaged = true
