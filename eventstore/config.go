@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"comanda.internal/domain"
 	"comanda.internal/eventstore/privacy"
 )
 
@@ -26,9 +25,13 @@ type Config struct {
 	// ReadConn is a connection of its own for replays, so that they do not hold
 	// up acknowledgements; nil is the log's.
 	ReadConn *nats.Conn
-	// Remembered is the furthest position that any view has stored. A log that
-	// does not reach it went backwards, and is refused.
-	Remembered domain.Position
+	// Remembered is what others know of the log: the newest event of each
+	// partition that a view has read or a scrub has proven. A log that does not hold one of
+	// them went backwards, and is refused.
+	Remembered []Mark
+	// Inspect opens a damaged log to look at it. What would be refused otherwise
+	// is among the problems that Verify finds. Nothing may be appended to such a log.
+	Inspect bool
 	// Existing refuses to make a log where there is none (NotFound).
 	Existing bool
 	// AppendTimeout bounds one try of an append; 0 is 3 s.

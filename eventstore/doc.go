@@ -70,10 +70,26 @@
 // with one fsync for all; see committer.go. A batch that is rejected, or whose answer
 // stays away, is sent again as singles, so that one conflict costs only its own order.
 //
+// # Damage
+//
+// [Open] refuses (Corrupt) a log whose partitions do not begin at sequence 1, hold fewer
+// events than their last sequence says, or are missing beside others; and one that lacks
+// an event of Config.Remembered, by sequence and hash: it went backwards. Settings that
+// differ are Refused. What Open cannot see, Verify finds: a message whose checksum is wrong is
+// still counted, and consumers pass over it in silence.
+//
+// A server that was killed reads its blocks anew, and drops the rest of a block from a
+// flipped bit on, as if it were a torn write. In the last block nothing is left that tells, and
+// the next append takes the lost sequences: only who remembers the events that were there
+// notices, which is why the views and the scrub ([Mark]) both do.
+//
+// Verify holds some 131,072 events at a time and 40 bytes for every order of the log. Of 50,000
+// events in one run it kept 0.34 of the rate of a raw replay, and 0.11 with every view compared:
+// decoding, hashing, deciding again, and two look-ups in bbolt for each event.
+//
 // # Caveats
 //
-// Streams are never recreated beside views that remember a later position, and
-// a partition missing beside others that hold events is refused as lost. DenyDelete
+// Streams are never recreated beside views that remember a later position. DenyDelete
 // does not stop a stream's deletion: the accounts of package natsnode do. Verify reads the
 // log as it is when it begins; orders that move meanwhile are reported as they were.
 package eventstore

@@ -27,13 +27,15 @@ type Log struct {
 	vault      *privacy.Vault
 	metrics    *metrics
 	watch      *watch
-	send       sender // submit, unless a test stands between
+	send       sender    // submit, unless a test stands between
+	damage     []Problem // found by an Open that inspects
 }
 
 // Open finds the log or makes it, and compares its streams with what they should
 // be: see [stream.Ensure]. Errors are of kind Invalid (the configuration), Refused (another
-// number of partitions, or settings that differ), Corrupt (the log is not what it was)
-// or Unavailable.
+// number of partitions, or settings that differ), Corrupt (the log is not what it was: a
+// partition is missing, holds fewer events than its last sequence says, or lacks one
+// that Config.Remembered names) or Unavailable.
 func Open(ctx context.Context, conn *nats.Conn, cfg Config) (*Log, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, domain.Errorf(domain.Invalid, "log: %w", err)
@@ -48,22 +50,22 @@ func Open(ctx context.Context, conn *nats.Conn, cfg Config) (*Log, error) {
 	if err := l.openStreams(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.checkRemembered(ctx); err != nil {
+	if err := l.connectReaders(); err != nil {
+		return nil, err
+	}
+	if err := l.checkIntact(ctx); err != nil {
 		return nil, err
 	}
 	if l.metrics, err = newMetrics(cfg.Registerer, l.Writable); err != nil {
 		return nil, err
 	}
-	return l, l.connect(conn)
+	return l, l.connectWriters(conn)
 }
 
-func (l *Log) connect(conn *nats.Conn) error {
-	var err error
-	if l.publisher, err = stream.NewPublisher(conn); err != nil {
-		return domain.Errorf(domain.Unavailable, "open the log: %w", err)
-	}
+func (l *Log) connectReaders() error {
 	readJS := l.js
 	if l.cfg.ReadConn != nil {
+		var err error
 		if readJS, err = jetstream.New(l.cfg.ReadConn); err != nil {
 			return domain.Errorf(domain.Internal, "open the log: %w", err)
 		}
@@ -71,9 +73,19 @@ func (l *Log) connect(conn *nats.Conn) error {
 	for p := range l.identity.Partitions {
 		l.leaders = append(l.leaders, stream.NewReader(l.js, OrdersStream(p), l.cfg.Logger))
 		l.readers = append(l.readers, stream.NewReader(readJS, OrdersStream(p), l.cfg.Logger))
-		l.committers = append(l.committers, newCommitter(l.publisher, l.cfg.AppendTimeout))
 	}
 	l.quarantine = stream.NewReader(readJS, StreamQuarantine, l.cfg.Logger)
+	return nil
+}
+
+func (l *Log) connectWriters(conn *nats.Conn) error {
+	var err error
+	if l.publisher, err = stream.NewPublisher(conn); err != nil {
+		return domain.Errorf(domain.Unavailable, "open the log: %w", err)
+	}
+	for range l.identity.Partitions {
+		l.committers = append(l.committers, newCommitter(l.publisher, l.cfg.AppendTimeout))
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -125,9 +126,11 @@ func TestRestartFindsTheSameLog(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	s, _, _ := fast(t, eventstore.Config{Partitions: 2})
 	record(t, s, fact(1, 0, domain.KindPending))
-	head, err := s.Head(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	level := eventstore.Mark{By: "the views have read", Sequence: 1, Partition: int(orderID(1).Slot()) / 128, Hash: history(t, s, 1)[0].Hash}
+	with := func(change func(*eventstore.Mark)) eventstore.Config {
+		m := level
+		change(&m)
+		return eventstore.Config{Remembered: []eventstore.Mark{level, m}}
 	}
 	for name, c := range map[string]struct {
 		cfg  eventstore.Config
@@ -137,19 +140,34 @@ func TestOpenRefuses(t *testing.T) {
 		"another number of partitions": {eventstore.Config{Partitions: 4}, domain.Refused, "2 partitions, not 4"},
 		"partitions that are no power": {eventstore.Config{Partitions: 3}, domain.Invalid, "power of two"},
 		"too many partitions":          {eventstore.Config{Partitions: 512, Replicas: 9}, domain.Invalid, "replicas is 1 to 5"},
-		"a view that is ahead":         {eventstore.Config{Remembered: head.With(1, 99)}, domain.Corrupt, "went backwards"},
+		"a view that is ahead": {
+			with(func(m *eventstore.Mark) { m.Sequence = 99 }), domain.Corrupt,
+			"went backwards: partition " + strconv.Itoa(level.Partition) + ": the views have read sequence 99, and the log ends at 1",
+		},
+		"a view that remembers another event": {
+			with(func(m *eventstore.Mark) { m.Hash[0] ^= 1 }), domain.Corrupt, "the views have read another event at sequence 1: its hash was",
+		},
 	} {
 		_, err := eventstore.Open(t.Context(), s.conn, c.cfg)
 		if domain.KindOf(err) != c.want || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v, want %s with %q", name, err, c.want, c.text)
 		}
 	}
-	same, err := eventstore.Open(t.Context(), s.conn, eventstore.Config{Remembered: head, Existing: true})
-	if err != nil {
-		t.Fatalf("a view that is level: %v", err)
-	}
-	if err := same.Close(); err != nil {
-		t.Error(err)
+	for name, change := range map[string]func(*eventstore.Mark){
+		"level":            func(*eventstore.Mark) {},
+		"at the beginning": func(m *eventstore.Mark) { m.Sequence = 0 },
+		"of another log":   func(m *eventstore.Mark) { m.Log, m.Sequence = "log_other", 99 },
+		"of another epoch": func(m *eventstore.Mark) { m.Epoch, m.Sequence = 2, 99 },
+	} {
+		cfg := with(change)
+		cfg.Existing = true
+		same, err := eventstore.Open(t.Context(), s.conn, cfg)
+		if err != nil {
+			t.Fatalf("a view that is %s: %v", name, err)
+		}
+		if err := same.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -162,14 +180,16 @@ func TestOpenRefusesALogThatLostItsStreams(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "ORDERS-01"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := eventstore.Open(t.Context(), s.conn, eventstore.Config{})
-	if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "ORDERS-01") {
-		t.Errorf("a partition is gone: %v", err)
+	for range 2 { // the first must not make what the second would then find
+		_, err := eventstore.Open(t.Context(), s.conn, eventstore.Config{})
+		if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "ORDERS-01") {
+			t.Errorf("a partition is gone: %v", err)
+		}
 	}
 	if err := js.DeleteStream(t.Context(), "ORDERS-00"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = eventstore.Open(t.Context(), s.conn, eventstore.Config{Remembered: domain.Position{}.With(0, 3)})
+	_, err := eventstore.Open(t.Context(), s.conn, eventstore.Config{Remembered: []eventstore.Mark{{By: "the views have read", Sequence: 3}}})
 	if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("the log is gone: %v", err)
 	}

@@ -59,8 +59,8 @@ func (l *Log) findOrMake(ctx context.Context) (created bool, err error) {
 	first, err := stream.Await(ctx, l.js, OrdersStream(0))
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		if !l.cfg.Remembered.IsZero() {
-			return false, domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and a view has read it; restore it, or delete the views", OrdersStream(0))
+		if len(l.cfg.Remembered) > 0 {
+			return false, domain.Errorf(domain.Corrupt, "the log is gone: %s does not exist, and %s events of it; restore it", OrdersStream(0), l.cfg.Remembered[0].By)
 		}
 		if l.cfg.Existing {
 			return false, domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))
@@ -199,21 +199,6 @@ func base(name string, replicas int, subjects ...string) jetstream.StreamConfig 
 		Duplicates:  dedupeWindow,
 		AllowDirect: true,
 	}
-}
-
-// checkRemembered refuses a log that does not reach what a view has read.
-func (l *Log) checkRemembered(ctx context.Context) error {
-	if l.cfg.Remembered.IsZero() {
-		return nil
-	}
-	head, err := l.Head(ctx)
-	if err != nil {
-		return err
-	}
-	if !head.Covers(l.cfg.Remembered) {
-		return domain.Errorf(domain.Corrupt, "the log went backwards: a view has read up to %s, the log ends at %s", describe(l.cfg.Remembered), describe(head))
-	}
-	return nil
 }
 
 // describe is a position for people.

@@ -2,7 +2,9 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"strings"
 
@@ -16,13 +18,15 @@ type Rule string
 
 // The rules of the log. The views' are their readers'.
 const (
-	RuleHole     Rule = "hole"     // sequences that should be there are not
-	RuleSequence Rule = "sequence" // a sequence that does not come after the one before
-	RuleDecode   Rule = "decode"   // the bytes are no event
-	RuleMisfiled Rule = "misfiled" // subject, partition or headers are not the event's
-	RuleRevision Rule = "revision" // a revision that does not follow the order's last
-	RuleChain    Rule = "chain"    // prev_hash is not the hash of the order's last event
-	RuleIllegal  Rule = "illegal"  // not what the machine decides on the order's events before it
+	RuleHole       Rule = "hole"       // sequences that should be there are not
+	RuleUnreadable Rule = "unreadable" // sequences that the server counts and cannot read: their bytes are damaged
+	RuleBackwards  Rule = "backwards"  // what a view or a scrub remembers of the log is not there any more
+	RuleSequence   Rule = "sequence"   // a sequence that does not come after the one before
+	RuleDecode     Rule = "decode"     // the bytes are no event
+	RuleMisfiled   Rule = "misfiled"   // subject, partition or headers are not the event's
+	RuleRevision   Rule = "revision"   // a revision that does not follow the order's last
+	RuleChain      Rule = "chain"      // prev_hash is not the hash of the order's last event
+	RuleIllegal    Rule = "illegal"    // not what the machine decides on the order's events before it
 )
 
 // Problem is one thing that does not hold.
@@ -30,6 +34,7 @@ type Problem struct {
 	Rule      Rule
 	Partition int
 	Sequence  uint64 // 0: about none
+	Through   uint64 // the last sequence of those that are lost; 0: about one or none
 	OrderID   domain.OrderID
 	Detail    string
 }
@@ -43,11 +48,18 @@ type VerifiedOrder struct {
 	Partition int
 	Sequence  uint64 // of the last event
 	Hash      [32]byte
+	Told      uint64 // how many of its events VerifyOptions.Event was called with
 }
 
-// VerifyOptions is what a check reports while it runs. The zero value reports
-// at the end only. The functions are called from one goroutine.
+// VerifyOptions is what a check reads, and reports while it runs. The zero value
+// reads everything and reports at the end. The functions are called from one goroutine.
 type VerifyOptions struct {
+	// Since is a place in the log: only what comes after it is read, and the
+	// earlier events of the orders that it is about.
+	Since domain.Position
+	// Limit is how many events are read at most; 0 is all. Report.Head says how
+	// far that went.
+	Limit uint64
 	// Progress is called now and then with the events read and those to read.
 	Progress func(events, total uint64)
 	// Event is called for every event that can be read, to compare views with. Its
@@ -58,8 +70,10 @@ type VerifyOptions struct {
 	Order func(VerifiedOrder) error
 	// MostProblems are listed in the report; 0 is 1,000. All are counted.
 	MostProblems int
-	// EventsInMemory bounds what is held at a time; 0 is 131,072. A larger
-	// partition is read in several passes, each for some slots.
+	// EventsInMemory bounds the events whose orders are held at a time, beside some
+	// 40 bytes for every order; 0 is 131,072, some 200 MB. Orders that had no event for the longest
+	// are reported first; one that has another event after that is read again by its subject,
+	// and reported again.
 	EventsInMemory int
 }
 
@@ -71,10 +85,15 @@ type Report struct {
 	ProblemCount   uint64
 }
 
-// Verify reads the whole log as it is when it begins, and proves: sequences
-// without holes, events that can be read and lie where they belong, revisions without holes,
-// hash chains, and that each event says what the machine decides at its revision. What
-// does not hold is in the report; the error is of the reading itself.
+// Verify reads the log as it is when it begins, and proves: sequences without
+// holes, events that can be read and lie where they belong, revisions without holes, hash chains,
+// and that each event says what the machine decides at its revision. What does not hold is in
+// the report; the error is of the reading itself.
+//
+// With Since the sequences after it are proven, and the whole history of every
+// order that has an event among them: its earlier events are read from the log by its subject, so
+// that chain, revisions and decisions follow from the first event on. Nothing is proven
+// of other orders, nor of the sequences before. A partition that Since does not name is read whole.
 func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	if opts.MostProblems == 0 {
 		opts.MostProblems = 1000
@@ -86,12 +105,19 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{log: l, opts: opts, report: &Report{Head: head}}
-	for p := range l.identity.Partitions {
-		v.total += head.At(p)
+	if !head.Covers(opts.Since) {
+		return nil, domain.Errorf(domain.Invalid, "verify since %s: the log ends at %s", describe(opts.Since), describe(head))
 	}
+	v := &verification{
+		log: l, ctx: ctx, opts: opts, report: &Report{Head: opts.Since}, seed: maphash.MakeSeed(),
+		seen: make(map[uint64]struct{}), young: make(map[domain.OrderID]*verifiedOrder),
+	}
+	for i := range l.damage {
+		v.problem(l.damage[i])
+	}
+	v.plan(head)
 	for p := range l.identity.Partitions {
-		if err := v.partition(ctx, p, head.At(p)); err != nil {
+		if err := v.partition(p, opts.Since.At(p), v.report.Head.At(p)); err != nil {
 			return v.report, fmt.Errorf("verify %s: %w", OrdersStream(p), err)
 		}
 	}
@@ -99,14 +125,33 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	return v.report, nil
 }
 
+// plan sets how far each partition is read.
+func (v *verification) plan(head domain.Position) {
+	for p := range v.log.identity.Partitions {
+		n := head.At(p) - v.opts.Since.At(p)
+		if v.opts.Limit > 0 {
+			n = min(n, v.opts.Limit-v.total)
+		}
+		if n > 0 {
+			v.total += n
+			v.report.Head = v.report.Head.With(p, v.opts.Since.At(p)+n)
+		}
+	}
+}
+
 // verification is one run of Verify.
 type verification struct {
 	log    *Log
+	ctx    context.Context //nolint:containedctx // of the one run
 	opts   VerifyOptions
 	report *Report
 	total  uint64
 
-	orders map[domain.OrderID]*verifiedOrder // of this pass
+	seed  maphash.Seed
+	seen  map[uint64]struct{}               // digests of the orders that had an event so far
+	young map[domain.OrderID]*verifiedOrder // that had an event lately
+	old   map[domain.OrderID]*verifiedOrder // that had one before that; reported next
+	held  int                               // events that came since young was begun
 }
 
 // verifiedOrder is what is known of an order so far.
@@ -120,43 +165,18 @@ type verifiedOrder struct {
 
 const progressEvery = 1 << 13
 
-func (v *verification) partition(ctx context.Context, p int, head uint64) error {
-	own := slots / v.log.identity.Partitions
-	passes := min(own, 1+int(head)/v.opts.EventsInMemory) //nolint:gosec // a head fits an int
-	per := (own + passes - 1) / passes
-	for from := 0; from < own; from += per {
-		first, n := p*own+from, min(per, own-from)
-		v.orders = make(map[domain.OrderID]*verifiedOrder)
-		scan := v.slots
-		if from == 0 {
-			scan = v.everything
-		}
-		if err := scan(ctx, p, head, first, n); err != nil {
-			return err
-		}
-		if err := v.finish(); err != nil {
-			return err
-		}
+// partition reads without a filter, so that no message escapes, and checks the
+// sequences and the events.
+func (v *verification) partition(p int, since, head uint64) error {
+	if since == head {
+		return nil
 	}
-	return nil
-}
-
-// everything reads the partition without a filter, so that no message escapes,
-// and checks the sequences; of the events those of n slots from first on.
-func (v *verification) everything(ctx context.Context, p int, head uint64, first, n int) error {
-	var last uint64
-	err := v.log.readers[p].Scan(ctx, head, nil, func(ms []stream.Message) error {
+	last, holes := since, ranges(nil)
+	err := v.log.readers[p].Scan(v.ctx, since, head, nil, func(ms []stream.Message) error {
 		for i := range ms {
-			v.sequence(p, &last, ms[i].Sequence)
-			slot, ok := slotOf(ms[i].Subject)
-			switch {
-			case !ok || partitionOf(slot, v.log.identity.Partitions) != p:
-				v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: ms[i].Sequence, Detail: "a subject that is not of this partition"})
-				v.count()
-			case int(slot) >= first && int(slot) < first+n:
-				if err := v.event(p, &ms[i]); err != nil {
-					return err
-				}
+			holes = v.sequence(p, &last, ms[i].Sequence, holes)
+			if err := v.event(p, &ms[i]); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -165,58 +185,152 @@ func (v *verification) everything(ctx context.Context, p int, head uint64, first
 		return err //nolint:wrapcheck // Verify wraps it
 	}
 	if last < head {
-		v.hole(p, last+1, head)
+		holes = append(holes, [2]uint64{last + 1, head})
 	}
+	if err := v.holes(p, holes); err != nil {
+		return err
+	}
+	return errors.Join(v.age(), v.age()) // all that are held
+}
+
+// age reports the old orders and makes the young ones old.
+func (v *verification) age() error {
+	if err := v.finish(v.old); err != nil {
+		return err
+	}
+	v.old, v.young, v.held = v.young, make(map[domain.OrderID]*verifiedOrder), 0
 	return nil
 }
 
-// slots reads the events of n slots from first on.
-func (v *verification) slots(ctx context.Context, p int, head uint64, first, n int) error {
-	return v.log.readers[p].Scan(ctx, head, slotSubjects(first, n), func(ms []stream.Message) error { //nolint:wrapcheck // Verify wraps it
-		for i := range ms {
-			if err := v.event(p, &ms[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (v *verification) sequence(p int, last *uint64, sequence uint64) {
+// sequence compares a sequence with the last, and adds what lies between to holes.
+func (v *verification) sequence(p int, last *uint64, sequence uint64, holes ranges) ranges {
 	switch {
 	case sequence <= *last:
 		v.problem(Problem{Rule: RuleSequence, Partition: p, Sequence: sequence, Detail: fmt.Sprintf("it follows %d", *last)})
 	case sequence > *last+1:
-		v.hole(p, *last+1, sequence-1)
+		holes = append(holes, [2]uint64{*last + 1, sequence - 1})
 	}
 	*last = max(*last, sequence)
+	return holes
 }
 
-func (v *verification) hole(p int, from, to uint64) {
-	v.problem(Problem{Rule: RuleHole, Partition: p, Sequence: from, Detail: fmt.Sprintf("%d to %d are missing", from, to)})
+// holes reports sequences that did not come: those that the server says it lost,
+// and those that it still counts.
+func (v *verification) holes(p int, holes ranges) error {
+	if len(holes) == 0 {
+		return nil
+	}
+	deleted, err := deletedRanges(v.ctx, v.log.js, p)
+	if err != nil {
+		return err
+	}
+	for _, h := range holes {
+		for from := h[0]; from <= h[1]; {
+			missing, to := deleted.run(from, h[1])
+			if missing {
+				v.lost(p, RuleHole, from, to, "missing")
+			} else {
+				v.lost(p, RuleUnreadable, from, to, "counted by the server and cannot be read: the file of the block is damaged")
+			}
+			from = to + 1
+		}
+	}
+	return nil
+}
+
+func (v *verification) lost(p int, rule Rule, from, to uint64, how string) {
+	v.problem(Problem{Rule: rule, Partition: p, Sequence: from, Through: to, Detail: fmt.Sprintf("%d to %d are %s", from, to, how)})
 }
 
 // event checks one message against what came before it in its order. The error
-// is of the options' own Event.
+// is of the options' own functions, or of reading the order's earlier events.
 func (v *verification) event(p int, m *stream.Message) error {
 	v.count()
-	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
-	o := v.orders[id]
-	if o == nil {
-		o = &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
-		v.orders[id] = o
-	}
-	found := func(rule Rule, detail string) {
-		v.problem(Problem{Rule: rule, Partition: p, Sequence: m.Sequence, OrderID: id, Detail: detail})
-	}
-	prev := o.Hash
-	o.Sequence, o.Hash = m.Sequence, hashOf(m.Data)
-	r, err := decode(p, m)
-	if err != nil {
-		found(RuleDecode, err.Error())
-		o.broken = true
+	if slot, ok := slotOf(m.Subject); !ok || partitionOf(slot, v.log.identity.Partitions) != p {
+		v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: m.Sequence, Detail: "a subject that is not of this partition"})
 		return nil
 	}
+	o, err := v.order(p, m)
+	if err != nil {
+		return err
+	}
+	if r, ok := v.check(p, m, o, false); ok && v.opts.Event != nil {
+		if err := v.opts.Event(&r); err != nil {
+			return err
+		}
+		o.Told++
+	}
+	if v.held++; v.held >= v.opts.EventsInMemory/2 {
+		return v.age()
+	}
+	return nil
+}
+
+// order is what is known of m's order, which is young from now on.
+func (v *verification) order(p int, m *stream.Message) (*verifiedOrder, error) {
+	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+	if o := v.young[id]; o != nil {
+		return o, nil
+	}
+	o := v.old[id]
+	if o != nil {
+		delete(v.old, id)
+		v.young[id] = o
+		return o, nil
+	}
+	o = &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
+	v.young[id] = o
+	digest := maphash.String(v.seed, string(id))
+	_, again := v.seen[digest]
+	if again || v.opts.Since.At(p) > 0 {
+		if err := v.before(p, m, o, again); err != nil {
+			return nil, err
+		}
+	}
+	if !again {
+		v.seen[digest] = struct{}{}
+		v.report.Orders++
+	}
+	return o, nil
+}
+
+// errReached ends the reading of an order's earlier events.
+var errReached = errors.New("the event itself")
+
+// before checks the events that an order has before m; quietly when they were
+// checked already.
+func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet bool) error {
+	err := v.log.readers[p].Subject(v.ctx, m.Subject, func(earlier stream.Message) error {
+		if earlier.Sequence >= m.Sequence {
+			return errReached
+		}
+		v.check(p, &earlier, o, quiet)
+		return nil
+	})
+	if err == nil || errors.Is(err, errReached) {
+		return nil
+	}
+	return storeError(fmt.Sprintf("read the events of %s before %d", o.ID, m.Sequence), err)
+}
+
+// check holds one message against what came before it in its order; not ok when
+// it is no event. quiet reports nothing.
+func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, quiet bool) (r domain.Recorded, ok bool) {
+	found := func(rule Rule, detail string) {
+		if quiet {
+			return
+		}
+		v.problem(Problem{Rule: rule, Partition: p, Sequence: m.Sequence, OrderID: o.ID, Detail: detail})
+	}
+	prev := o.Hash
+	r, err := decode(p, m)
+	if err != nil {
+		o.Sequence, o.Hash = m.Sequence, hashOf(m.Data)
+		found(RuleDecode, err.Error())
+		o.broken = true
+		return r, false
+	}
+	o.Sequence, o.Hash = m.Sequence, r.Hash
 	e := &r.Event
 	if err := v.filed(e, m, p); err != nil {
 		found(RuleMisfiled, err.Error())
@@ -230,10 +344,7 @@ func (v *verification) event(p int, m *stream.Message) error {
 	}
 	o.revision = e.Revision
 	o.fold(e, found)
-	if v.opts.Event != nil {
-		return v.opts.Event(&r)
-	}
-	return nil
+	return r, true
 }
 
 // filed says why a message is not where, or not marked as, its event belongs.
@@ -274,10 +385,9 @@ func (o *verifiedOrder) fold(e *domain.Event, found func(Rule, string)) {
 	o.history = h
 }
 
-// finish reports the orders of a pass.
-func (v *verification) finish() error {
-	for _, o := range v.orders {
-		v.report.Orders++
+// finish reports orders.
+func (v *verification) finish(orders map[domain.OrderID]*verifiedOrder) error {
+	for _, o := range orders {
 		if o.broken || v.opts.Order == nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,14 +235,18 @@ func TestVerifyFindsHoles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := open(t, node.Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{})
+	_, err = eventstore.Open(t.Context(), node.Conn(), eventstore.Config{})
+	if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "ORDERS-00 holds 3 events and its last sequence is 6; missing are 3 to 3, 5 to 6;") {
+		t.Errorf("a log with holes: %v", err)
+	}
+	s := open(t, node.Conn(), dir, eventstore.Config{Inspect: true}, eventstore.RecorderConfig{})
 	report, err := s.Verify(t.Context(), eventstore.VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []eventstore.Problem{
-		{Rule: eventstore.RuleHole, Sequence: 3, Detail: "3 to 3 are missing"},
-		{Rule: eventstore.RuleHole, Sequence: 5, Detail: "5 to 6 are missing"},
+		{Rule: eventstore.RuleHole, Sequence: 3, Through: 3, Detail: "3 to 3 are missing"},
+		{Rule: eventstore.RuleHole, Sequence: 5, Through: 6, Detail: "5 to 6 are missing"},
 	}
 	if diff := gocmp.Diff(want, report.Problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
@@ -264,5 +269,117 @@ func TestVerifyListsOnlySoMany(t *testing.T) {
 	report, err := s.Verify(t.Context(), eventstore.VerifyOptions{MostProblems: 2})
 	if err != nil || len(report.Problems) != 2 || report.ProblemCount != 5 {
 		t.Errorf("%d problems listed of %d, %v; want 2 of 5", len(report.Problems), report.ProblemCount, err)
+	}
+}
+
+// TestVerifySince wants the whole history of what came after a position proven,
+// nothing of other orders, and a change before the position found by its order's next event.
+func TestVerifySince(t *testing.T) {
+	origin, _, _ := fast(t, eventstore.Config{})
+	record(t, origin, fact(1, 0, domain.KindPending))
+	record(t, origin, fact(2, 0, domain.KindPending))
+	since := record(t, origin, fact(3, 0, domain.KindPending))[0].Position
+	record(t, origin, fact(1, 1, domain.KindApproved))
+	record(t, origin, fact(4, 0, domain.KindPending))
+	for name, c := range map[string]struct {
+		tamper uint64 // the sequence whose sealed bytes are changed
+		want   []eventstore.Rule
+	}{
+		"nothing wrong":                 {0, nil},
+		"before, of an order after":     {1, []eventstore.Rule{eventstore.RuleChain}},
+		"before, of an order not after": {2, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _, _ := fast(t, eventstore.Config{})
+			for sequence := uint64(1); sequence <= 5; sequence++ {
+				f := copied(t, origin, sequence)
+				if sequence == c.tamper {
+					f.env.SealedRaw[20] ^= 1
+				}
+				write(t, s, f)
+			}
+			var events []uint64
+			revisions := map[domain.OrderID]uint64{}
+			report, err := s.Verify(t.Context(), eventstore.VerifyOptions{
+				Since: since,
+				Event: func(r *domain.Recorded) error { events = append(events, r.Sequence); return nil },
+				Order: func(o eventstore.VerifiedOrder) error { revisions[o.ID] = o.State.Revision; return nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var rules []eventstore.Rule
+			for _, p := range report.Problems {
+				rules = append(rules, p.Rule)
+			}
+			if !slices.Equal(rules, c.want) || report.Events != 2 || report.Orders != 2 || report.Head.At(0) != 5 {
+				t.Errorf("rules %v, want %v; report %+v", rules, c.want, report)
+			}
+			if diff := gocmp.Diff([]uint64{4, 5}, events); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+			if diff := gocmp.Diff(map[domain.OrderID]uint64{orderID(1): 2, orderID(4): 1}, revisions); diff != "" {
+				t.Errorf("orders (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if _, err := origin.Verify(t.Context(), eventstore.VerifyOptions{Since: since.With(0, 99)}); domain.KindOf(err) != domain.Invalid {
+		t.Errorf("since a place beyond the end: %v", err)
+	}
+}
+
+// TestVerifyALittleAtATime goes over a log in slices of three events.
+func TestVerifyALittleAtATime(t *testing.T) {
+	s, _, _ := fast(t, eventstore.Config{Partitions: 2})
+	for minute, kind := range []domain.Kind{domain.KindPending, domain.KindApproved, domain.KindRefunded} {
+		for n := range 7 {
+			record(t, s, fact(n, minute, kind))
+		}
+	}
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at domain.Position
+	var events uint64
+	for slices := 0; !at.Equal(head); slices++ {
+		report, err := s.Verify(t.Context(), eventstore.VerifyOptions{Since: at, Limit: 3})
+		if err != nil || report.ProblemCount != 0 || report.Events > 3 || slices > 7 {
+			t.Fatalf("slice %d: %+v, %v", slices, report, err)
+		}
+		at, events = report.Head, events+report.Events
+	}
+	if events != 21 {
+		t.Errorf("%d events in all, want 21", events)
+	}
+}
+
+// TestVerifyForgetsQuietOrders holds few events, so that every order is reported
+// before its next event and read again with it.
+func TestVerifyForgetsQuietOrders(t *testing.T) {
+	s, _, _ := fast(t, eventstore.Config{})
+	for minute, kind := range []domain.Kind{domain.KindPending, domain.KindApproved, domain.KindRefunded} {
+		for n := range 9 {
+			record(t, s, fact(n, minute, kind))
+		}
+	}
+	told := map[domain.OrderID][]uint64{}
+	report, err := s.Verify(t.Context(), eventstore.VerifyOptions{
+		EventsInMemory: 4,
+		Order: func(o eventstore.VerifiedOrder) error {
+			told[o.ID] = append(told[o.ID], o.State.Revision)
+			return nil
+		},
+	})
+	if err != nil || report.ProblemCount != 0 || report.Events != 27 || report.Orders != 9 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	for id, revisions := range told {
+		if !slices.Equal(revisions, []uint64{1, 2, 3}) {
+			t.Errorf("order %s was told at revisions %v, want 1, 2, 3", id, revisions)
+		}
+	}
+	if len(told) != 9 {
+		t.Errorf("%d orders were told", len(told))
 	}
 }

@@ -134,6 +134,21 @@ func (f *File) Snapshot(fn func(*Snapshot) error) error {
 // Position is what the snapshot's views have read.
 func (s *Snapshot) Position() domain.Position { return s.position }
 
+// Log is the identity of the log that the views are of; "" before they were
+// ever made.
+func (s *Snapshot) Log() string {
+	if meta := s.tx.Bucket(metaBucket); meta != nil {
+		return string(meta.Get(identityKey))
+	}
+	return ""
+}
+
+// Marks calls yield with the newest event of each partition that the views have
+// read: its sequence and its hash.
+func (s *Snapshot) Marks(yield func(partition int, sequence uint64, hash [32]byte)) error {
+	return eachMark(s.tx, func(partition int, m mark) { yield(partition, m.sequence, m.hash) })
+}
+
 // View calls fn with the snapshot's transaction.
 func (s *Snapshot) View(fn func(tx *bbolt.Tx) error) error { return fn(s.tx) }
 

@@ -121,7 +121,7 @@ func (s *store) deps() grpcapi.Deps {
 // noVerifier is for tests that do not verify.
 type noVerifier struct{}
 
-func (noVerifier) Verify(context.Context, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+func (noVerifier) Verify(context.Context, domain.Position, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
 	return nil, domain.Errorf(domain.Internal, "not in this test")
 }
 

@@ -121,7 +121,7 @@ type Log interface {
 // Verifier proves log and views.
 type Verifier interface {
 	// Verify calls progress now and then; its error ends the check.
-	Verify(ctx context.Context, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
+	Verify(ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
 }
 
 // Deps is what a Server reads through. All but Registerer are required.

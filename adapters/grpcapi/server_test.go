@@ -120,24 +120,33 @@ func TestReflectionListsTheServices(t *testing.T) {
 }
 
 // verifier runs what the test says.
-type verifier func(context.Context, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
+type verifier func(context.Context, domain.Position, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
 
-func (v verifier) Verify(ctx context.Context, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
-	return v(ctx, progress)
+func (v verifier) Verify(ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+	return v(ctx, since, progress)
 }
 
 func TestVerifySendsProgressAndOneReport(t *testing.T) {
+	since := domain.Position{}.With(1, 7)
 	report := &comandav1.VerifyReport{Events: 2, Orders: 1, Problems: []*comandav1.VerifyProblem{{Rule: "chain"}}, ProblemCount: 1}
 	s := serve(t, grpcapi.Config{}, grpcapi.Deps{
 		Views: readyViews(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Verifier: verifier(func(_ context.Context, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+		Verifier: verifier(func(_ context.Context, got domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+			if !got.Equal(since) {
+				t.Errorf("since = %v, want %v", got, since)
+			}
 			return report, errors.Join(
 				progress(&comandav1.VerifyProgress{Events: 1, Total: 2}),
 				progress(&comandav1.VerifyProgress{Events: 2, Total: 2}),
 			)
 		}),
 	})
-	stream, err := s.views.Verify(t.Context(), &comandav1.VerifyRequest{})
+	bad, err := s.views.Verify(t.Context(), &comandav1.VerifyRequest{SincePosition: "?"})
+	must(t, err)
+	if _, err := bad.Recv(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a position that is none: %v, want INVALID_ARGUMENT", err)
+	}
+	stream, err := s.views.Verify(t.Context(), &comandav1.VerifyRequest{SincePosition: since.String()})
 	must(t, err)
 	for n := range uint64(2) {
 		m, err := stream.Recv()
@@ -160,7 +169,7 @@ func TestOneCheckAtATimeAndNoneBeyondTheServersEnd(t *testing.T) {
 	running := make(chan struct{})
 	s := serve(t, grpcapi.Config{}, grpcapi.Deps{
 		Views: readyViews(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Verifier: verifier(func(ctx context.Context, _ func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+		Verifier: verifier(func(ctx context.Context, _ domain.Position, _ func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
 			close(running)
 			<-ctx.Done()
 			return nil, ctx.Err()

@@ -19,16 +19,21 @@ type viewService struct {
 	running  sync.Mutex // held by the one check that may run
 }
 
-// Verify implements [comandav1.ViewServiceServer]. A check reads the whole log,
-// so there is one at a time.
-func (s *viewService) Verify(_ *comandav1.VerifyRequest, stream grpc.ServerStreamingServer[comandav1.VerifyResponse]) error {
+// Verify implements [comandav1.ViewServiceServer]. A check reads much of the
+// log, so there is one at a time.
+func (s *viewService) Verify(r *comandav1.VerifyRequest, stream grpc.ServerStreamingServer[comandav1.VerifyResponse]) error {
+	var check checker
+	since := check.position("since_position", r.GetSincePosition())
+	if err := check.err(); err != nil {
+		return err
+	}
 	if !s.running.TryLock() {
 		return domain.Errorf(domain.Exhausted, "a check is running already")
 	}
 	defer s.running.Unlock()
 	ctx, cancel := s.untilClosing(stream.Context())
 	defer cancel()
-	report, err := s.verifier.Verify(ctx, func(p *comandav1.VerifyProgress) error {
+	report, err := s.verifier.Verify(ctx, since, func(p *comandav1.VerifyProgress) error {
 		return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Progress{Progress: p}})
 	})
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/natsnode"
 	"comanda.internal/eventstore/privacy"
+	"comanda.internal/eventstore/scrub"
 	"comanda.internal/projections"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/timeline"
@@ -45,6 +46,7 @@ type app struct {
 	vault    *privacy.Vault
 	log      *eventstore.Log
 	views    views
+	scrubbed scrub.Memory // as the last process left it
 	intake   *intake.Intake
 	sources  []webhook.Source
 	checks   []ops.Check
@@ -67,7 +69,7 @@ func newApp(cmd *serveCmd, cfg *config, out *stdio) *app {
 }
 
 func (a *app) verifier() *verifier {
-	return &verifier{log: a.log, views: &a.views}
+	return &verifier{log: a.log, views: &a.views, wait: a.views.runner}
 }
 
 // start brings everything up; after an error the stack holds what was started.
@@ -76,7 +78,7 @@ func (a *app) start(ctx context.Context) error {
 		return errNoSources
 	}
 	for _, step := range []func(context.Context) error{
-		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startIntake, a.startNotify, a.startGRPC, a.startCheckout, a.startWebhooks, a.startOps, a.announce,
+		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startScrub, a.startIntake, a.startNotify, a.startGRPC, a.startCheckout, a.startWebhooks, a.startOps, a.announce,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -132,13 +134,10 @@ func (a *app) openViews(context.Context) error {
 	return nil
 }
 
-// openLog opens the log, which must reach what the views remember of it.
+// openLog opens the log, which must hold what the views and the scrub remember of
+// it.
 func (a *app) openLog(ctx context.Context) error {
-	var remembered domain.Position
-	err := a.views.file.Snapshot(func(s *projections.Snapshot) error {
-		remembered = s.Position()
-		return nil
-	})
+	remembered, err := a.remembered(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,7 +147,7 @@ func (a *app) openLog(ctx context.Context) error {
 	}
 	cfg := eventstore.Config{
 		Partitions: a.cfg.NATS.Partitions, Replicas: a.cfg.NATS.Replicas, Vault: a.vault, ReadConn: reads,
-		Remembered: remembered, Existing: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
+		Remembered: remembered, Existing: a.offline, Inspect: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
 		Health: a.node.Health, Clock: a.now,
 	}
 	if a.node.Embedded() { // a server of yours is not started again with this process
@@ -191,6 +190,7 @@ const (
 	natsDir   = "nats"
 	viewsFile = "views.db"
 	keyFile   = "key-encryption-key"
+	scrubFile = "scrub.json"
 )
 
 // startViews keeps the read models up to date.
@@ -204,8 +204,10 @@ func (a *app) startViews(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := v.runner.Check(ctx); err != nil { // before anything can come in
-		return err
+	if !a.offline { // verify tells of it in its report
+		if err := v.runner.Check(ctx); err != nil { // before anything can come in
+			return err
+		}
 	}
 	a.stack.spawn(ctx, "views", v.runner.Run)
 	a.checks = append(a.checks, ops.Check{Name: "views", Probe: ops.Closed(v.runner.Ready())})

@@ -21,6 +21,7 @@ import (
 	"comanda.internal/adapters/provider/voxuy"
 	"comanda.internal/adapters/webhook"
 	"comanda.internal/domain"
+	"comanda.internal/eventstore/scrub"
 	"comanda.internal/projections"
 )
 
@@ -34,6 +35,7 @@ type config struct {
 	Webhook   webhook.Config     `yaml:"webhook"`
 	Checkout  checkout.Config    `yaml:"checkout"`
 	Views     projections.Config `yaml:"views"`
+	Scrub     scrub.Config       `yaml:"scrub"`
 }
 
 // sourceConfig is a way in and the settings of its platform's codec.
@@ -140,7 +142,7 @@ func loadEndpoint(e *notify.Endpoint) error {
 func (c *config) validate() error {
 	errs := []error{
 		prefixed("webhook", c.Webhook.Validate()), prefixed("checkout", c.Checkout.Validate()), prefixed("views", c.Views.Validate()),
-		prefixed("nats", c.NATS.validate()),
+		prefixed("scrub", c.Scrub.Validate()), prefixed("nats", c.NATS.validate()),
 	}
 	tenants := map[domain.TenantID]bool{}
 	for _, t := range c.Tenants {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"comanda.internal/domain"
@@ -13,52 +14,86 @@ import (
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// verifier proves the log, and every view against a fresh fold of it, while both
+// verifier proves the log, and the views against a fresh fold of it, while both
 // go on moving.
 type verifier struct {
 	log   *eventstore.Log
 	views *views
+	wait  proof.Waiter // for the views
 }
 
-// mostProblems are listed in a report; all are counted.
-const mostProblems = 1000
+const (
+	mostProblems = 1000 // are listed in a report; all are counted
+	mostAffected = 100  // orders are listed with a problem; all are counted
+)
 
-// Verify reads the log up to its head as it is now.
+// Verify reads the log after since and up to its head as it is now.
 func (v *verifier) Verify(
-	ctx context.Context, progress func(*comandav1.VerifyProgress) error,
+	ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error,
 ) (*comandav1.VerifyReport, error) {
-	report := &comandav1.VerifyReport{}
-	checker := proof.New(v.views.file, v.views.runner, order.Default(), func(p *comandav1.VerifyProblem) { add(report, p) })
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	found, err := v.log.Verify(ctx, eventstore.VerifyOptions{
-		MostProblems: mostProblems,
-		Event:        func(r *domain.Recorded) error { return checker.Event(ctx, r) },
-		Order: func(o eventstore.VerifiedOrder) error {
-			return checker.Order(ctx, proof.Order{ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence})
-		},
+	report, _, err := v.check(ctx, eventstore.VerifyOptions{
+		Since: since,
 		Progress: func(events, total uint64) {
 			if err := progress(&comandav1.VerifyProgress{Events: events, Total: total}); err != nil {
 				cancel(err) // nobody listens any more
 			}
 		},
 	})
-	if err == nil {
+	return report, err
+}
+
+// check reads what opts says. Everything, from the beginning and without a limit,
+// also proves that the views hold nothing else.
+func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*comandav1.VerifyReport, domain.Position, error) {
+	report := &comandav1.VerifyReport{}
+	checker := proof.New(v.views.file, v.wait, order.Default(), func(p *comandav1.VerifyProblem) { add(report, p) })
+	opts.MostProblems = mostProblems
+	opts.Event = func(r *domain.Recorded) error { return checker.Event(ctx, r) }
+	opts.Order = func(o eventstore.VerifiedOrder) error {
+		return checker.Order(ctx, proof.Order{
+			ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Told: o.Told,
+		})
+	}
+	found, err := v.log.Verify(ctx, opts)
+	if err == nil && opts.Since.IsZero() && opts.Limit == 0 {
 		err = checker.Finish(found.Head)
 	}
 	if err != nil {
-		return nil, err
+		return nil, domain.Position{}, err
 	}
 	for i := range found.Problems {
-		p := &found.Problems[i]
-		add(report, &comandav1.VerifyProblem{
-			Rule: string(p.Rule), Partition: uint32(p.Partition), //nolint:gosec // at most 256
-			Sequence: p.Sequence, OrderId: string(p.OrderID), Detail: p.Detail,
-		})
+		p, err := v.problem(&found.Problems[i])
+		if err != nil {
+			return nil, domain.Position{}, err
+		}
+		add(report, p)
 	}
 	report.ProblemCount += found.ProblemCount - uint64(len(found.Problems))
 	report.Events, report.Orders, report.RowsCompared = found.Events, found.Orders, checker.Compared()
-	return report, nil
+	report.Position = found.Head.String()
+	return report, found.Head, nil
+}
+
+// problem is p with the orders that it is about, as far as the views know them.
+func (v *verifier) problem(p *eventstore.Problem) (*comandav1.VerifyProblem, error) {
+	out := &comandav1.VerifyProblem{
+		Rule: string(p.Rule), Partition: uint32(p.Partition), //nolint:gosec // at most 256
+		Sequence: p.Sequence, ThroughSequence: p.Through, OrderId: string(p.OrderID), Detail: p.Detail,
+	}
+	if p.Through == 0 {
+		return out, nil
+	}
+	ids, n, err := v.views.timeline.Between(p.Partition, p.Sequence, p.Through, mostAffected)
+	if err != nil {
+		return nil, err
+	}
+	out.AffectedOrders = uint64(n) //nolint:gosec // a count
+	for _, id := range ids {
+		out.AffectedOrderIds = append(out.AffectedOrderIds, string(id))
+	}
+	return out, nil
 }
 
 // add counts a problem, and lists it while there is room.
@@ -70,9 +105,10 @@ func add(report *comandav1.VerifyReport, p *comandav1.VerifyProblem) {
 }
 
 // verifyOffline opens the files of a data directory on which no server runs, and
-// verifies them; it needs no keys. Views that are behind catch up first.
+// verifies them; it needs no keys. Views that are behind catch up first. A log
+// that serve would refuse as damaged is opened all the same.
 func verifyOffline(
-	ctx context.Context, cmd *serveCmd, out *stdio, show func(*comandav1.VerifyProgress),
+	ctx context.Context, cmd *serveCmd, out *stdio, since domain.Position, show func(*comandav1.VerifyProgress),
 ) (report *comandav1.VerifyReport, err error) {
 	if err := exists(filepath.Join(cmd.DataDir, natsDir)); err != nil {
 		return nil, err
@@ -90,8 +126,38 @@ func verifyOffline(
 			return nil, err
 		}
 	}
-	return a.verifier().Verify(ctx, func(p *comandav1.VerifyProgress) error {
+	views := &lenient{Waiter: a.views.runner}
+	v := &verifier{log: a.log, views: &a.views, wait: views}
+	report, err = v.Verify(ctx, since, func(p *comandav1.VerifyProgress) error {
 		show(p)
 		return nil
 	})
+	if err == nil && views.stopped {
+		add(report, &comandav1.VerifyProblem{Rule: ruleStopped, Detail: fmt.Sprintf("the views end where they are: %v", <-a.stack.failed)})
+	}
+	return report, err
+}
+
+// ruleStopped says that the views cannot follow the log to its end.
+const ruleStopped = "view_stopped"
+
+// lenient waits for the views unless they have stopped: what they hold is then
+// compared as it is.
+type lenient struct {
+	proof.Waiter
+
+	stopped bool
+}
+
+// Wait implements [proof.Waiter].
+func (l *lenient) Wait(ctx context.Context, position domain.Position) error {
+	if l.stopped {
+		return nil
+	}
+	err := l.Waiter.Wait(ctx, position)
+	if domain.KindOf(err) == domain.Unavailable && ctx.Err() == nil {
+		l.stopped = true
+		return nil
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -21,19 +22,24 @@ type verifyCmd struct {
 	DataDir string `help:"Data directory: of a running server, or to be opened when none runs." default:"./comanda-data" type:"path"`
 	Config  string `help:"Configuration file of the server that does not run." type:"path"`
 	NATSURL string `name:"nats-url" help:"NATS server of the server that does not run."`
+	Since   string `help:"Prove only what comes after this position, against what is before it. Default: everything." placeholder:"POSITION"`
 	Output  string `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
 }
 
 // Run asks the server that runs on the data directory, since it holds the files;
 // without one it opens them itself.
 func (c *verifyCmd) Run(ctx context.Context, out *stdio) error {
-	show := progressLine(out.err)
-	report, err := c.ask(ctx, show)
+	since, err := domain.ParsePosition(c.Since)
+	if err != nil {
+		return usagef("--since: %v", err)
+	}
+	progress := newProgress(out)
+	report, err := c.ask(ctx, progress.show)
 	if c.Server == "" && exitCode(err) == exitUnavailable {
 		serve := &serveCmd{DataDir: c.DataDir, Config: c.Config, NATSURL: c.NATSURL, LogLevel: "error"}
-		report, err = verifyOffline(ctx, serve, out, show)
-		show(nil)
+		report, err = verifyOffline(ctx, serve, out, since, progress.show)
 	}
+	progress.done()
 	if err != nil {
 		return err
 	}
@@ -52,7 +58,7 @@ func (c *verifyCmd) ask(
 ) (report *comandav1.VerifyReport, err error) {
 	flags := clientFlags{Server: c.Server, DataDir: c.DataDir}
 	err = flags.with(func(conn *grpc.ClientConn) error {
-		stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{})
+		stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{SincePosition: c.Since})
 		for err == nil && report == nil {
 			var m *comandav1.VerifyResponse
 			if m, err = stream.Recv(); err == nil {
@@ -78,34 +84,40 @@ func (c *verifyCmd) print(out io.Writer, report *comandav1.VerifyReport) error {
 		return err
 	}
 	for _, p := range report.GetProblems() {
-		if _, err := fmt.Fprintf(out, "%s: partition %d sequence %d %s: %s\n",
-			p.GetRule(), p.GetPartition(), p.GetSequence(), p.GetOrderId(), p.GetDetail()); err != nil {
+		if _, err := fmt.Fprintln(out, problemText(p)); err != nil {
 			return err
 		}
 	}
 	_, err := fmt.Fprintf(out, "verified %d events of %d orders, %d view rows: %d problems\n",
 		report.GetEvents(), report.GetOrders(), report.GetRowsCompared(), report.GetProblemCount())
+	if err == nil && report.GetPosition() != "" {
+		_, err = fmt.Fprintf(out, "read up to position %s\n", report.GetPosition())
+	}
 	return err
 }
 
-// exists refuses a data directory without a log: looking at one makes none.
+// problemText is a problem on one line.
+func problemText(p *comandav1.VerifyProblem) string {
+	text := fmt.Sprintf("%s: partition %d sequence %d %s: %s", p.GetRule(), p.GetPartition(), p.GetSequence(), p.GetOrderId(), p.GetDetail())
+	if p.GetThroughSequence() == 0 {
+		return text
+	}
+	if p.GetAffectedOrders() == 0 {
+		return text + "; the views know no order there"
+	}
+	text += "; orders: " + strings.Join(p.GetAffectedOrderIds(), " ")
+	if more := p.GetAffectedOrders() - uint64(len(p.GetAffectedOrderIds())); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// exists refuses a data directory without a log: verify makes none.
 func exists(dir string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return domain.Errorf(domain.NotFound, "no log: %w", err)
 	}
 	return nil
-}
-
-// progressLine shows how far a check is; nil ends it.
-func progressLine(w io.Writer) func(*comandav1.VerifyProgress) {
-	show := statusLine(w)
-	return func(p *comandav1.VerifyProgress) {
-		if p == nil {
-			show("")
-			return
-		}
-		show(fmt.Sprintf("verifying: %d of %d events", p.GetEvents(), p.GetTotal()))
-	}
 }
 
 // statusLine rewrites one line on a terminal and is silent elsewhere; "" ends it.

@@ -18,6 +18,7 @@ const (
 	maxHandled    = 1024             // messages in one call of handle
 	pullExpires   = 30 * time.Second // of one request
 	pullHeartbeat = 3 * time.Second
+	scanHeartbeat = time.Second     // of a scan, which asks the leader then
 	pullSilence   = 8 * time.Second // without message or heartbeat: start over
 	consumerIdle  = time.Minute     // after which the server drops a reader's consumer
 	retryFirst    = 50 * time.Millisecond
@@ -25,10 +26,12 @@ const (
 )
 
 // errRestart says that the session is over and another goes on where it ended;
-// errDone that a scan has seen all.
+// errDone that a scan has seen all; errIdle that it looks so, and that the leader
+// is to be asked.
 var (
 	errRestart = errors.New("session ended")
 	errDone    = errors.New("scan is done")
+	errIdle    = errors.New("the server has no more to send")
 )
 
 // Follow hands every message after the sequence after, and of subjects when
@@ -41,47 +44,15 @@ func (r *Reader) Follow(ctx context.Context, after uint64, subjects []string, ha
 	return f.run(ctx)
 }
 
-// Scan hands what the stream holds up to the sequence upTo, and of subjects when
-// there are any, to handle, as Follow does, and returns when that is all. An end of ctx is an error.
-//
-// Its consumer may live beside a replica that lags, so when that has no more the
-// leader is asked whether it is all.
-func (r *Reader) Scan(ctx context.Context, upTo uint64, subjects []string, handle func([]Message) error) error {
-	f := &follower{reader: r, subjects: subjects, bounded: true, upTo: upTo, handle: handle}
-	for {
-		if err := f.run(ctx); !errors.Is(err, errDone) {
-			return errors.Join(err, ctx.Err())
-		}
-		more, err := r.more(ctx, f.last, upTo, subjects)
-		if err != nil || !more {
-			return err
-		}
-		if !sleep(ctx, retryFirst) {
-			return ctx.Err()
-		}
+// Scan hands what the stream holds after the sequence after and up to upTo, and
+// of subjects when there are any, to handle, as Follow does, and returns when the leader has no more
+// of it. A message that the server cannot read is passed over. An end of ctx is an error.
+func (r *Reader) Scan(ctx context.Context, after, upTo uint64, subjects []string, handle func([]Message) error) error {
+	f := &follower{reader: r, subjects: subjects, last: after, bounded: true, upTo: upTo, handle: handle}
+	if err := f.run(ctx); !errors.Is(err, errDone) {
+		return errors.Join(err, ctx.Err())
 	}
-}
-
-// more reports whether the leader has a message after the sequence after, up to
-// upTo, of subjects when there are any. What it refuses to read is not there.
-func (r *Reader) more(ctx context.Context, after, upTo uint64, subjects []string) (bool, error) {
-	if after >= upTo {
-		return false, nil
-	}
-	if len(subjects) == 0 {
-		subjects = []string{">"}
-	}
-	for _, subject := range subjects {
-		m, err := r.get(ctx, request{Seq: after + 1, NextFor: subject})
-		switch {
-		case errors.Is(err, ErrNotFound) || CodeOf(err) != 0:
-		case err != nil:
-			return false, err
-		case m.Sequence <= upTo:
-			return true, nil
-		}
-	}
-	return false, nil
+	return nil
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -144,7 +115,9 @@ func (f *follower) session(ctx context.Context) error {
 	f.consumer, f.delivered, f.outstanding = consumer, 0, 0
 	defer f.deleteConsumer(ctx)
 	if f.bounded && pending == 0 {
-		return errDone
+		if err := f.exhausted(ctx); err != nil {
+			return err
+		}
 	}
 
 	conn := f.reader.conn
@@ -176,7 +149,14 @@ func (f *follower) loop(ctx context.Context, messages <-chan *nats.Msg, status <
 			return errRestart
 		case m := <-messages:
 			silence.Reset(pullSilence)
-			if err := f.take(m, messages); err != nil {
+			err := f.take(m, messages)
+			if errors.Is(err, errIdle) {
+				err = f.exhausted(ctx)
+			}
+			if err == nil {
+				err = f.more()
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -202,13 +182,7 @@ func (f *follower) take(m *nats.Msg, more <-chan *nats.Msg) error {
 		}
 		f.last = f.batch[len(f.batch)-1].Sequence
 	}
-	if err != nil {
-		return err
-	}
-	if f.outstanding <= pullBatch/2 {
-		return f.pull()
-	}
-	return nil
+	return err
 }
 
 // read adds m to the batch, or acts on it when it is a status.
@@ -225,10 +199,36 @@ func (f *follower) read(m *nats.Msg) error {
 		return errDone
 	}
 	f.batch = append(f.batch, Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Sequence: d.streamSeq})
-	if f.bounded && (d.pending == 0 || d.streamSeq == f.upTo) {
+	switch {
+	case f.bounded && d.streamSeq == f.upTo:
 		return errDone
+	case f.bounded && d.pending == 0:
+		return errIdle
+	default:
+		return nil
 	}
-	return nil
+}
+
+// exhausted asks the stream's leader whether a scan has seen all: errDone when it
+// has. The consumer's own word is not enough. A replica may lag behind, and says that nothing is
+// pending; a message that the server counts but cannot read stays pending for
+// ever, since the consumer passes over it (nats-server, server/filestore.go, firstMatching).
+func (f *follower) exhausted(ctx context.Context) error {
+	subjects := f.subjects
+	if len(subjects) == 0 {
+		subjects = []string{">"}
+	}
+	for _, subject := range subjects {
+		m, err := f.reader.get(ctx, request{Seq: f.last + 1, NextFor: subject})
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return fmt.Errorf("%w: %w", errRestart, err)
+		case m.Sequence <= f.upTo:
+			return nil // it will come
+		}
+	}
+	return errDone
 }
 
 // status acts on what the server says of a pull request: 100 is a heartbeat,
@@ -236,6 +236,10 @@ func (f *follower) read(m *nats.Msg) error {
 func (f *follower) status(code string, header nats.Header) error {
 	switch code {
 	case "100":
+		// A heartbeat is sent when the consumer found nothing to send.
+		if f.bounded && header.Get("Nats-Last-Consumer") == strconv.FormatUint(f.delivered, 10) {
+			return errIdle
+		}
 		return nil
 	case "404", "408":
 		pending, err := strconv.Atoi(header.Get("Nats-Pending-Messages"))
@@ -249,11 +253,22 @@ func (f *follower) status(code string, header nats.Header) error {
 	}
 }
 
+// more asks for messages when half of those asked for have come.
+func (f *follower) more() error {
+	if f.outstanding > pullBatch/2 {
+		return nil
+	}
+	return f.pull()
+}
+
 // pull asks for as many messages as may be on their way.
 func (f *follower) pull() error {
-	n := pullBatch - f.outstanding
+	n, heartbeat := pullBatch-f.outstanding, pullHeartbeat
+	if f.bounded {
+		heartbeat = scanHeartbeat
+	}
 	body, err := json.Marshal(map[string]int64{
-		"batch": int64(n), "expires": int64(pullExpires), "idle_heartbeat": int64(pullHeartbeat),
+		"batch": int64(n), "expires": int64(pullExpires), "idle_heartbeat": int64(heartbeat),
 	})
 	if err != nil {
 		return fmt.Errorf("follow stream %s: %w", f.reader.stream, err)

@@ -410,10 +410,10 @@ func TestFollowReturnsTheHandlersError(t *testing.T) {
 func TestScanEnds(t *testing.T) {
 	js, p := create(t)
 	r := stream.NewReader(js, name, discard)
-	scan := func(upTo uint64, subjects ...string) []uint64 {
+	scanAfter := func(after, upTo uint64, subjects ...string) []uint64 {
 		t.Helper()
 		got := []uint64{}
-		err := r.Scan(t.Context(), upTo, subjects, func(ms []stream.Message) error {
+		err := r.Scan(t.Context(), after, upTo, subjects, func(ms []stream.Message) error {
 			for _, m := range ms {
 				got = append(got, m.Sequence)
 			}
@@ -423,6 +423,10 @@ func TestScanEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		return got
+	}
+	scan := func(upTo uint64, subjects ...string) []uint64 {
+		t.Helper()
+		return scanAfter(0, upTo, subjects...)
 	}
 	check := func(name string, want, got []uint64) {
 		t.Helper()
@@ -439,10 +443,13 @@ func TestScanEnds(t *testing.T) {
 	check("beyond the end", []uint64{1, 2, 3, 4, 5}, scan(99))
 	check("some subjects", []uint64{1, 3, 4, 5}, scan(5, "t.a", "t.c"))
 	check("some subjects, up to a sequence", []uint64{1, 3}, scan(4, "t.a"))
+	check("after a sequence", []uint64{3, 4}, scanAfter(2, 4))
+	check("after a sequence, of a subject", []uint64{5}, scanAfter(3, 9, "t.a"))
+	check("after the end", []uint64{}, scanAfter(5, 5))
 	check("no such subject", []uint64{}, scan(5, "t.z"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.Scan(ctx, 5, nil, func([]stream.Message) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := r.Scan(ctx, 0, 5, nil, func([]stream.Message) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller went away: %v", err)
 	}
 }

@@ -5,5 +5,10 @@
 // when all were read calls [Checker.Finish], which finds rows that are of no order
 // of the log, and index entries that are of no row. A row that has meanwhile moved
 // beyond what was folded is compared with the fold of its own facts, and those
-// facts, as far as they go, with what was folded: nothing is skipped.
+// facts, as far as they go, with what was folded: nothing is skipped. A row that
+// has not moved is compared with what was folded alone, when [Checker.Event] has
+// compared each of the order's events, and its place, with the timeline.
+//
+// A check of a part of the log does without [Checker.Finish]: it proves the rows of
+// the orders that it was handed, and nothing of others.
 package proof

@@ -133,13 +133,17 @@ func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
 		return "", fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
 	}
 	err = v.reader.View(func(tx *bbolt.Tx) error {
-		var stored []byte
+		var stored, places []byte
+		place := placeKey(r.Partition, r.Sequence)
 		if b := tx.Bucket([]byte(name)); b != nil {
-			stored = b.Bucket(eventsBucket).Get(placeKey(r.Partition, r.Sequence))
+			stored = b.Bucket(eventsBucket).Get(place)
+			places = b.Bucket(ordersBucket).Get([]byte(r.Event.OrderID))
 		}
 		switch {
 		case stored == nil:
 			problem = fmt.Sprintf("event %s of revision %d is missing", r.Event.ID, r.Event.Revision)
+		case !bytes.Equal(placeOf(places, r.Event.Revision), place):
+			problem = fmt.Sprintf("event %s of revision %d is not in its place in the order's history", r.Event.ID, r.Event.Revision)
 		case !bytes.Equal(stored, want):
 			problem = fmt.Sprintf("event %s of revision %d differs from the log's", r.Event.ID, r.Event.Revision)
 		}
@@ -187,6 +191,36 @@ func (v *View) First(id domain.OrderID) (partition int, sequence uint64, err err
 	return partition, sequence, err
 }
 
+// Between are the orders whose events lie at the sequences first to last of a
+// partition, as the view remembers: each once, in the order of the log, most of them at the most, and how many
+// there are in all.
+func (v *View) Between(partition int, first, last uint64, most int) (orders []domain.OrderID, count int, err error) {
+	end := placeKey(partition, last)
+	seen := map[string]struct{}{}
+	err = v.reader.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(name))
+		if b == nil {
+			return nil
+		}
+		c := b.Bucket(eventsBucket).Cursor()
+		for k, value := c.Seek(placeKey(partition, first)); k != nil && bytes.Compare(k, end) <= 0; k, value = c.Next() {
+			var e comandav1.Event
+			if err := proto.Unmarshal(value, &e); err != nil {
+				continue // a damaged row names no order
+			}
+			if _, known := seen[e.GetOrderId()]; known {
+				continue
+			}
+			seen[e.GetOrderId()] = struct{}{}
+			if len(orders) < most {
+				orders = append(orders, domain.OrderID(e.GetOrderId()))
+			}
+		}
+		return nil
+	})
+	return orders, len(seen), err
+}
+
 func history(tx *bbolt.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
 	b := tx.Bucket([]byte(name))
 	if b == nil {
@@ -210,6 +244,14 @@ func history(tx *bbolt.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
 		events = append(events, e)
 	}
 	return events, nil
+}
+
+// placeOf is the place of a revision among an order's places; nil when there is none.
+func placeOf(places []byte, revision uint64) []byte {
+	if revision == 0 || revision > uint64(len(places)/placeSize) {
+		return nil
+	}
+	return places[(revision-1)*placeSize:][:placeSize]
 }
 
 // placeSize is the length of a place: the partition as two bytes and the

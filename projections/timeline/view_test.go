@@ -2,6 +2,7 @@ package timeline_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -96,6 +97,38 @@ func TestCheckEventFindsWhatDiffers(t *testing.T) {
 	}
 	if check(func(r *domain.Recorded) { r.Sequence = 1 << 30 }) == "" {
 		t.Error("an event that the view does not hold is not found")
+	}
+	for _, revision := range []uint64{0, 2, 1 << 40, 1<<64 - 1} {
+		if problem := check(func(r *domain.Recorded) { r.Event.Revision = revision }); !strings.Contains(problem, "not in its place") {
+			t.Errorf("revision %d: %q", revision, problem)
+		}
+	}
+}
+
+func TestBetweenNamesTheOrdersOfLostPlaces(t *testing.T) {
+	f, s := filled(t)
+	want := map[domain.OrderID]bool{}
+	s.Change(1, func(all []domain.Recorded) []domain.Recorded {
+		for _, r := range all[2:9] { // the third to the ninth
+			want[r.Event.OrderID] = true
+		}
+		return all
+	})
+	v := timeline.New(f.File)
+	got, n, err := v.Between(1, 3, 9, 100)
+	if err != nil || n != len(want) || len(got) != n {
+		t.Fatalf("%d orders %v, %v; want %v", n, got, err, want)
+	}
+	for _, id := range got {
+		if !want[id] {
+			t.Errorf("%s has no event there", id)
+		}
+	}
+	if got, n, err := v.Between(1, 3, 9, 2); err != nil || n != len(want) || len(got) != 2 {
+		t.Errorf("at most two: %v of %d, %v", got, n, err)
+	}
+	if got, n, err := v.Between(1, 1<<40, 1<<41, 2); err != nil || n != 0 || len(got) != 0 {
+		t.Errorf("beyond the end: %v of %d, %v", got, n, err)
 	}
 }
 

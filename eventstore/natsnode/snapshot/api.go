@@ -150,9 +150,9 @@ func Put(ctx context.Context, conn *nats.Conn, name string, info Info, r io.Read
 func send(ctx context.Context, conn *nats.Conn, subject string, chunk []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, stall)
 	defer cancel()
-	m, err := conn.RequestWithContext(ctx, subject, chunk)
+	m, err := ask(ctx, conn, subject, chunk)
 	if err != nil {
-		return domain.Errorf(domain.Unavailable, "%w: %w", stream.ErrNoAnswer, err)
+		return err
 	}
 	if len(m.Data) == 0 {
 		return nil
@@ -176,12 +176,37 @@ func call(ctx context.Context, conn *nats.Conn, subject string, request, answer 
 	if err != nil {
 		return fmt.Errorf("write the request: %w", err)
 	}
-	m, err := conn.RequestWithContext(ctx, subject, body)
+	m, err := ask(ctx, conn, subject, body)
 	if err != nil {
-		return domain.Errorf(domain.Unavailable, "%w: %w", stream.ErrNoAnswer, err)
+		return err
 	}
 	if err := json.Unmarshal(m.Data, answer); err != nil {
 		return fmt.Errorf("unreadable answer: %w", err)
 	}
 	return nil
+}
+
+// askAgain is the pause after a request that nobody heard.
+const askAgain = 50 * time.Millisecond
+
+// ask sends a request, again and again while nobody hears it: in a cluster it
+// takes a moment until every server knows who listens, and what nobody heard
+// cannot have been done.
+func ask(ctx context.Context, conn *nats.Conn, subject string, data []byte) (*nats.Msg, error) {
+	tick := time.NewTicker(askAgain)
+	defer tick.Stop()
+	for {
+		m, err := conn.RequestWithContext(ctx, subject, data)
+		if err == nil {
+			return m, nil
+		}
+		if errors.Is(err, nats.ErrNoResponders) {
+			select {
+			case <-tick.C:
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return nil, domain.Errorf(domain.Unavailable, "%w: %w", stream.ErrNoAnswer, err)
+	}
 }

@@ -23,9 +23,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// VerifyRequest asks for a full check.
+// VerifyRequest asks for a check.
 type VerifyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only what comes after this position is proven, against what is before: the
+	// sequences after it, and of every order with an event among them the whole history
+	// and its rows in the views. A partition that it does not name is proven whole. Empty: everything
+	// is, and also that the views hold nothing that is not in the log.
+	SincePosition string `protobuf:"bytes,1,opt,name=since_position,json=sincePosition,proto3" json:"since_position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -58,6 +63,13 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
 	return file_comanda_v1_view_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *VerifyRequest) GetSincePosition() string {
+	if x != nil {
+		return x.SincePosition
+	}
+	return ""
 }
 
 // VerifyResponse is progress or the report.
@@ -214,7 +226,9 @@ type VerifyReport struct {
 	// What does not hold; empty when all does. At most 1,000 are listed.
 	Problems []*VerifyProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
 	// How many there are in all.
-	ProblemCount  uint64 `protobuf:"varint,5,opt,name=problem_count,json=problemCount,proto3" json:"problem_count,omitempty"`
+	ProblemCount uint64 `protobuf:"varint,5,opt,name=problem_count,json=problemCount,proto3" json:"problem_count,omitempty"`
+	// Up to where the log was read: a since_position for the next check.
+	Position      string `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -284,10 +298,17 @@ func (x *VerifyReport) GetProblemCount() uint64 {
 	return 0
 }
 
+func (x *VerifyReport) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
 // VerifyProblem is one thing that does not hold.
 type VerifyProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A word: hole, sequence, decode, revision, chain, illegal, misfiled, view_differs, view_missing, view_extra, fold.
+	// A word: hole, unreadable, backwards, sequence, decode, revision, chain, illegal, misfiled, view_differs, view_missing, view_extra, fold.
 	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
 	// Partition of the log.
 	Partition uint32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -296,9 +317,16 @@ type VerifyProblem struct {
 	// The order; empty when it is about none.
 	OrderId string `protobuf:"bytes,4,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// What was found, and what should be.
-	Detail        string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Detail string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The last of the sequences that are lost; 0 when none is.
+	ThroughSequence uint64 `protobuf:"varint,6,opt,name=through_sequence,json=throughSequence,proto3" json:"through_sequence,omitempty"`
+	// The orders whose events were at the lost sequences, as the views remember
+	// them; at most 100.
+	AffectedOrderIds []string `protobuf:"bytes,7,rep,name=affected_order_ids,json=affectedOrderIds,proto3" json:"affected_order_ids,omitempty"`
+	// How many there are in all.
+	AffectedOrders uint64 `protobuf:"varint,8,opt,name=affected_orders,json=affectedOrders,proto3" json:"affected_orders,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *VerifyProblem) Reset() {
@@ -366,32 +394,58 @@ func (x *VerifyProblem) GetDetail() string {
 	return ""
 }
 
+func (x *VerifyProblem) GetThroughSequence() uint64 {
+	if x != nil {
+		return x.ThroughSequence
+	}
+	return 0
+}
+
+func (x *VerifyProblem) GetAffectedOrderIds() []string {
+	if x != nil {
+		return x.AffectedOrderIds
+	}
+	return nil
+}
+
+func (x *VerifyProblem) GetAffectedOrders() uint64 {
+	if x != nil {
+		return x.AffectedOrders
+	}
+	return 0
+}
+
 var File_comanda_v1_view_proto protoreflect.FileDescriptor
 
 const file_comanda_v1_view_proto_rawDesc = "" +
 	"\n" +
 	"\x15comanda/v1/view.proto\x12\n" +
-	"comanda.v1\"\x0f\n" +
-	"\rVerifyRequest\"\x89\x01\n" +
+	"comanda.v1\"6\n" +
+	"\rVerifyRequest\x12%\n" +
+	"\x0esince_position\x18\x01 \x01(\tR\rsincePosition\"\x89\x01\n" +
 	"\x0eVerifyResponse\x128\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1a.comanda.v1.VerifyProgressH\x00R\bprogress\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.comanda.v1.VerifyReportH\x00R\x06reportB\t\n" +
 	"\amessage\">\n" +
 	"\x0eVerifyProgress\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x04R\x05total\"\xbf\x01\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"\xdb\x01\n" +
 	"\fVerifyReport\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x12\x16\n" +
 	"\x06orders\x18\x02 \x01(\x04R\x06orders\x12#\n" +
 	"\rrows_compared\x18\x03 \x01(\x04R\frowsCompared\x125\n" +
 	"\bproblems\x18\x04 \x03(\v2\x19.comanda.v1.VerifyProblemR\bproblems\x12#\n" +
-	"\rproblem_count\x18\x05 \x01(\x04R\fproblemCount\"\x90\x01\n" +
+	"\rproblem_count\x18\x05 \x01(\x04R\fproblemCount\x12\x1a\n" +
+	"\bposition\x18\x06 \x01(\tR\bposition\"\x92\x02\n" +
 	"\rVerifyProblem\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x19\n" +
 	"\border_id\x18\x04 \x01(\tR\aorderId\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail2P\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x12)\n" +
+	"\x10through_sequence\x18\x06 \x01(\x04R\x0fthroughSequence\x12,\n" +
+	"\x12affected_order_ids\x18\a \x03(\tR\x10affectedOrderIds\x12'\n" +
+	"\x0faffected_orders\x18\b \x01(\x04R\x0eaffectedOrders2P\n" +
 	"\vViewService\x12A\n" +
 	"\x06Verify\x12\x19.comanda.v1.VerifyRequest\x1a\x1a.comanda.v1.VerifyResponse0\x01B\x91\x01\n" +
 	"\x0ecom.comanda.v1B\tViewProtoP\x01Z+comanda.internal/proto/comanda/v1;comandav1\xa2\x02\x03CXX\xaa\x02\n" +

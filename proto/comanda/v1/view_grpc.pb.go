@@ -30,8 +30,8 @@ const (
 //
 // ViewService is for operators.
 type ViewServiceClient interface {
-	// Verify reads the whole log and compares every view with a fresh fold. It
-	// sends progress while it reads and one report at the end.
+	// Verify reads the log, whole or since a position, and compares the views with a
+	// fresh fold. It sends progress while it reads and one report at the end.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyResponse], error)
 }
 
@@ -68,8 +68,8 @@ type ViewService_VerifyClient = grpc.ServerStreamingClient[VerifyResponse]
 //
 // ViewService is for operators.
 type ViewServiceServer interface {
-	// Verify reads the whole log and compares every view with a fresh fold. It
-	// sends progress while it reads and one report at the end.
+	// Verify reads the log, whole or since a position, and compares the views with a
+	// fresh fold. It sends progress while it reads and one report at the end.
 	Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error
 	mustEmbedUnimplementedViewServiceServer()
 }
