@@ -36,6 +36,24 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// patiently does what a sender does: while a cluster that was just made does not
+// answer, nothing was acknowledged, and it is tried again.
+func patiently(t *testing.T, f func() error) {
+	t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		err := f()
+		if domain.KindOf(err) != domain.Unavailable || time.Now().After(deadline) {
+			must(t, err)
+			return
+		}
+		t.Log("again after:", err)
+		<-tick.C
+	}
+}
+
 // store is a log, and what is needed to write to it.
 type store struct {
 	t        *testing.T
@@ -94,8 +112,10 @@ func (s *store) fill(from, to int) {
 	s.t.Helper()
 	for minute, kind := range []domain.Kind{domain.KindPending, domain.KindApproved, domain.KindRefunded} {
 		for n := from; n < to; n++ {
-			_, err := s.recorder.Record(s.t.Context(), message(), []domain.Fact{fact(n, minute, kind)})
-			must(s.t, err)
+			patiently(s.t, func() error {
+				_, err := s.recorder.Record(s.t.Context(), message(), []domain.Fact{fact(n, minute, kind)})
+				return err
+			})
 		}
 	}
 }
@@ -122,15 +142,19 @@ func (s *store) js() jetstream.JetStream {
 func (s *store) verify(events uint64) {
 	s.t.Helper()
 	var sealed int
-	report, err := s.log.Verify(s.t.Context(), eventstore.VerifyOptions{Event: func(r *domain.Recorded) error {
-		sealed++
-		_, body, err := s.vault.Raw(s.t.Context(), &r.Event)
-		if err == nil && !bytes.Equal(body, message().Body) {
-			err = errors.New("the raw message is another")
-		}
+	var report *eventstore.Report
+	patiently(s.t, func() (err error) {
+		sealed = 0
+		report, err = s.log.Verify(s.t.Context(), eventstore.VerifyOptions{Event: func(r *domain.Recorded) error {
+			sealed++
+			_, body, err := s.vault.Raw(s.t.Context(), &r.Event)
+			if err == nil && !bytes.Equal(body, message().Body) {
+				err = errors.New("the raw message is another")
+			}
+			return err
+		}})
 		return err
-	}})
-	must(s.t, err)
+	})
 	if report.ProblemCount != 0 || report.Events != events || sealed != int(events) {
 		s.t.Errorf("verify: %d events, want %d; problems %v", report.Events, events, report.Problems)
 	}
@@ -170,9 +194,13 @@ func (s *store) stored(name string) []string {
 
 func create(t *testing.T, s *store, also ...string) (*backup.Backup, string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "backup")
-	b, err := backup.Create(t.Context(), s.conn, dir, backup.Options{Also: also, Clock: func() time.Time { return noon }})
-	must(t, err)
+	var b *backup.Backup
+	var dir string
+	patiently(t, func() (err error) {
+		dir = filepath.Join(t.TempDir(), "backup")
+		b, err = backup.Create(t.Context(), s.conn, dir, backup.Options{Also: also, Clock: func() time.Time { return noon }})
+		return err
+	})
 	return b, dir
 }
 
