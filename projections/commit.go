@@ -7,15 +7,17 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
 )
 
-// committer gathers events and commits them. One goroutine owns it.
+// committer gathers events and commits them to memory, which makes them visible.
+// One goroutine owns it.
 type committer struct {
 	runner *Runner
+	disk   *flusher
 	head   domain.Position // to be caught up with
 	live   bool            // caught up
 	// unchecked are the partitions whose remembered event was not yet seen again.
@@ -27,8 +29,8 @@ type committer struct {
 	due     bool        // it has fired
 }
 
-func newCommitter(r *Runner, marks []mark, head domain.Position) *committer {
-	c := &committer{runner: r, head: head, unchecked: map[int]struct{}{}, marks: slices.Clone(marks)}
+func newCommitter(r *Runner, disk *flusher, marks []mark, head domain.Position) *committer {
+	c := &committer{runner: r, disk: disk, head: head, unchecked: map[int]struct{}{}, marks: slices.Clone(marks)}
 	for partition, m := range marks {
 		if m.sequence > 0 {
 			c.unchecked[partition] = struct{}{}
@@ -98,9 +100,9 @@ func (c *committer) noteLive() {
 	}
 }
 
-// commit writes what is pending, trying again until it is written: a full disk
-// leaves the views as they were and is survived. Only the end of ctx, a closed
-// file and one that does not hold together are errors.
+// commit makes what is pending visible, trying again until it is: what fails
+// leaves the views as they were. Only the end of ctx, a closed file and one that
+// does not hold together are errors.
 func (c *committer) commit(ctx context.Context) error {
 	r := c.runner
 	if c.live {
@@ -133,7 +135,7 @@ func (c *committer) commit(ctx context.Context) error {
 	if !c.live {
 		c.restartPace()
 	}
-	return nil
+	return c.disk.room(ctx)
 }
 
 func (c *committer) restartPace() {
@@ -144,14 +146,14 @@ func (c *committer) restartPace() {
 // write is the transaction: rows, indexes, parked orders and marks, or nothing.
 func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
 	var done folded
-	err := r.file.db.Update(func(tx *bbolt.Tx) error {
+	err := r.file.db.Update(func(tx *kv.Tx) error {
 		var err error
 		done, err = r.folder.fold(tx, events)
 		if err != nil {
 			return err
 		}
 		for _, p := range r.all {
-			if err := p.Apply(tx.Bucket([]byte(p.Name())), done.changes); err != nil {
+			if err := p.Apply(tx.Bucket(p.Name()), done.changes); err != nil {
 				return fmt.Errorf("apply to the view %s: %w", p.Name(), err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
 )
 
 const (
@@ -26,24 +27,24 @@ const (
 )
 
 // The buckets that belong to no projection.
-var (
-	metaBucket   = []byte("meta")   // identity, versions, marks
-	parkedBucket = []byte("parked") // order id: why
+const (
+	metaBucket   = "meta"   // identity, versions, marks
+	parkedBucket = "parked" // order id: why
 )
 
 var identityKey = []byte("identity")
 
-// File is a bbolt file of views. Its methods are safe for concurrent use; Close
-// waits for open transactions.
+// File is a file of views and what it does not hold yet: see package kv. Its
+// methods are safe for concurrent use; Close waits for open transactions.
 type File struct {
 	path string
-	db   *bbolt.DB
+	db   *kv.DB
 }
 
 // Snapshot is a File at one moment. It is valid only within [File.Snapshot]'s
 // callback and in one goroutine.
 type Snapshot struct {
-	tx       *bbolt.Tx
+	tx       *kv.Tx
 	position domain.Position
 }
 
@@ -70,12 +71,12 @@ func Open(path string) (*File, error) {
 	return &File{path: path, db: db}, nil
 }
 
-func openDB(path string) (*bbolt.DB, error) {
-	db, err := openBolt(path)
+func openDB(path string) (*kv.DB, error) {
+	bolt, err := openBolt(path)
 	var system syscall.Errno // the file cannot be reached, whatever is in it
 	switch {
 	case err == nil:
-		return db, nil
+		return kv.New(bolt), nil
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, domain.Errorf(domain.Unavailable, "open the views %s: another process has the file: %w", path, err)
 	case errors.As(err, &system):
@@ -102,7 +103,8 @@ func openBolt(path string) (db *bbolt.DB, err error) {
 	})
 }
 
-// Close closes the file. Nothing may be running on it.
+// Close writes what only memory holds, and closes the file. Nothing may be
+// running on it.
 func (f *File) Close() error {
 	if err := f.db.Close(); err != nil {
 		return fmt.Errorf("close the views %s: %w", f.path, err)
@@ -110,16 +112,24 @@ func (f *File) Close() error {
 	return nil
 }
 
-// View calls fn with a read transaction of the newest committed state. What fn
-// keeps of it must be copied.
-func (f *File) View(fn func(tx *bbolt.Tx) error) error {
+// Discard closes the file without what only memory holds: a kill leaves as much.
+func (f *File) Discard() error {
+	if err := f.db.Discard(); err != nil {
+		return fmt.Errorf("close the views %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// View calls fn with a read transaction of the newest state. What fn keeps of
+// it must be copied.
+func (f *File) View(fn func(tx *kv.Tx) error) error {
 	return f.db.View(fn)
 }
 
 // Snapshot calls fn with the file as it is now. Changes made meanwhile are not
 // seen, and their pages are not reused before fn returns.
 func (f *File) Snapshot(fn func(*Snapshot) error) error {
-	return f.db.View(func(tx *bbolt.Tx) error {
+	return f.db.View(func(tx *kv.Tx) error {
 		var position domain.Position
 		err := eachMark(tx, func(partition int, m mark) {
 			position = position.With(partition, m.sequence)
@@ -137,10 +147,7 @@ func (s *Snapshot) Position() domain.Position { return s.position }
 // Log is the identity of the log that the views are of; "" before they were
 // ever made.
 func (s *Snapshot) Log() string {
-	if meta := s.tx.Bucket(metaBucket); meta != nil {
-		return string(meta.Get(identityKey))
-	}
-	return ""
+	return string(s.tx.Bucket(metaBucket).Get(identityKey))
 }
 
 // Marks calls yield with the newest event of each partition that the views have
@@ -150,16 +157,12 @@ func (s *Snapshot) Marks(yield func(partition int, sequence uint64, hash [32]byt
 }
 
 // View calls fn with the snapshot's transaction.
-func (s *Snapshot) View(fn func(tx *bbolt.Tx) error) error { return fn(s.tx) }
+func (s *Snapshot) View(fn func(tx *kv.Tx) error) error { return fn(s.tx) }
 
 // Parked calls report for every order whose events reach no view, with the
 // reason why.
 func (s *Snapshot) Parked(report func(id domain.OrderID, why string)) error {
-	parked := s.tx.Bucket(parkedBucket)
-	if parked == nil {
-		return nil
-	}
-	return parked.ForEach(func(k, v []byte) error {
+	return s.tx.Bucket(parkedBucket).ForEach(func(k, v []byte) error {
 		report(domain.OrderID(k), string(v))
 		return nil
 	})
@@ -167,7 +170,7 @@ func (s *Snapshot) Parked(report func(id domain.OrderID, why string)) error {
 
 // reset makes an empty file of f. Nobody may be reading.
 func (f *File) reset() error {
-	if err := f.Close(); err != nil {
+	if err := f.Discard(); err != nil {
 		return err
 	}
 	if err := os.Remove(f.path); err != nil {
@@ -181,33 +184,24 @@ func (f *File) reset() error {
 	return nil
 }
 
-// prepare makes the buckets of all projections and writes the log's identity.
+// prepare writes the log's identity and the versions of all projections.
 func (f *File) prepare(identity string, all []Projection) error {
-	return f.db.Update(func(tx *bbolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists(metaBucket)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.CreateBucketIfNotExists(parkedBucket); err != nil {
-			return err
-		}
+	err := f.db.Update(func(tx *kv.Tx) error {
+		meta := tx.Bucket(metaBucket)
 		if err := meta.Put(identityKey, []byte(identity)); err != nil {
 			return err
 		}
 		for _, p := range all {
-			b, err := tx.CreateBucketIfNotExists([]byte(p.Name()))
-			if err != nil {
-				return err
-			}
-			if err := p.Init(b); err != nil {
-				return fmt.Errorf("init the view %s: %w", p.Name(), err)
-			}
 			if err := meta.Put(versionKey(p), binary.BigEndian.AppendUint32(nil, p.Version())); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return f.db.Flush()
 }
 
 // header is what a file says of itself.
@@ -220,11 +214,8 @@ type header struct {
 
 func (f *File) header(all []Projection) (header, error) {
 	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}}
-	err := f.db.View(func(tx *bbolt.Tx) error {
+	err := f.db.View(func(tx *kv.Tx) error {
 		meta := tx.Bucket(metaBucket)
-		if meta == nil {
-			return nil
-		}
 		h.identity = string(meta.Get(identityKey))
 		for _, p := range all {
 			v := meta.Get(versionKey(p))
@@ -246,18 +237,14 @@ func versionKey(p Projection) []byte { return []byte("version/" + p.Name()) }
 // big-endian. The value is the sequence as eight, and the hash.
 const markPrefix = "mark/"
 
-func putMark(tx *bbolt.Tx, partition int, m mark) error {
+func putMark(tx *kv.Tx, partition int, m mark) error {
 	key := binary.BigEndian.AppendUint16([]byte(markPrefix), uint16(partition)) //nolint:gosec // at most 256 partitions
 	value := binary.BigEndian.AppendUint64(make([]byte, 0, 8+hashSize), m.sequence)
 	return tx.Bucket(metaBucket).Put(key, append(value, m.hash[:]...))
 }
 
-func eachMark(tx *bbolt.Tx, fn func(partition int, m mark)) error {
-	meta := tx.Bucket(metaBucket)
-	if meta == nil {
-		return nil
-	}
-	c := meta.Cursor()
+func eachMark(tx *kv.Tx, fn func(partition int, m mark)) error {
+	c := tx.Bucket(metaBucket).Cursor()
 	for k, v := c.Seek([]byte(markPrefix)); len(k) == len(markPrefix)+2 && string(k[:len(markPrefix)]) == markPrefix; k, v = c.Next() {
 		if len(v) != 8+hashSize {
 			return domain.Errorf(domain.Corrupt, "views: a checkpoint of %d bytes", len(v))

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"go.etcd.io/bbolt"
-
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
+	"comanda.internal/projections/kv"
 )
 
 // folder turns a batch of events into changes.
@@ -35,7 +34,7 @@ type parking struct {
 
 // fold reads what it needs of earlier events from tx. It changes nothing in
 // memory, so that a transaction which fails can be tried again; keep does that.
-func (f *folder) fold(tx *bbolt.Tx, events []domain.Recorded) (folded, error) {
+func (f *folder) fold(tx *kv.Tx, events []domain.Recorded) (folded, error) {
 	index := make(map[domain.OrderID]int, len(events))
 	var out folded
 	for i := range events {
@@ -62,7 +61,7 @@ func (f *folder) fold(tx *bbolt.Tx, events []domain.Recorded) (folded, error) {
 	return out, nil
 }
 
-func (f *folder) foldOrder(tx *bbolt.Tx, c *Change, out *folded) error {
+func (f *folder) foldOrder(tx *kv.Tx, c *Change, out *folded) error {
 	history, err := f.history(tx, c.Order)
 	if err != nil {
 		return err
@@ -84,7 +83,7 @@ func (f *folder) foldOrder(tx *bbolt.Tx, c *Change, out *folded) error {
 }
 
 // history is everything known of an order before the batch; nil for a new one.
-func (f *folder) history(tx *bbolt.Tx, id domain.OrderID) (*order.History, error) {
+func (f *folder) history(tx *kv.Tx, id domain.OrderID) (*order.History, error) {
 	if h := f.recent.get(id); h != nil {
 		return h, nil
 	}

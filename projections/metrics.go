@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	events   prometheus.Counter
 	commits  prometheus.Histogram
+	flushes  prometheus.Histogram
 	lag      prometheus.Histogram
 	failures prometheus.Counter
 	parked   prometheus.Gauge
@@ -29,15 +30,19 @@ func newMetrics(registerer prometheus.Registerer, r *Runner) (*metrics, error) {
 			Name: "comanda_projections_events_total", Help: "Events that the views have read.",
 		}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "comanda_projections_commit_seconds", Help: "Time of one transaction: fold, rows, indexes, checkpoint, fsync.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+			Name: "comanda_projections_commit_seconds", Help: "Time of making a batch visible: fold, rows, indexes, checkpoint, in memory.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		flushes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "comanda_projections_flush_seconds", Help: "Time of writing what changed to the file, in one transaction with its fsync.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "comanda_projections_lag_seconds", Help: "Time from recording an event to its being visible in the views, once they had caught up.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "comanda_projections_commit_failures_total", Help: "Transactions that failed and are tried again.",
+			Name: "comanda_projections_commit_failures_total", Help: "Commits and writings to the file that failed and are tried again.",
 		}),
 		parked: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "comanda_projections_parked_orders", Help: "Orders whose events reach no view, because one of them does not follow their history.",
@@ -49,7 +54,10 @@ func newMetrics(registerer prometheus.Registerer, r *Runner) (*metrics, error) {
 	behind := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "comanda_projections_lag_events", Help: "Events in the log that the views have not read; NaN when the log does not answer.",
 	}, r.behind)
-	for _, c := range []prometheus.Collector{m.events, m.commits, m.lag, m.failures, m.parked, behind} {
+	unflushed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "comanda_projections_unflushed_bytes", Help: "Keys and values that only memory holds; after a crash they are read again from the log.",
+	}, func() float64 { return float64(r.file.db.Unflushed()) })
+	for _, c := range []prometheus.Collector{m.events, m.commits, m.flushes, unflushed, m.lag, m.failures, m.parked, behind} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register the views' metrics: %w", err)
 		}

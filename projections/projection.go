@@ -3,10 +3,9 @@ package projections
 import (
 	"context"
 
-	"go.etcd.io/bbolt"
-
-	"comanda.internal/domain"
+		"comanda.internal/domain"
 	"comanda.internal/domain/order"
+	"comanda.internal/projections/kv"
 )
 
 // Log is what the runner reads.
@@ -31,12 +30,9 @@ type Projection interface {
 	// Version is raised whenever the same events would give other bytes; it
 	// makes the file be rebuilt.
 	Version() uint32
-	// Init creates what Apply expects in an empty bucket. It is also called on
-	// a bucket that has it all.
-	Init(b *bbolt.Bucket) error
 	// Apply writes what the changes do. There is one change an order, in
 	// ascending order of order id.
-	Apply(b *bbolt.Bucket, changes []Change) error
+	Apply(b *kv.Bucket, changes []Change) error
 }
 
 // Facts is the projection that gives an order's events back, so that a fold
@@ -45,7 +41,7 @@ type Facts interface {
 	Projection
 	// Events are the order's events by revision, as far as tx holds them; none
 	// for an order that is not known.
-	Events(tx *bbolt.Tx, id domain.OrderID) ([]domain.Event, error)
+	Events(tx *kv.Tx, id domain.OrderID) ([]domain.Event, error)
 }
 
 // Change is what one batch does to one order.
@@ -58,8 +54,8 @@ type Change struct {
 	State   *order.State
 }
 
-// Reader gives read transactions: a [File] gives the newest committed state, a
+// Reader gives read transactions: a [File] gives the newest state, a
 // [Snapshot] always the same one.
 type Reader interface {
-	View(fn func(tx *bbolt.Tx) error) error
+	View(fn func(tx *kv.Tx) error) error
 }

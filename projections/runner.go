@@ -19,7 +19,8 @@ import (
 // Config tunes a Runner. The zero value is right for a server.
 type Config struct {
 	// Interval is the least time between two commits of a runner that is
-	// caught up; events that come meanwhile share the next one. Default 10 ms.
+	// caught up; events that come meanwhile share the next one. A commit makes
+	// events visible; it writes to memory. Default 4 ms.
 	Interval time.Duration `yaml:"interval"`
 	// CatchUpInterval is the same while the runner is behind the log's head of
 	// when it started: longer, because an order that changes several times in
@@ -27,6 +28,14 @@ type Config struct {
 	CatchUpInterval time.Duration `yaml:"catch_up_interval"`
 	// MaxBatch is how many events make a commit due at once. Default 16,384.
 	MaxBatch int `yaml:"max_batch"`
+	// FlushInterval is the time between two writings of what changed to the
+	// file, and so about what a start after a crash reads again of the log.
+	// Default 1 s.
+	FlushInterval time.Duration `yaml:"flush_interval"`
+	// FlushBytes is how many bytes of changed keys and values are written at
+	// once without waiting for FlushInterval. When the file cannot be written,
+	// memory holds up to four times as many, and then the views wait. Default 32 MiB.
+	FlushBytes int `yaml:"flush_bytes"`
 	// CacheFacts bounds the facts of the orders that are kept in memory for the
 	// next fold. Default 200,000, some 200 MB at worst.
 	CacheFacts int `yaml:"cache_facts"`
@@ -34,13 +43,19 @@ type Config struct {
 
 func (c *Config) setDefaults() {
 	if c.Interval == 0 {
-		c.Interval = 10 * time.Millisecond
+		c.Interval = 4 * time.Millisecond
 	}
 	if c.CatchUpInterval == 0 {
 		c.CatchUpInterval = 500 * time.Millisecond
 	}
 	if c.MaxBatch == 0 {
 		c.MaxBatch = 16_384
+	}
+	if c.FlushInterval == 0 {
+		c.FlushInterval = time.Second
+	}
+	if c.FlushBytes == 0 {
+		c.FlushBytes = 32 << 20
 	}
 	if c.CacheFacts == 0 {
 		c.CacheFacts = 200_000
@@ -58,6 +73,8 @@ func (c Config) Validate() error {
 	bad("interval", c.Interval < 0)
 	bad("catch_up_interval", c.CatchUpInterval < 0)
 	bad("max_batch", c.MaxBatch < 0)
+	bad("flush_interval", c.FlushInterval < 0)
+	bad("flush_bytes", c.FlushBytes < 0)
 	bad("cache_facts", c.CacheFacts < 0)
 	return errors.Join(errs...)
 }
@@ -85,7 +102,7 @@ type Runner struct {
 	done  chan struct{} // closed when Run returned
 
 	mu       sync.Mutex
-	marks    []mark // by partition; committed
+	marks    []mark // by partition; visible
 	position domain.Position
 	changed  chan struct{} // closed at every commit, then replaced
 }
@@ -223,7 +240,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		f := &follower{runner: r, partition: partition, pieces: pieces, last: m}
 		group.Go(func() error { return f.follow(within) })
 	}
-	group.Go(func() error { return newCommitter(r, marks, head).run(within, pieces) })
+	disk := newFlusher(r)
+	group.Go(func() error { return disk.run(within) })
+	group.Go(func() error { return newCommitter(r, disk, marks, head).run(within, pieces) })
 	return ended(ctx, group.Wait())
 }
 

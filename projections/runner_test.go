@@ -10,10 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.etcd.io/bbolt"
 
 	"comanda.internal/domain"
 	"comanda.internal/projections"
+	"comanda.internal/projections/kv"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/projectiontest"
 	"comanda.internal/projections/timeline"
@@ -296,7 +296,7 @@ type failing struct {
 	left atomic.Int32
 }
 
-func (f *failing) Apply(b *bbolt.Bucket, changes []projections.Change) error {
+func (f *failing) Apply(b *kv.Bucket, changes []projections.Change) error {
 	if f.left.Add(-1) >= 0 {
 		return errors.Join(f.View.Apply(b, changes[:len(changes)/2]), errors.New("no space left on device"))
 	}
@@ -356,8 +356,8 @@ func TestALogThatCannotBeReadEndsTheRun(t *testing.T) {
 }
 
 func TestConfigNamesEveryMistake(t *testing.T) {
-	err := projections.Config{Interval: -1, CatchUpInterval: -1, MaxBatch: -1, CacheFacts: -1}.Validate()
-	for _, field := range []string{"interval", "catch_up_interval", "max_batch", "cache_facts"} {
+	err := projections.Config{Interval: -1, CatchUpInterval: -1, MaxBatch: -1, CacheFacts: -1, FlushInterval: -1, FlushBytes: -1}.Validate()
+	for _, field := range []string{"interval", "catch_up_interval", "max_batch", "cache_facts", "flush_interval", "flush_bytes"} {
 		if err == nil || !strings.Contains(err.Error(), field+":") {
 			t.Errorf("error = %v, want one that names %s", err, field)
 		}

@@ -5,9 +5,8 @@ import (
 	"container/heap"
 	"slices"
 
-	"go.etcd.io/bbolt"
-
 	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
 )
@@ -41,14 +40,10 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 	if err != nil {
 		return nil, "", err
 	}
-	err = v.reader.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(name))
-		if b == nil {
-			return nil
-		}
+	err = v.reader.View(func(tx *kv.Tx) error {
 		var last place
 		var more bool
-		rows, last, more, err = list(b, filter, before, page.Size)
+		rows, last, more, err = list(tx.Bucket(name), filter, before, page.Size)
 		if more {
 			next = newToken(filter, last)
 		}
@@ -62,7 +57,7 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 
 // list reads up to size matching rows before a place; last is the last place it
 // looked at, more whether there are others.
-func list(b *bbolt.Bucket, filter Filter, before *place, size int) (found []*comandav1.Order, last place, more bool, err error) {
+func list(b *kv.Bucket, filter Filter, before *place, size int) (found []*comandav1.Order, last place, more bool, err error) {
 	ranges := openRanges(b, filter, before)
 	rows := b.Bucket(rowsBucket)
 	for examined := 0; len(ranges) > 0; examined++ {
@@ -104,7 +99,7 @@ func (f *Filter) matches(row *comandav1.Order) bool {
 // span is a range of an index, read backwards.
 type span struct {
 	prefix []byte
-	cursor *bbolt.Cursor
+	cursor *kv.Cursor
 	at     place
 }
 
@@ -158,7 +153,7 @@ func (s *spans) Pop() any {
 
 // openRanges are the ranges that hold what filter asks for, each at its newest
 // entry before a place.
-func openRanges(b *bbolt.Bucket, filter Filter, before *place) spans {
+func openRanges(b *kv.Bucket, filter Filter, before *place) spans {
 	index := b.Bucket(statusBucket)
 	prefixes := func(tenant string) (out [][]byte) {
 		for s := range domain.StatusCount {
@@ -190,7 +185,7 @@ func openRanges(b *bbolt.Bucket, filter Filter, before *place) spans {
 }
 
 // tenantsIn are the tenants that have entries in an index.
-func tenantsIn(index *bbolt.Bucket) []string {
+func tenantsIn(index *kv.Bucket) []string {
 	var tenants []string
 	c := index.Cursor()
 	for key, _ := c.First(); len(key) > 0 && len(key) > int(key[0]); {

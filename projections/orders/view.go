@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"slices"
 
-	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections"
+	"comanda.internal/projections/kv"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -20,10 +20,10 @@ const (
 )
 
 // The buckets below the view's own.
-var (
-	rowsBucket      = []byte("rows")         // order id: Order
-	statusBucket    = []byte("by_status")    // see keys.go; no values
-	referenceBucket = []byte("by_reference") // likewise
+const (
+	rowsBucket      = "rows"         // order id: Order
+	statusBucket    = "by_status"    // see keys.go; no values
+	referenceBucket = "by_reference" // likewise
 )
 
 // marshal gives one message the same bytes every time.
@@ -43,18 +43,8 @@ func (v *View) Name() string { return name }
 // Version of what Apply writes.
 func (v *View) Version() uint32 { return version }
 
-// Init makes the buckets.
-func (v *View) Init(b *bbolt.Bucket) error {
-	for _, name := range [][]byte{rowsBucket, statusBucket, referenceBucket} {
-		if _, err := b.CreateBucketIfNotExists(name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Apply writes the changed orders' rows and moves their index entries.
-func (v *View) Apply(b *bbolt.Bucket, changes []projections.Change) error {
+func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	rows := b.Bucket(rowsBucket)
 	var byStatus, byReference moves
 	for i := range changes {
@@ -107,7 +97,7 @@ func (m *moves) add(from, to []byte) {
 	}
 }
 
-func (m *moves) apply(b *bbolt.Bucket) error {
+func (m *moves) apply(b *kv.Bucket) error {
 	slices.SortFunc(m.out, bytes.Compare)
 	slices.SortFunc(m.in, bytes.Compare)
 	for _, key := range m.out {
@@ -126,20 +116,16 @@ func (m *moves) apply(b *bbolt.Bucket) error {
 // Get is the order's row; false when no fact of it was recorded.
 func (v *View) Get(id domain.OrderID) (*comandav1.Order, bool, error) {
 	var row *comandav1.Order
-	err := v.reader.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(name))
-		if b == nil {
-			return nil
-		}
+	err := v.reader.View(func(tx *kv.Tx) error {
 		var err error
-		row, err = rowIn(b.Bucket(rowsBucket), id)
+		row, err = rowIn(tx.Bucket(name, rowsBucket), id)
 		return err
 	})
 	return row, row != nil, err
 }
 
 // rowIn is the row of id; nil when there is none.
-func rowIn(rows *bbolt.Bucket, id domain.OrderID) (*comandav1.Order, error) {
+func rowIn(rows *kv.Bucket, id domain.OrderID) (*comandav1.Order, error) {
 	stored := rows.Get([]byte(id))
 	if stored == nil {
 		return nil, nil //nolint:nilnil // absence is no error
@@ -176,25 +162,18 @@ func (v *View) Check(id domain.OrderID, source domain.SourceID, state *order.Sta
 
 // Orders calls yield for every order of the view, by id, until it errs.
 func (v *View) Orders(yield func(domain.OrderID) error) error {
-	return v.reader.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(name))
-		if b == nil {
-			return nil
-		}
-		return b.Bucket(rowsBucket).ForEach(func(k, _ []byte) error { return yield(domain.OrderID(k)) })
+	return v.reader.View(func(tx *kv.Tx) error {
+		return tx.Bucket(name, rowsBucket).ForEach(func(k, _ []byte) error { return yield(domain.OrderID(k)) })
 	})
 }
 
 // CheckIndexes reports every row that misses an index entry, and every entry
 // that is not of its row.
 func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) error {
-	return v.reader.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(name))
-		if b == nil {
-			return nil
-		}
+	return v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
 		rows := b.Bucket(rowsBucket)
-		indexes := map[string]*bbolt.Bucket{"status": b.Bucket(statusBucket), "reference": b.Bucket(referenceBucket)}
+		indexes := map[string]*kv.Bucket{"status": b.Bucket(statusBucket), "reference": b.Bucket(referenceBucket)}
 		for index, entries := range indexes {
 			if err := checkEntries(rows, entries, index, report); err != nil {
 				return err
@@ -215,7 +194,7 @@ func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) erro
 	})
 }
 
-func checkEntries(rows, entries *bbolt.Bucket, index string, report func(domain.OrderID, string)) error {
+func checkEntries(rows, entries *kv.Bucket, index string, report func(domain.OrderID, string)) error {
 	return entries.ForEach(func(k, _ []byte) error {
 		if len(k) <= placeSize {
 			report("", fmt.Sprintf("the index by %s has a key of %d bytes", index, len(k)))

@@ -70,12 +70,14 @@ func Run(t *testing.T, views Views) {
 		follower := Start(t, path, s, views, projections.Config{})
 		follower.Wait()
 		follower.Stop()
+		follower.Close()
 		noPersonalData(t, path)
 	})
 }
 
-// interrupted ends the runner at its first batch, its second and so on, without
-// a last commit, and starts it again on the same file.
+// interrupted ends the runner at its first batch, its second and so on, and
+// starts it again on the same file. Every other time the process ends there, and
+// with it what the file does not hold yet.
 func interrupted(t *testing.T, s *Script, views Views, want []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "views.db")
@@ -89,11 +91,23 @@ func interrupted(t *testing.T, s *Script, views Views, want []byte) {
 			}
 			return min(left, 3)
 		}
-		f := open(t, path, broken, views, EachBatch)
+		cfg := EachBatch
+		cfg.FlushBytes = 1 + 10_000*(n%3) // at every batch, and now and then
+		f := open(t, path, broken, views, cfg)
+		go func() {
+			select {
+			case <-f.Runner.Ready(): // the end of the script
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
 		if err := f.Runner.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		cancel()
+		if n%2 == 0 {
+			f.Kill()
+		}
 		f.Close()
 	}
 	follower := Start(t, path, s, views, projections.Config{})
@@ -212,6 +226,15 @@ func (f *Follower) Stop() {
 	f.cancel = nil
 	if err := <-f.ended; err != nil {
 		f.t.Errorf("run the views: %v", err)
+	}
+}
+
+// Kill closes the file of a runner that was stopped, without what only memory holds.
+func (f *Follower) Kill() {
+	f.t.Helper()
+	f.closed = true
+	if err := f.File.Discard(); err != nil {
+		f.t.Error(err)
 	}
 }
 

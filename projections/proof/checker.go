@@ -6,11 +6,10 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections"
+	"comanda.internal/projections/kv"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
@@ -133,7 +132,7 @@ func (c *Checker) level(s *projections.Snapshot, o Order, row *comandav1.Order) 
 // with o's state.
 func (c *Checker) facts(s *projections.Snapshot, o Order) (*order.History, error) {
 	var events []domain.Event
-	err := s.View(func(tx *bbolt.Tx) error {
+	err := s.View(func(tx *kv.Tx) error {
 		var err error
 		events, err = timeline.New(s).Events(tx, o.ID)
 		return err

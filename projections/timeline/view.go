@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"slices"
 
-	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
 
 	"comanda.internal/domain"
 	"comanda.internal/projections"
+	"comanda.internal/projections/kv"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
 )
@@ -22,9 +22,9 @@ const (
 )
 
 // The buckets below the view's own.
-var (
-	eventsBucket = []byte("events") // place: Event
-	ordersBucket = []byte("orders") // order id: places
+const (
+	eventsBucket = "events" // place: Event
+	ordersBucket = "orders" // order id: places
 )
 
 // marshal gives one message the same bytes every time.
@@ -45,18 +45,8 @@ func (v *View) Name() string { return name }
 // Version of what Apply writes.
 func (v *View) Version() uint32 { return version }
 
-// Init makes the buckets.
-func (v *View) Init(b *bbolt.Bucket) error {
-	for _, name := range [][]byte{eventsBucket, ordersBucket} {
-		if _, err := b.CreateBucketIfNotExists(name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Apply appends the changes' events.
-func (v *View) Apply(b *bbolt.Bucket, changes []projections.Change) error {
+func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	if err := putEvents(b.Bucket(eventsBucket), changes); err != nil {
 		return err
 	}
@@ -75,7 +65,7 @@ func (v *View) Apply(b *bbolt.Bucket, changes []projections.Change) error {
 }
 
 // putEvents writes in the order of the log, so that pages fill from left to right.
-func putEvents(b *bbolt.Bucket, changes []projections.Change) error {
+func putEvents(b *kv.Bucket, changes []projections.Change) error {
 	var events []*domain.Recorded
 	for i := range changes {
 		for j := range changes[i].Events {
@@ -85,7 +75,7 @@ func putEvents(b *bbolt.Bucket, changes []projections.Change) error {
 	slices.SortFunc(events, func(x, y *domain.Recorded) int {
 		return cmp.Or(cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.Sequence, y.Sequence))
 	})
-	b.FillPercent = 0.95 // appended to, hardly ever inserted into
+	b.Appended()
 	for _, r := range events {
 		stored, err := marshal.Marshal(wire.Event(&r.Event))
 		if err != nil {
@@ -99,7 +89,7 @@ func putEvents(b *bbolt.Bucket, changes []projections.Change) error {
 }
 
 // Events are the order's events as tx holds them.
-func (v *View) Events(tx *bbolt.Tx, id domain.OrderID) ([]domain.Event, error) {
+func (v *View) Events(tx *kv.Tx, id domain.OrderID) ([]domain.Event, error) {
 	stored, err := history(tx, id)
 	if err != nil {
 		return nil, err
@@ -117,7 +107,7 @@ func (v *View) Events(tx *bbolt.Tx, id domain.OrderID) ([]domain.Event, error) {
 // such order.
 func (v *View) History(id domain.OrderID) ([]*comandav1.Event, error) {
 	var events []*comandav1.Event
-	err := v.reader.View(func(tx *bbolt.Tx) error {
+	err := v.reader.View(func(tx *kv.Tx) error {
 		var err error
 		events, err = history(tx, id)
 		return err
@@ -132,13 +122,12 @@ func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
 	}
-	err = v.reader.View(func(tx *bbolt.Tx) error {
+	err = v.reader.View(func(tx *kv.Tx) error {
 		var stored, places []byte
 		place := placeKey(r.Partition, r.Sequence)
-		if b := tx.Bucket([]byte(name)); b != nil {
-			stored = b.Bucket(eventsBucket).Get(place)
-			places = b.Bucket(ordersBucket).Get([]byte(r.Event.OrderID))
-		}
+		b := tx.Bucket(name)
+		stored = b.Bucket(eventsBucket).Get(place)
+		places = b.Bucket(ordersBucket).Get([]byte(r.Event.OrderID))
 		switch {
 		case stored == nil:
 			problem = fmt.Sprintf("event %s of revision %d is missing", r.Event.ID, r.Event.Revision)
@@ -154,10 +143,8 @@ func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
 
 // Count is how many events of the order the view holds.
 func (v *View) Count(id domain.OrderID) (n uint64, err error) {
-	err = v.reader.View(func(tx *bbolt.Tx) error {
-		if b := tx.Bucket([]byte(name)); b != nil {
-			n = uint64(len(b.Bucket(ordersBucket).Get([]byte(id))) / placeSize)
-		}
+	err = v.reader.View(func(tx *kv.Tx) error {
+		n = uint64(len(tx.Bucket(name, ordersBucket).Get([]byte(id))) / placeSize)
 		return nil
 	})
 	return n, err
@@ -165,11 +152,8 @@ func (v *View) Count(id domain.OrderID) (n uint64, err error) {
 
 // Orders calls yield for every order of the view, by id, until it errs.
 func (v *View) Orders(yield func(domain.OrderID) error) error {
-	return v.reader.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(name))
-		if b == nil {
-			return nil
-		}
+	return v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
 		return b.Bucket(ordersBucket).ForEach(func(k, _ []byte) error { return yield(domain.OrderID(k)) })
 	})
 }
@@ -177,11 +161,8 @@ func (v *View) Orders(yield func(domain.OrderID) error) error {
 // First is the place in the log of the order's first event; sequence 0 when the
 // view knows no such order.
 func (v *View) First(id domain.OrderID) (partition int, sequence uint64, err error) {
-	err = v.reader.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(name))
-		if b == nil {
-			return nil
-		}
+	err = v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
 		if places := b.Bucket(ordersBucket).Get([]byte(id)); len(places) >= placeSize {
 			partition = int(binary.BigEndian.Uint16(places))
 			sequence = binary.BigEndian.Uint64(places[2:])
@@ -197,11 +178,8 @@ func (v *View) First(id domain.OrderID) (partition int, sequence uint64, err err
 func (v *View) Between(partition int, first, last uint64, most int) (orders []domain.OrderID, count int, err error) {
 	end := placeKey(partition, last)
 	seen := map[string]struct{}{}
-	err = v.reader.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket([]byte(name))
-		if b == nil {
-			return nil
-		}
+	err = v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
 		c := b.Bucket(eventsBucket).Cursor()
 		for k, value := c.Seek(placeKey(partition, first)); k != nil && bytes.Compare(k, end) <= 0; k, value = c.Next() {
 			var e comandav1.Event
@@ -221,11 +199,8 @@ func (v *View) Between(partition int, first, last uint64, most int) (orders []do
 	return orders, len(seen), err
 }
 
-func history(tx *bbolt.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
-	b := tx.Bucket([]byte(name))
-	if b == nil {
-		return nil, nil
-	}
+func history(tx *kv.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
+	b := tx.Bucket(name)
 	places := b.Bucket(ordersBucket).Get([]byte(id))
 	if len(places)%placeSize != 0 {
 		return nil, domain.Errorf(domain.Corrupt, "timeline of %s: places of %d bytes", id, len(places))

@@ -1,0 +1,174 @@
+package kv
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/tidwall/btree"
+	"go.etcd.io/bbolt"
+)
+
+// DB is a bbolt file with what it does not hold yet. Its methods are safe for
+// concurrent use.
+type DB struct {
+	bolt *bbolt.DB
+
+	writing  sync.Mutex // held by an Update, and while memory is handed to a flush
+	flushing sync.Mutex // held by a Flush
+	appended map[string]struct{} // buckets that grow at their end; under writing
+
+	mu     sync.RWMutex
+	recent *memory // changed by Update, always by replacing it
+	frozen *memory // being flushed; nil: nothing is
+}
+
+// memory is keys by bucket path and key. What is published is never changed.
+type memory struct {
+	tree *btree.Map[string, entry]
+	size int // bytes of keys and values, as they were put
+}
+
+// entry is a value, or says that the key is gone.
+type entry struct {
+	value []byte
+	gone  bool
+}
+
+func newMemory() *memory { return &memory{tree: btree.NewMap[string, entry](0)} }
+
+// New is a DB on bolt, which is the DB's from now on.
+func New(bolt *bbolt.DB) *DB {
+	return &DB{bolt: bolt, recent: newMemory(), appended: map[string]struct{}{}}
+}
+
+// Close flushes and closes the file, also when the flush failed. It waits for
+// open transactions.
+func (db *DB) Close() error {
+	return errors.Join(db.Flush(), db.bolt.Close())
+}
+
+// File flushes and calls fn with the file alone.
+func (db *DB) File(fn func(*bbolt.Tx) error) error {
+	if err := db.Flush(); err != nil {
+		return err
+	}
+	return db.bolt.View(fn)
+}
+
+// Discard closes the file without what it does not hold yet.
+func (db *DB) Discard() error {
+	db.flushing.Lock()
+	defer db.flushing.Unlock()
+	return db.bolt.Close()
+}
+
+// View calls fn with the newest state. What fn reads is valid until it returns.
+func (db *DB) View(fn func(*Tx) error) error {
+	tx, err := db.begin()
+	if err != nil {
+		return err
+	}
+	defer tx.file.Rollback() //nolint:errcheck // of a read transaction: nothing to say
+	return fn(tx)
+}
+
+// begin takes memory and file at one moment: a flush between the two would
+// show the file further than the memory.
+func (db *DB) begin() (*Tx, error) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	file, err := db.bolt.Begin(false)
+	if err != nil {
+		return nil, err
+	}
+	tx := &Tx{file: file}
+	if db.recent.tree.Len() > 0 {
+		tx.layers = append(tx.layers, db.recent)
+	}
+	if db.frozen != nil {
+		tx.layers = append(tx.layers, db.frozen)
+	}
+	return tx, nil
+}
+
+// Update calls fn with the newest state, which it may change; when fn errs,
+// nothing was changed. One Update runs at a time.
+func (db *DB) Update(fn func(*Tx) error) error {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	tx, err := db.begin()
+	if err != nil {
+		return err
+	}
+	defer tx.file.Rollback() //nolint:errcheck // of a read transaction: nothing to say
+	tx.own = &memory{tree: db.recent.tree.Copy(), size: db.recent.size}
+	tx.appended = db.appended
+	if len(tx.layers) > 0 && tx.layers[0] == db.recent {
+		tx.layers[0] = tx.own
+	} else {
+		tx.layers = append([]*memory{tx.own}, tx.layers...)
+	}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	db.recent = tx.own
+	db.mu.Unlock()
+	return nil
+}
+
+// Unflushed is how many bytes of keys and values only memory holds.
+func (db *DB) Unflushed() int {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	n := db.recent.size
+	if db.frozen != nil {
+		n += db.frozen.size
+	}
+	return n
+}
+
+// Flush writes everything that was updated before the call to the file, as
+// durable as bbolt makes it. One Flush runs at a time; reads and updates go on.
+func (db *DB) Flush() error {
+	db.flushing.Lock()
+	defer db.flushing.Unlock()
+	if db.frozen != nil { // left by a flush that failed; only a Flush changes it
+		if err := db.flushFrozen(); err != nil {
+			return err
+		}
+	}
+	db.freeze()
+	if db.frozen == nil {
+		return nil
+	}
+	return db.flushFrozen()
+}
+
+// freeze hands the memory to the flush.
+func (db *DB) freeze() {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.recent.tree.Len() > 0 {
+		db.frozen, db.recent = db.recent, newMemory()
+	}
+}
+
+func (db *DB) flushFrozen() error {
+	if err := db.bolt.Update(func(file *bbolt.Tx) error { return write(file, db.frozen, db.isAppended) }); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	db.frozen = nil
+	db.mu.Unlock()
+	return nil
+}
+
+func (db *DB) isAppended(path string) bool {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	_, ok := db.appended[path]
+	return ok
+}

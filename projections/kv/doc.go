@@ -1,0 +1,25 @@
+// Package kv is ordered keys and values in nested buckets: a bbolt file, and in
+// memory what the file does not hold yet.
+//
+// A [DB] is the file and its memory. [DB.Update] changes the memory only, in
+// microseconds; [DB.Flush] writes what is there to the file in one bbolt
+// transaction, sorted, so that a page which changed a hundred times since the
+// last flush is written once. A [Tx] sees both as one state, a [Bucket] reads and
+// a [Cursor] walks it, as bbolt's of the same names do.
+//
+// Invariants:
+//
+//   - An Update is seen whole or not at all, by every Tx that begins after it
+//     returned, and by none that began before.
+//   - The file holds the state after some Update, never half of one: what an
+//     Update wrote together, such as rows and the checkpoint they are right
+//     for, is lost together when the process ends before the next flush. It is
+//     for what can be made again, as views are from the log.
+//   - A Flush that fails changes nothing that is seen, and is tried again by the
+//     next one.
+//
+// Caveats. Memory holds every key that changed since the last flush and, while a
+// flush runs, those of that flush too: see [DB.Unflushed]. Keys and values that
+// were handed to Put belong to the DB. Buckets need not be created; an empty one
+// is one that holds nothing.
+package kv
