@@ -104,6 +104,15 @@ func (l *Log) Close() error {
 // Partitions is how many partitions the log has.
 func (l *Log) Partitions() int { return l.identity.Partitions }
 
+// Streams are the names of the partitions' streams.
+func (l *Log) Streams() []string {
+	names := make([]string, l.identity.Partitions)
+	for p := range names {
+		names[p] = OrdersStream(p)
+	}
+	return names
+}
+
 // Identity is the log's random id, made with it and kept for ever.
 func (l *Log) Identity() string { return l.identity.ID }
 

@@ -159,6 +159,9 @@ func (a *app) openLog(ctx context.Context) error {
 	}
 	a.stack.pushClose("log", a.log.Close)
 	if !a.offline {
+		if err := a.node.StageBatches(a.log.Streams()...); err != nil {
+			return err
+		}
 		a.stack.spawn(ctx, "watch of the log", a.log.Watch)
 	}
 	a.checks = append(a.checks, ops.Check{Name: "log", Probe: a.probeLog})

@@ -111,6 +111,9 @@ func (l *killLoop) round(round int) (sent int) {
 	var out logBuffer
 	child.Stdout, child.Stderr = &out, &out
 	_ = os.Remove(filepath.Join(l.dir, addressesFile))
+	if round%2 == 1 {
+		l.forget()
+	}
 	if err := child.Start(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -157,6 +160,24 @@ func (l *killLoop) round(round int) (sent int) {
 	<-exited
 	l.orders += killStorm / 2
 	return killStorm
+}
+
+// forget removes what the killed server staged in memory, as a reboot does.
+func (l *killLoop) forget() {
+	l.t.Helper()
+	links, err := filepath.Glob(filepath.Join(l.dir, natsDir, "nats", "jetstream", "*", "streams", "ORDERS-*", "batches"))
+	if err != nil || len(links) == 0 {
+		l.t.Fatalf("no batch was ever staged: %v, %v", links, err)
+	}
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err == nil {
+			err = os.RemoveAll(filepath.Dir(target))
+		}
+		if err != nil {
+			l.t.Fatal(err)
+		}
+	}
 }
 
 func (l *killLoop) body(order, kind int) string {

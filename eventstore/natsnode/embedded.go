@@ -2,6 +2,7 @@ package natsnode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -54,10 +55,11 @@ accounts {
 
 // embedded is a server in this process and the directory it holds.
 type embedded struct {
-	server *server.Server
-	lock   *os.File
-	core   credentials
-	dir    string
+	server  *server.Server
+	lock    *os.File
+	core    credentials
+	dir     string
+	staging staging
 }
 
 func startEmbedded(ctx context.Context, cfg *Config) (*embedded, error) {
@@ -87,6 +89,7 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 		return err
 	}
 	e.core = core
+	left := e.leftStaging()
 	if e.server, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("make the nats server: %w", err)
 	}
@@ -94,6 +97,9 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 	e.server.Start()
 	if err := e.awaitReady(ctx, cfg); err != nil {
 		return err
+	}
+	if err := removeAll(left); err != nil {
+		return fmt.Errorf("remove what an earlier run staged: %w", err)
 	}
 	return e.publishAddress(core, checkout)
 }
@@ -212,8 +218,12 @@ func (e *embedded) stop(timeout time.Duration) error {
 			return domain.Errorf(domain.Unavailable, "nats server still stopping after %s", timeout)
 		}
 	}
-	if err := e.lock.Close(); err != nil {
-		return fmt.Errorf("unlock the data directory: %w", err)
+	var errs []error
+	if err := e.staging.unstage(); err != nil {
+		errs = append(errs, fmt.Errorf("remove what was staged in memory: %w", err))
 	}
-	return nil
+	if err := e.lock.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("unlock the data directory: %w", err))
+	}
+	return errors.Join(errs...)
 }
