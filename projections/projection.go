@@ -3,7 +3,7 @@ package projections
 import (
 	"context"
 
-		"comanda.internal/domain"
+	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections/kv"
 )

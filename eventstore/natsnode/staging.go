@@ -21,8 +21,8 @@ import (
 // as after a kill, and otherwise says in its log that it cannot and leaves what
 // was written of it, as after a power failure.
 const (
-	batchesDir = "batches"      // of a stream
-	ramDir     = "/dev/shm"     // memory as a file system, on Linux
+	batchesDir = "batches"  // of a stream
+	ramDir     = "/dev/shm" // memory as a file system, on Linux
 	ramPrefix  = "comanda-nats-"
 	tmpfsMagic = 0x01021994 // statfs(2)
 )

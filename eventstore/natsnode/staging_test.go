@@ -119,7 +119,7 @@ func TestWhatAKilledServerStagedIsRemoved(t *testing.T) {
 	if err := node.Close(); err != nil {
 		t.Fatal(err)
 	}
-	left, err := os.MkdirTemp("/dev/shm", "comanda-nats-")
+	left, err := os.MkdirTemp("/dev/shm", "comanda-nats-") //nolint:usetesting // in memory, as the server does
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 type DB struct {
 	bolt *bbolt.DB
 
-	writing  sync.Mutex // held by an Update, and while memory is handed to a flush
-	flushing sync.Mutex // held by a Flush
+	writing  sync.Mutex          // held by an Update, and while memory is handed to a flush
+	flushing sync.Mutex          // held by a Flush
 	appended map[string]struct{} // buckets that grow at their end; under writing
 
 	mu     sync.RWMutex

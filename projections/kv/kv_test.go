@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -19,14 +20,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(tb interface{ Helper(); Fatal(...any) }, path string) *kv.DB {
+// fataler is a testing.TB or a rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func open(tb fataler, path string) *kv.DB {
 	tb.Helper()
 	bolt, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true})
 	must(tb, err)
 	return kv.New(bolt)
 }
 
-func must(tb interface{ Helper(); Fatal(...any) }, err error) {
+func must(tb fataler, err error) {
 	tb.Helper()
 	if err != nil {
 		tb.Fatal(err)
@@ -51,10 +58,7 @@ func (m model) of(path []string) map[string]string {
 func (m model) clone() model {
 	out := model{}
 	for path, keys := range m {
-		out[path] = map[string]string{}
-		for k, v := range keys {
-			out[path][k] = v
-		}
+		out[path] = maps.Clone(keys)
 	}
 	return out
 }
