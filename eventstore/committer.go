@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ const (
 type committer struct {
 	publisher *stream.Publisher
 	timeout   time.Duration // of a batch
+	batchFrom int
+	most      int // singles on their way
 
 	mu       sync.Mutex
 	singles  int // on their way
@@ -59,8 +62,12 @@ type turn struct {
 	err   error
 }
 
-func newCommitter(p *stream.Publisher, timeout time.Duration) *committer {
-	return &committer{publisher: p, timeout: timeout, from: batchFrom}
+func newCommitter(p *stream.Publisher, cfg *Config) *committer {
+	c := &committer{publisher: p, timeout: cfg.AppendTimeout, batchFrom: cfg.BatchFrom, from: cfg.BatchFrom, most: singlesInFlight}
+	if cfg.BatchFrom == BatchNever { // nothing is to be gained by queueing
+		c.batchFrom, c.from, c.most = math.MaxInt, math.MaxInt, math.MaxInt
+	}
+	return c
 }
 
 // close refuses what comes after, and waits for the batch on its way.
@@ -150,7 +157,7 @@ func (c *committer) dispatch(ctx context.Context) {
 
 // release lets events of list go singly, as many as may.
 func (c *committer) release(list *[]*queued) {
-	for c.singles < singlesInFlight {
+	for c.singles < c.most {
 		one := take(list, 1)
 		if len(one) == 0 {
 			return
@@ -192,7 +199,7 @@ func (c *committer) commit(ctx context.Context, batch []*queued) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.batching = false
-	c.from = batchFrom
+	c.from = c.batchFrom
 	if len(batch) >= batchGoesOn {
 		c.from = 2
 	}

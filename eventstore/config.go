@@ -12,6 +12,9 @@ import (
 	"comanda.internal/eventstore/privacy"
 )
 
+// BatchNever is the [Config].BatchFrom of a log that makes no batches.
+const BatchNever = -1
+
 // Config says how the log is opened. The zero value opens what is there, or
 // makes a log for a single server.
 type Config struct {
@@ -38,6 +41,9 @@ type Config struct {
 	AppendTimeout time.Duration
 	// AppendTries is how often one append is sent when the answer stays away; 0 is 3.
 	AppendTries int
+	// BatchFrom is the queue from which a partition's events go as atomic batches;
+	// 0 is 16, BatchNever sends every event at once and singly. For measurements.
+	BatchFrom int
 
 	// Health is why the server cannot write, as far as it says so (natsnode's
 	// Health); nil: it is not asked.
@@ -62,6 +68,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.AppendTries == 0 {
 		c.AppendTries = 3
+	}
+	if c.BatchFrom == 0 {
+		c.BatchFrom = batchFrom
 	}
 	nothing := func() error { return nil }
 	if c.Health == nil {
@@ -89,6 +98,9 @@ func (c *Config) Validate() error {
 	}
 	if c.AppendTimeout < 0 || c.AppendTries < 0 {
 		mistakes = append(mistakes, errors.New("append timeout and tries are not negative"))
+	}
+	if c.BatchFrom < BatchNever || c.BatchFrom == 1 {
+		mistakes = append(mistakes, fmt.Errorf("batch from is 2 or more, 0 or never, not %d", c.BatchFrom))
 	}
 	if c.GiveUp < 0 || c.GiveUp > 0 && c.Clock == nil {
 		mistakes = append(mistakes, errors.New("give up is not negative, and needs a clock"))

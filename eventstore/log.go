@@ -84,7 +84,7 @@ func (l *Log) connectWriters(conn *nats.Conn) error {
 		return domain.Errorf(domain.Unavailable, "open the log: %w", err)
 	}
 	for range l.identity.Partitions {
-		l.committers = append(l.committers, newCommitter(l.publisher, l.cfg.AppendTimeout))
+		l.committers = append(l.committers, newCommitter(l.publisher, &l.cfg))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -317,6 +318,13 @@ func (a *app) startWebhooks(ctx context.Context) error {
 	return nil
 }
 
+// Of --pprof-locks: one in lockSample contentions of a lock, and one wait for each
+// so much time of waiting.
+const (
+	lockSample      = 10
+	lockSampleEvery = 10 * time.Microsecond
+)
+
 // startOps serves metrics and health: the last to start, so that it knows every
 // check, and the first to stop, so that nobody sends more.
 func (a *app) startOps(ctx context.Context) error {
@@ -325,6 +333,10 @@ func (a *app) startOps(ctx context.Context) error {
 		return err
 	}
 	a.addr.Ops = listener.Addr().String()
+	if a.cmd.PprofLocks { // not before the NATS server, which turns the recording off (nats-server, server.go, setBlockProfileRate)
+		runtime.SetMutexProfileFraction(lockSample)
+		runtime.SetBlockProfileRate(int(lockSampleEvery.Nanoseconds()))
+	}
 	server := ops.NewServer(ops.New(ops.Config{Pprof: a.cmd.Pprof}, a.registry, a.checks...), a.logger)
 	a.stack.spawn(ctx, "ops", func(ctx context.Context) error {
 		return webhook.Serve(ctx, server, listener, stopGrace)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -48,20 +49,40 @@ func (s *benchServer) find() error {
 	return nil
 }
 
-// startBenchServer runs serve on dir and waits until it is ready.
-func startBenchServer(ctx context.Context, c *benchIngestCmd, dir string, out *stdio) (*benchServer, error) {
+// benchServe says how a server is started.
+type benchServe struct {
+	dir           string
+	partitions    int // 0: those of the log that is there
+	unsafeNoFsync bool
+	logLevel      string // "" is warn
+	pprof         bool   // serve profiles, and let the heap be collected
+	profile       bool   // and record locks for them
+}
+
+func (b *benchServe) args() []string {
+	args := []string{
+		"serve", "--data-dir", b.dir, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0",
+		"--nats-listen", "127.0.0.1:0", "--partitions", strconv.Itoa(b.partitions), "--log-level", cmp.Or(b.logLevel, "warn"),
+	}
+	if b.unsafeNoFsync {
+		args = append(args, "--unsafe-no-fsync")
+	}
+	if b.pprof || b.profile {
+		args = append(args, "--pprof")
+	}
+	if b.profile {
+		args = append(args, "--pprof-locks")
+	}
+	return args
+}
+
+// startBenchServer runs serve and waits until it says that it is ready.
+func startBenchServer(ctx context.Context, how *benchServe, out *stdio) (*benchServer, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	args := []string{
-		"serve", "--data-dir", dir, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0",
-		"--nats-listen", "127.0.0.1:0", "--partitions", strconv.Itoa(c.Partitions), "--log-level", "warn",
-	}
-	if c.UnsafeNoSync {
-		args = append(args, "--unsafe-no-fsync")
-	}
-	s := &benchServer{dir: dir, child: exec.CommandContext(ctx, self, args...)} //nolint:gosec // this program itself
+	s := &benchServer{dir: how.dir, child: exec.CommandContext(ctx, self, how.args()...)} //nolint:gosec // this program itself
 	s.child.Cancel = func() error { return s.child.Process.Signal(syscall.SIGTERM) }
 	s.child.WaitDelay = 30 * time.Second
 	s.child.Stderr = out.err
@@ -105,28 +126,45 @@ func connectCore(dataDir string) (*nats.Conn, error) {
 	return nats.Connect(c.URL, nats.UserInfo(c.User, c.Password))
 }
 
-// cpu is the processor time that the server has used, by its own metrics; 0
-// when it does not say.
+// cpu is the processor time that the server has used; 0 when it does not say.
 func (s *benchServer) cpu(ctx context.Context) time.Duration {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr.Ops+"/metrics", http.NoBody)
+	seconds := s.metrics(ctx, "process_cpu_seconds_total")[0]
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// metrics are the server's own, by name; 0 for what it does not say.
+func (s *benchServer) metrics(ctx context.Context, names ...string) []float64 {
+	values := make([]float64, len(names))
+	_ = s.get(ctx, "/metrics", func(body io.Reader) error {
+		for lines := bufio.NewScanner(body); lines.Scan(); {
+			name, text, _ := strings.Cut(lines.Text(), " ")
+			for i := range names {
+				if value, err := strconv.ParseFloat(text, 64); name == names[i] && err == nil {
+					values[i] = value
+				}
+			}
+		}
+		return nil
+	})
+	return values
+}
+
+// get reads a path of the server's ops address. An answer other than 200 is an
+// error of kind Unavailable.
+func (s *benchServer) get(ctx context.Context, path string, read func(io.Reader) error) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr.Ops+path, http.NoBody)
 	if err != nil {
-		return 0
+		return err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0
+		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), "process_cpu_seconds_total "); ok {
-			seconds, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				return 0
-			}
-			return time.Duration(seconds * float64(time.Second))
-		}
+	if response.StatusCode != http.StatusOK {
+		return domain.Errorf(domain.Unavailable, "bench: the server answers %s with %s", path, response.Status)
 	}
-	return 0
+	return read(response.Body)
 }
 
 // stop ends a server that was started here.
@@ -138,4 +176,30 @@ func (s *benchServer) stop() error {
 		return err
 	}
 	return s.child.Wait()
+}
+
+// kill ends a server that was started here as a crash does.
+func (s *benchServer) kill() error {
+	if err := s.child.Process.Kill(); err != nil {
+		return err
+	}
+	_ = s.child.Wait() // it was killed
+	return nil
+}
+
+// awaitReady asks /readyz until it says so.
+func (s *benchServer) awaitReady(ctx context.Context) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := s.get(ctx, "/readyz", func(io.Reader) error { return nil })
+		if domain.KindOf(err) != domain.Unavailable {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

@@ -25,6 +25,7 @@ type serveCmd struct {
 	KeyFile    string `type:"path" help:"Key-encryption key; none: made in the data directory."`
 	LogLevel   string `enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error."`
 	Pprof      bool   `help:"Serve /debug/pprof on the ops address."`
+	PprofLocks bool   `name:"pprof-locks" help:"Record who waits for locks, for /debug/pprof/mutex and block: costs speed."`
 
 	UnsafeNoFsync   bool `name:"unsafe-no-fsync" help:"Acknowledge from memory: a power cut loses acknowledged events. For benchmarks."`
 	UnsafeNoSealing bool `name:"unsafe-no-sealing" help:"Store personal data in the clear. For tests of the search for leaks."`

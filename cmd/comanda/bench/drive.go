@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +17,8 @@ type Result struct {
 	Calls    int // successes
 	Elapsed  time.Duration
 	Failures map[string]int
+	// Also are figures that are no rate or latency, by their names in [Row].Figures.
+	Also map[string]float64
 
 	latencies []time.Duration // of successes, sorted
 }
@@ -33,10 +34,15 @@ func (r *Result) Rate() float64 {
 // Quantile is the latency that the share q (0 to 1) of the successes did not
 // exceed; 0 without any.
 func (r *Result) Quantile(q float64) time.Duration {
-	if len(r.latencies) == 0 {
+	return At(r.latencies, q)
+}
+
+// At is the quantile q (0 to 1) of sorted; 0 of none.
+func At(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
 		return 0
 	}
-	return r.latencies[min(int(q*float64(len(r.latencies))), len(r.latencies)-1)]
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
 // Failed is the number of failures.
@@ -91,25 +97,13 @@ func Drive(ctx context.Context, now func() time.Time, clients int, d time.Durati
 	return r
 }
 
-// Merge adds up rounds of the same kind: failures are summed, latencies joined.
-func Merge(rounds []Result) Result {
-	var out Result
-	out.Failures = map[string]int{}
-	for _, r := range rounds {
-		out.Clients = r.Clients
-		out.Calls += r.Calls
-		out.Elapsed += r.Elapsed
-		out.latencies = append(out.latencies, r.latencies...)
-		for word, n := range r.Failures {
-			out.Failures[word] += n
-		}
-	}
-	slices.Sort(out.latencies)
-	return out
+// Timed is one round without clients: work that says how much of it there was.
+func Timed(now func() time.Time, work func() (calls int, err error)) (Result, error) {
+	start := now()
+	calls, err := work()
+	elapsed := now().Sub(start)
+	return Result{Calls: calls, Elapsed: elapsed, Failures: map[string]int{}, latencies: []time.Duration{elapsed}}, err
 }
-
-// Words are the failures' words in order.
-func (r *Result) Words() []string { return slices.Sorted(maps.Keys(r.Failures)) }
 
 // Median is the middle of values, the mean of the two middle ones when they are
 // even in number; 0 without any.

@@ -2,50 +2,63 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"comanda.internal/eventstore/natsnode"
+	"comanda.internal/eventstore/stream"
 )
 
-// Raw publishes single messages to streams of a server of its own, with the
-// same durability and the same headers as Comanda's log, and nothing else.
+// RawConfig says where raw messages go. Conn, Partitions and MessageBytes are required.
+type RawConfig struct {
+	Conn       *nats.Conn
+	Partitions int // streams of its own
+	Replicas   int // 0 is 1
+	// MessageBytes is the stored size of one message of Comanda's: subject, headers and data.
+	MessageBytes int
+}
+
+// Raw publishes single messages with the same headers and the same durability, its
+// server's, as Comanda's log, and nothing else.
 type Raw struct {
-	node       *natsnode.Node
 	js         jetstream.JetStream
 	partitions int
 	payload    []byte
 	run        int // tells the subjects of one round from another's
 }
 
-// NewRaw starts a server below dir with the given number of streams. messageBytes
-// is the stored size of one message of Comanda's: subject, headers and data.
-func NewRaw(ctx context.Context, dir string, partitions, messageBytes int, unsafeNoFsync bool) (*Raw, error) {
-	node, err := natsnode.Start(ctx, natsnode.Config{DataDir: dir, Listen: natsnode.None, UnsafeNoFsync: unsafeNoFsync})
+// NewRaw makes the streams.
+func NewRaw(ctx context.Context, cfg RawConfig) (*Raw, error) {
+	js, err := jetstream.New(cfg.Conn)
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(node.Conn())
-	if err != nil {
-		return nil, errors.Join(err, node.Close())
-	}
 	// What Comanda stores beside the data: a subject of some 50 bytes, an id, an
 	// expectation and a type; this publisher's own are some 130 bytes.
-	r := &Raw{node: node, js: js, partitions: partitions, payload: make([]byte, max(messageBytes-130, 1))}
-	for p := range partitions {
+	r := &Raw{js: js, partitions: cfg.Partitions, payload: make([]byte, max(cfg.MessageBytes-130, 1))}
+	for p := range cfg.Partitions {
+		name := fmt.Sprintf("RAW-%d-%02d", cfg.Partitions, p)
 		_, err := js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: fmt.Sprintf("RAW-%02d", p), Subjects: []string{fmt.Sprintf("raw.%d.>", p)}, Storage: jetstream.FileStorage,
+			Name: name, Subjects: []string{r.subject(p) + ">"}, Storage: jetstream.FileStorage, Replicas: max(cfg.Replicas, 1),
 			DenyDelete: true, DenyPurge: true, Discard: jetstream.DiscardNew, AllowDirect: true,
 		})
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("make a stream: %w", err), node.Close())
+			return nil, fmt.Errorf("make a stream: %w", err)
+		}
+		if cfg.Replicas > 1 { // as the log spreads its own
+			if err := stream.Lead(ctx, js, name, p); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return r, nil
+}
+
+// subject is how the subjects of a partition begin.
+func (r *Raw) subject(partition int) string {
+	return fmt.Sprintf("raw.%d.%d.", r.partitions, partition)
 }
 
 // Round measures clients for d. As Comanda's orders do in a measurement, each
@@ -56,7 +69,7 @@ func (r *Raw) Round(ctx context.Context, now func() time.Time, clients int, d ti
 	last := make([]uint64, clients)
 	return Drive(ctx, now, clients, d, func(ctx context.Context, client, n int) string {
 		order, second := n/2, n%2 == 1
-		msg := nats.NewMsg(fmt.Sprintf("raw.%d.%d.%d.%d", (client+order)%r.partitions, run, client, order))
+		msg := nats.NewMsg(fmt.Sprintf("%s%d.%d.%d", r.subject((client+order)%r.partitions), run, client, order))
 		msg.Data = r.payload
 		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%d-%d-%d-0123456789abcdef", run, client, n))
 		expected := uint64(0)
@@ -71,6 +84,3 @@ func (r *Raw) Round(ctx context.Context, now func() time.Time, clients int, d ti
 		return ""
 	})
 }
-
-// Close stops the server.
-func (r *Raw) Close() error { return r.node.Close() }

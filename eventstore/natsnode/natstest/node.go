@@ -1,14 +1,9 @@
 package natstest
 
 import (
-	"fmt"
 	"net"
-	"net/url"
 	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 
 	"comanda.internal/eventstore/natsnode"
 )
@@ -55,69 +50,12 @@ func start(tb testing.TB, cfg natsnode.Config) *natsnode.Node {
 // addresses of their clients once they have a leader. They stop with the test.
 func Cluster(tb testing.TB) []string {
 	tb.Helper()
-	const size = 3
-	routes := make([]*url.URL, size)
-	ports := make([]int, size)
-	for i := range routes {
-		ports[i] = freePort(tb)
-		routes[i] = &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[i])}
+	cluster, err := natsnode.StartCluster(tb.Context(), natsnode.ClusterConfig{Dir: tb.TempDir()})
+	if err != nil {
+		tb.Fatalf("start a cluster: %v", err)
 	}
-	servers := make([]*server.Server, size)
-	addrs := make([]string, size)
-	for i := range servers {
-		opts := &server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			JetStream: true, StoreDir: tb.TempDir(), SyncAlways: true, NoSigs: true, NoLog: true,
-			Cluster: server.ClusterOpts{Name: "comanda", Host: "127.0.0.1", Port: ports[i]},
-			Routes:  routes,
-		}
-		s, err := server.NewServer(opts)
-		if err != nil {
-			tb.Fatalf("make server %d: %v", i, err)
-		}
-		s.Start()
-		tb.Cleanup(func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		})
-		servers[i] = s
-	}
-	for i, s := range servers {
-		if !s.ReadyForConnections(20 * time.Second) {
-			tb.Fatalf("server %d does not start", i)
-		}
-		addrs[i] = s.Addr().String()
-	}
-	awaitLeader(tb, servers)
-	return addrs
-}
-
-// awaitLeader waits until every server knows the leader and is current with it.
-func awaitLeader(tb testing.TB, servers []*server.Server) {
-	tb.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		leaders, current := 0, 0
-		for _, s := range servers {
-			if s.JetStreamIsLeader() {
-				leaders++
-			}
-			if s.JetStreamIsCurrent() {
-				current++
-			}
-		}
-		if leaders == 1 && current == len(servers) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			tb.Fatal("the cluster finds no leader")
-		}
-	}
+	tb.Cleanup(cluster.Close)
+	return cluster.Addrs()
 }
 
 func freePort(tb testing.TB) int {
