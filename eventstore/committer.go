@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -15,10 +16,12 @@ import (
 const (
 	// singlesInFlight is how many events are on their way singly before others queue.
 	singlesInFlight = 4
-	// batchFrom is the queue from which one fsync for all beats one for each,
-	// the staging of a batch included; batchMost is the server's limit.
-	batchFrom = 16
-	batchMost = 1000
+	// batchFrom is the queue from which one fsync for all beats one for each, the
+	// staging of a batch on disk included, batchFromMemory the same in memory;
+	// batchMost is the server's limit. See the table in doc.go.
+	batchFrom       = 16
+	batchFromMemory = 4
+	batchMost       = 1000
 	// A batch of batchGoesOn events or more is followed by another one, however
 	// short the queue: those who just got their answers are on their way back, and
 	// singles meanwhile would keep the queue short for ever.
@@ -26,8 +29,10 @@ const (
 )
 
 // committer sends the events of one partition: singly while few wait, as one
-// atomic batch when many do. A batch that is not acknowledged says nothing of
-// its events, so each is sent again singly, as the same message.
+// atomic batch when many do. A batch that is refused stored nothing and names no
+// culprit: its halves are sent as batches, and what is left around the culprit
+// singly. After any other failure each event is sent again singly, as the
+// same message.
 //
 // No event waits for company: a batch is what queued while earlier ones were on
 // their way. One order has at most one event here: the recorder holds the order.
@@ -42,7 +47,8 @@ type committer struct {
 	batching bool
 	from     int // the queue from which the next dispatch batches
 	queue    []*queued
-	again    []*queued // of a rejected batch, before the queue
+	halves   [][]*queued // of refused batches, before the queue
+	again    []*queued   // of failed batches, before the halves
 	closed   bool
 	batches  sync.WaitGroup
 }
@@ -140,19 +146,36 @@ func (c *committer) dispatch(ctx context.Context) {
 		return
 	}
 	c.release(&c.again)
-	if len(c.again) == 0 && len(c.queue) >= c.from {
-		if batch := take(&c.queue, batchMost); len(batch) > 1 {
+	for len(c.again) == 0 {
+		batch := c.nextBatch()
+		switch len(batch) {
+		case 0:
+			c.release(&c.queue)
+			return
+		case 1:
+			c.again = batch
+			c.release(&c.again)
+		default:
 			c.batching = true
 			c.batches.Go(func() { c.commit(ctx, batch) })
 			return
-		} else if len(batch) == 1 {
-			c.again = batch
-			c.release(&c.again)
 		}
 	}
-	if len(c.again) == 0 {
-		c.release(&c.queue)
+}
+
+// nextBatch takes what should go together, if anything.
+func (c *committer) nextBatch() []*queued {
+	for len(c.halves) > 0 {
+		half := take(&c.halves[0], batchMost)
+		c.halves = c.halves[1:]
+		if len(half) > 0 {
+			return half
+		}
 	}
+	if len(c.queue) < c.from {
+		return nil
+	}
+	return take(&c.queue, batchMost)
 }
 
 // release lets events of list go singly, as many as may.
@@ -204,10 +227,7 @@ func (c *committer) commit(ctx context.Context, batch []*queued) {
 		c.from = 2
 	}
 	if err != nil {
-		for _, q := range batch {
-			q.called = false
-		}
-		c.again = append(c.again, batch...)
+		c.sendAgain(batch, err)
 		c.dispatch(ctx)
 		return
 	}
@@ -216,4 +236,17 @@ func (c *committer) commit(ctx context.Context, batch []*queued) {
 		q.turn <- turn{ack: stream.Ack{Stream: ack.Stream, Sequence: first + uint64(i)}}
 	}
 	c.dispatch(ctx)
+}
+
+// sendAgain puts the events of a batch that failed before all others.
+func (c *committer) sendAgain(batch []*queued, err error) {
+	for _, q := range batch {
+		q.called = false
+	}
+	var refused *stream.APIError
+	if half := len(batch) / 2; errors.As(err, &refused) && half >= batchGoesOn {
+		c.halves = append(c.halves, batch[:half:half], batch[half:])
+		return
+	}
+	c.again = append(c.again, batch...)
 }

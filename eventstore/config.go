@@ -42,8 +42,14 @@ type Config struct {
 	// AppendTries is how often one append is sent when the answer stays away; 0 is 3.
 	AppendTries int
 	// BatchFrom is the queue from which a partition's events go as atomic batches;
-	// 0 is 16, BatchNever sends every event at once and singly. For measurements.
+	// 0 is 4 where batches are staged in memory and else 16, BatchNever sends every
+	// event at once and singly. For measurements.
 	BatchFrom int
+
+	// StageBatches has the server stage the atomic batches of these streams in memory
+	// and reports whether it does (natsnode's StageBatches). Open calls it before
+	// anything is published; nil: the disk it is.
+	StageBatches func(streams ...string) (inMemory bool, err error)
 
 	// Health is why the server cannot write, as far as it says so (natsnode's
 	// Health); nil: it is not asked.
@@ -69,10 +75,10 @@ func (c *Config) setDefaults() {
 	if c.AppendTries == 0 {
 		c.AppendTries = 3
 	}
-	if c.BatchFrom == 0 {
-		c.BatchFrom = batchFrom
-	}
 	nothing := func() error { return nil }
+	if c.StageBatches == nil {
+		c.StageBatches = func(...string) (bool, error) { return false, nil }
+	}
 	if c.Health == nil {
 		c.Health = nothing
 	}

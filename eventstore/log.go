@@ -83,8 +83,31 @@ func (l *Log) connectWriters(conn *nats.Conn) error {
 	if l.publisher, err = stream.NewPublisher(conn); err != nil {
 		return domain.Errorf(domain.Unavailable, "open the log: %w", err)
 	}
+	if err := l.stageBatches(); err != nil {
+		return err
+	}
 	for range l.identity.Partitions {
 		l.committers = append(l.committers, newCommitter(l.publisher, &l.cfg))
+	}
+	return nil
+}
+
+// stageBatches decides from which queue batches are made, unless that is configured:
+// it is the price of staging one.
+func (l *Log) stageBatches() error {
+	streams := make([]string, l.identity.Partitions)
+	for p := range streams {
+		streams[p] = OrdersStream(p)
+	}
+	inMemory, err := l.cfg.StageBatches(streams...)
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	if l.cfg.BatchFrom == 0 {
+		l.cfg.BatchFrom = batchFrom
+		if inMemory {
+			l.cfg.BatchFrom = batchFromMemory
+		}
 	}
 	return nil
 }
@@ -103,15 +126,6 @@ func (l *Log) Close() error {
 
 // Partitions is how many partitions the log has.
 func (l *Log) Partitions() int { return l.identity.Partitions }
-
-// Streams are the names of the partitions' streams.
-func (l *Log) Streams() []string {
-	names := make([]string, l.identity.Partitions)
-	for p := range names {
-		names[p] = OrdersStream(p)
-	}
-	return names
-}
 
 // Identity is the log's random id, made with it and kept for ever.
 func (l *Log) Identity() string { return l.identity.ID }

@@ -178,8 +178,12 @@ func TestQueueIsCommittedInBatches(t *testing.T) {
 			}
 		}
 	}
-	if len(batches) == 0 {
-		t.Error("no event was committed in a batch")
+	batched := 0
+	for _, n := range batches {
+		batched += n
+	}
+	if batched < orders-50 { // the first singles, and those around the order that has moved
+		t.Errorf("%d of %d events were committed in batches: the conflict cost others theirs", batched, orders)
 	}
 	wantSound(t, direct, 2*orders+1)
 }

@@ -43,6 +43,7 @@ type Recorder struct {
 	machine   *order.Machine
 	cfg       RecorderConfig
 	histories *histories
+	strangers strangers
 }
 
 // NewRecorder is a recorder that writes to log.
@@ -122,6 +123,13 @@ const (
 )
 
 func (r *recording) run(ctx context.Context) (domain.Outcome, error) {
+	if !r.slot.known && r.strangers.lookUp() {
+		events, err := r.read(ctx)
+		if err != nil {
+			return domain.Outcome{}, err
+		}
+		r.strangers.found(len(events) > 0)
+	}
 	for try := range r.cfg.Decisions {
 		if try > 1 && !pause(ctx, min(time.Duration(try)*conflictPause, conflictMost)) {
 			return domain.Outcome{}, domain.Errorf(domain.Unavailable, "order keeps changing: %w", ctx.Err())
@@ -197,6 +205,9 @@ func (r *recording) store(ctx context.Context, d *order.Decision) (out domain.Ou
 	hash := hashOf(m.Data)
 	r.sent, r.fresh = append(r.sent, hash), nil
 	sequence, o, cause := r.log.append(ctx, r.partition(), m)
+	if o == outcomeConflict && r.slot.expected() == 0 {
+		r.strangers.surprise()
+	}
 	if o == outcomeStored {
 		r.remember(d, sequence, hash, key)
 		return r.stored(e, sequence, d.After.Status), false, nil

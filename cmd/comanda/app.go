@@ -151,6 +151,9 @@ func (a *app) openLog(ctx context.Context) error {
 		Remembered: remembered, Existing: a.offline, Inspect: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
 		Health: a.node.Health, Clock: a.now,
 	}
+	if !a.offline {
+		cfg.StageBatches = a.node.StageBatches
+	}
 	if a.node.Embedded() { // a server of yours is not started again with this process
 		cfg.GiveUp = giveUpLog
 	}
@@ -160,9 +163,6 @@ func (a *app) openLog(ctx context.Context) error {
 	}
 	a.stack.pushClose("log", a.log.Close)
 	if !a.offline {
-		if err := a.node.StageBatches(a.log.Streams()...); err != nil {
-			return err
-		}
 		a.stack.spawn(ctx, "watch of the log", a.log.Watch)
 	}
 	a.checks = append(a.checks, ops.Check{Name: "log", Probe: a.probeLog})

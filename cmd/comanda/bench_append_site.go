@@ -56,7 +56,7 @@ func (s *appendSite) open(ctx context.Context, c *benchAppendCmd, dir string, pa
 	s.stack.spawn(ctx, "key pool", vault.Run)
 	for _, from := range c.BatchFrom {
 		log, err := eventstore.Open(ctx, node.Conn(), eventstore.Config{
-			Partitions: partitions, Replicas: c.Replicas, Vault: vault, BatchFrom: from, AfterCreate: node.SyncDirs,
+			Partitions: partitions, Replicas: c.Replicas, Vault: vault, BatchFrom: from, AfterCreate: node.SyncDirs, StageBatches: node.StageBatches,
 		})
 		if err != nil {
 			return err

@@ -34,31 +34,40 @@ type staging struct {
 }
 
 // StageBatches has the embedded server stage the atomic batches of these streams
-// in memory, where the system offers some. Nothing may be published meanwhile. It
-// does nothing for a server of yours, and where there is no such memory.
-func (n *Node) StageBatches(streams ...string) error {
-	if n.embedded == nil {
-		return nil
+// in memory, and reports whether it does: not where the system offers no such
+// memory, and not for a server of yours. Nothing may be published meanwhile. A second
+// call for a stream moves its staging.
+func (n *Node) StageBatches(streams ...string) (inMemory bool, err error) {
+	if n.embedded == nil || !n.embedded.hasMemory() {
+		return false, nil
 	}
 	if err := n.embedded.stage(streams); err != nil {
-		return fmt.Errorf("stage batches in memory: %w", err)
+		return false, fmt.Errorf("stage batches in memory: %w", err)
 	}
-	return nil
+	return true, nil
+}
+
+// hasMemory makes the directory in memory, if that can be.
+func (e *embedded) hasMemory() bool {
+	if e.staging.base != "" {
+		return true
+	}
+	var system syscall.Statfs_t
+	if err := syscall.Statfs(ramDir, &system); err != nil || system.Type != tmpfsMagic {
+		return false
+	}
+	base, err := os.MkdirTemp(ramDir, ramPrefix)
+	if err == nil {
+		e.staging.base = base
+	}
+	return err == nil
 }
 
 func (e *embedded) stage(streams []string) error {
-	var system syscall.Statfs_t
-	if err := syscall.Statfs(ramDir, &system); err != nil || system.Type != tmpfsMagic {
-		return nil //nolint:nilerr // the disk it is, then
-	}
-	base, err := os.MkdirTemp(ramDir, ramPrefix)
-	if err != nil {
-		return nil //nolint:nilerr // likewise
-	}
-	e.staging.base = base
+	base := e.staging.base
 	for _, name := range streams {
 		target, link := filepath.Join(base, name), filepath.Join(e.streamsDir(), name, batchesDir)
-		if err := os.Mkdir(target, dirMode); err != nil {
+		if err := os.MkdirAll(target, dirMode); err != nil {
 			return err
 		}
 		// The server removes the directory, or the link of an earlier run, when it

@@ -33,8 +33,8 @@ func staged(t *testing.T, dir string) (node *natsnode.Node, memory string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := node.StageBatches(stagedStream); err != nil {
-		t.Fatal(err)
+	if inMemory, err := node.StageBatches(stagedStream); err != nil || !inMemory {
+		t.Fatalf("stage: %v, %v", inMemory, err)
 	}
 	memory, err = os.Readlink(batches(dir))
 	if err != nil {
