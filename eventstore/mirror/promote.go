@@ -25,10 +25,10 @@ type Promoted struct {
 }
 
 // Promote makes the mirror on conn, with what is beside its log in dir, a live log
-// in a new epoch that honours the mirror's head. The caller makes files durable, and
-// removes dir. A target that is no mirror, was promoted, or was never level with its
+// in a new epoch that honours the mirror's head. durable is called before that begins, when
+// everything else was written; the caller removes dir. A target that is no mirror, was promoted, or was never level with its
 // source is Refused; after any other error Promote may be called again.
-func Promote(ctx context.Context, conn *nats.Conn, dir string) (*Promoted, error) {
+func Promote(ctx context.Context, conn *nats.Conn, dir string, durable func() error) (*Promoted, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, domain.Errorf(domain.Internal, "promote: %w", err)
@@ -59,6 +59,9 @@ func Promote(ctx context.Context, conn *nats.Conn, dir string) (*Promoted, error
 		if err := putPlace(ctx, js, at); err != nil {
 			return nil, err
 		}
+	}
+	if err := durable(); err != nil {
+		return nil, fmt.Errorf("promote: %w", err)
 	}
 	done.Lineage = lineage.Restored(done.Head)
 	for p := lineage.Partitions - 1; p >= 0; p-- {

@@ -33,6 +33,8 @@ func told(t *testing.T, s *store, name string, events int) {
 	must(t, batch.Error())
 }
 
+func durable() error { return nil }
+
 // TestAPromotedMirrorIsTheLog promotes a mirror whose source went on, and wants
 // everything that a backup has, in a new epoch.
 func TestAPromotedMirrorIsTheLog(t *testing.T) {
@@ -47,7 +49,7 @@ func TestAPromotedMirrorIsTheLog(t *testing.T) {
 		must(t, err)
 	}
 	c := start(t, dir, s.conn, mirror.Config{Also: []string{"KV_NOTIFY", "KV_ABSENT"}})
-	_, err = mirror.Promote(t.Context(), c.node.Conn(), side(dir))
+	_, err = mirror.Promote(t.Context(), c.node.Conn(), side(dir), durable)
 	wantError(t, err, domain.Refused, "never level")
 	c.pass()
 	c.stop()
@@ -67,11 +69,11 @@ func TestAPromotedMirrorIsTheLog(t *testing.T) {
 	whole, err := os.ReadFile(files[0])
 	must(t, err)
 	must(t, os.WriteFile(files[0], whole[1:], 0o600))
-	_, err = mirror.Promote(t.Context(), node.Conn(), side(dir))
+	_, err = mirror.Promote(t.Context(), node.Conn(), side(dir), durable)
 	wantError(t, err, domain.Corrupt, "INTAKE-")
 	must(t, os.WriteFile(files[0], whole, 0o600))
 
-	done, err := mirror.Promote(t.Context(), node.Conn(), side(dir))
+	done, err := mirror.Promote(t.Context(), node.Conn(), side(dir), durable)
 	must(t, err)
 	again := open(t, node.Conn(), keys, eventstore.Config{Existing: true})
 	again.verify(60)
@@ -91,7 +93,7 @@ func TestAPromotedMirrorIsTheLog(t *testing.T) {
 	if again.log.Identity() != s.log.Identity() || again.log.Epoch() <= 1 || again.log.Epoch() != done.Lineage.Epoch || !ok || !honoured.Equal(head) || done.Events != 60 {
 		t.Errorf("log %s, epoch %d, epoch 1 honoured up to %v (%t), want %v; promoted %+v", again.log.Identity(), again.log.Epoch(), honoured, ok, head, done)
 	}
-	_, err = mirror.Promote(t.Context(), node.Conn(), side(dir))
+	_, err = mirror.Promote(t.Context(), node.Conn(), side(dir), durable)
 	wantError(t, err, domain.Refused, "live already")
 	wantError(t, refused(t, node.Conn(), s.conn), domain.Refused, "no mirror but a log of its own")
 	again.end()
