@@ -39,13 +39,13 @@ func same(t *testing.T, s *store, c *copied) {
 func TestMirrorWhileOthersWrite(t *testing.T) {
 	keys, dir := filepath.Join(t.TempDir(), "kek"), t.TempDir()
 	s := open(t, natstest.FastNode(t, t.TempDir()).Conn(), keys, eventstore.Config{Partitions: 4})
-	s.fillAll(100)
+	s.fillAll(60)
 	held := uint64(0)
-	for cut := range 6 {
+	for cut := range 4 {
 		var writers sync.WaitGroup
 		for w := range 4 {
 			writers.Go(func() {
-				for n := range 40 {
+				for n := range 15 {
 					for minute := range kinds {
 						if err := s.record(1000*(cut+1)+100*w+n, minute); err != nil {
 							t.Error(err)
