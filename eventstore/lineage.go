@@ -1,15 +1,21 @@
 package eventstore
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"comanda.internal/domain"
+	"comanda.internal/eventstore/stream"
 )
 
 const (
@@ -19,10 +25,12 @@ const (
 	metaPartition  = "comanda-partition"
 	metaHonoured   = "comanda-honoured"
 	metaOrigin     = "comanda-origin"
+	metaMirror     = "comanda-mirror"
 )
 
 // Lineage is what makes a log this log. It is in the metadata of every
-// partition's stream, and only a restore or a repartition, which make new streams, change it.
+// partition's stream, and only a restore or a repartition, which make new streams, or
+// the promotion of a mirror change it.
 type Lineage struct {
 	// ID is random, as "log_" and 26 of a-z and 2-7. A restore keeps it.
 	ID string
@@ -36,6 +44,9 @@ type Lineage struct {
 	Honoured map[uint64]domain.Position
 	// Origin is the log that this one was repartitioned from; "" of all others.
 	Origin string
+	// Mirror says that this is a copy that is kept up to date (package mirror):
+	// nobody else may write to it before it is promoted, in an epoch of its own.
+	Mirror bool
 }
 
 // NewLineage is that of a new log.
@@ -43,14 +54,42 @@ func NewLineage(partitions int) Lineage {
 	return Lineage{ID: "log_" + strings.ToLower(rand.Text()), Epoch: 1, Partitions: partitions}
 }
 
-// Restored is the lineage of a log that is restored from a backup up to head.
+// ReadLineage is that of the log on conn. NotFound: there is none; Refused: there
+// are streams of that name which are not Comanda's.
+func ReadLineage(ctx context.Context, conn *nats.Conn) (Lineage, error) {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return Lineage{}, domain.Errorf(domain.Internal, "read who the log is: %w", err)
+	}
+	first, err := stream.Await(ctx, js, OrdersStream(0))
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return Lineage{}, domain.Errorf(domain.NotFound, "there is no log: %s does not exist", OrdersStream(0))
+	case err != nil:
+		return Lineage{}, domain.Errorf(domain.Unavailable, "read who the log is: %w", err)
+	}
+	return ParseLineage(first.Config.Metadata)
+}
+
+// Live refuses a mirror that was not promoted: what anybody else writes to it is
+// not in the log that it is a copy of.
+func (g Lineage) Live() error {
+	if !g.Mirror {
+		return nil
+	}
+	return domain.Errorf(domain.Refused,
+		"this is a mirror of %s, epoch %d: stop what it is a copy of, and promote it with 'comanda log mirror --promote'", g.ID, g.Epoch)
+}
+
+// Restored is the lineage of a log that is restored from a backup up to head, or
+// of a mirror that was promoted there.
 func (g Lineage) Restored(head domain.Position) Lineage {
 	var branch [4]byte
 	_, _ = rand.Read(branch[:]) // never fails
 	honoured := make(map[uint64]domain.Position, len(g.Honoured)+1)
 	maps.Copy(honoured, g.Honoured)
 	honoured[g.Epoch] = head
-	g.Epoch, g.Honoured = g.Epoch+1+uint64(binary.BigEndian.Uint32(branch[:])), honoured
+	g.Epoch, g.Honoured, g.Mirror = g.Epoch+1+uint64(binary.BigEndian.Uint32(branch[:])), honoured, false
 	return g
 }
 
@@ -80,6 +119,9 @@ func (g Lineage) Metadata(partition int) map[string]string {
 	if g.Origin != "" {
 		meta[metaOrigin] = g.Origin
 	}
+	if g.Mirror {
+		meta[metaMirror] = "true"
+	}
 	return meta
 }
 
@@ -91,7 +133,7 @@ func ParseLineage(meta map[string]string) (Lineage, error) {
 	if err != nil || partitions > slots || !ValidPartitions(int(partitions)) || meta[metaLog] == "" {
 		return Lineage{}, refused
 	}
-	g := Lineage{ID: meta[metaLog], Partitions: int(partitions), Origin: meta[metaOrigin]}
+	g := Lineage{ID: meta[metaLog], Partitions: int(partitions), Origin: meta[metaOrigin], Mirror: meta[metaMirror] != ""}
 	if g.Epoch, err = strconv.ParseUint(meta[metaEpoch], 10, 64); err != nil {
 		return Lineage{}, refused
 	}

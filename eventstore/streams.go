@@ -95,6 +95,11 @@ func (l *Log) adopt(first *jetstream.StreamInfo) error {
 	if l.identity, err = ParseLineage(first.Config.Metadata); err != nil {
 		return err
 	}
+	if !l.cfg.Inspect {
+		if err := l.identity.Live(); err != nil {
+			return err
+		}
+	}
 	if l.cfg.Partitions != 0 && l.cfg.Partitions != l.identity.Partitions {
 		return domain.Errorf(domain.Refused, "the log has %d partitions, not %d: their number is fixed when a log is made", l.identity.Partitions, l.cfg.Partitions)
 	}

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -30,32 +29,6 @@ type piece struct {
 func (f *follower) follow(ctx context.Context) error {
 	return f.runner.persist(ctx, "log cannot be followed now; trying again", func() error { return f.read(ctx) })
 }
-
-// remembers is nil when the log still holds the remembered event.
-func (f *follower) remembers(ctx context.Context) error {
-	if f.last.sequence == 0 {
-		return nil
-	}
-	if err := f.reaches(ctx); err != nil {
-		return err
-	}
-	err := f.runner.deps.Log.Follow(ctx, f.partition, f.last.sequence-1, func(events []domain.Recorded) error {
-		if len(events) == 0 {
-			return nil
-		}
-		if err := f.compare(&events[0]); err != nil {
-			return err
-		}
-		return errSeen
-	})
-	if errors.Is(err, errSeen) {
-		return nil
-	}
-	return fmt.Errorf("read partition %d: %w", f.partition, err)
-}
-
-// errSeen ends a reading that saw what it was for.
-var errSeen = errors.New("seen")
 
 // reaches is nil when the log is as long as what is remembered of it.
 func (f *follower) reaches(ctx context.Context) error {

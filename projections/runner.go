@@ -172,20 +172,6 @@ func (r *Runner) adopt() (header, error) {
 	return h, nil
 }
 
-// Check compares the last event that the views have read of each partition with
-// the log's. It is for the start, before anything is written: the error is of
-// kind Corrupt when the log went backwards, also where it grew since. Run
-// compares again, but by then the process may have acknowledged more.
-func (r *Runner) Check(ctx context.Context) error {
-	for partition, m := range r.marks {
-		f := &follower{runner: r, partition: partition, last: m}
-		if err := f.remembers(ctx); err != nil {
-			return fmt.Errorf("check the views: %w", err)
-		}
-	}
-	return nil
-}
-
 // Ready is closed when the views hold everything that was in the log when Run
 // was called, and the log everything that the views held.
 func (r *Runner) Ready() <-chan struct{} { return r.ready }

@@ -13,6 +13,7 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/backup"
+	"comanda.internal/eventstore/mirror"
 	"comanda.internal/eventstore/natsnode"
 )
 
@@ -23,6 +24,12 @@ func restore(t *testing.T, b *backup.Backup) *server {
 	must(t, err)
 	t.Cleanup(func() { must(t, node.Close()) })
 	must(t, b.Restore(t.Context(), node.Conn(), backup.RestoreOptions{}))
+	return serveLog(t, node)
+}
+
+// serveLog serves the log that is on node.
+func serveLog(t *testing.T, node *natsnode.Node) *server {
+	t.Helper()
 	log, err := eventstore.Open(t.Context(), node.Conn(), eventstore.Config{Existing: true})
 	must(t, err)
 	t.Cleanup(func() { must(t, log.Close()) })
@@ -82,4 +89,41 @@ func TestTokensAfterARestore(t *testing.T) {
 	moved, err := b.Repartition(t.Context(), filepath.Join(t.TempDir(), "moved"), 8)
 	must(t, err)
 	refuses(t, restore(t, moved), "a token of another partitioning", before[0], "LOG")
+}
+
+// TestTokensAfterAPromotion resumes on a mirror that was promoted.
+func TestTokensAfterAPromotion(t *testing.T) {
+	store := newStore(t)
+	s := serve(t, grpcapi.Config{}, store.deps())
+	want := store.fill(4)
+	node, err := natsnode.Start(t.Context(), natsnode.Config{DataDir: t.TempDir(), Listen: natsnode.None, UnsafeNoFsync: true})
+	must(t, err)
+	t.Cleanup(func() { must(t, node.Close()) })
+	beside := t.TempDir()
+	m, err := mirror.Open(t.Context(), mirror.Config{Source: store.node.Conn(), Target: node.Conn(), Dir: beside})
+	must(t, err)
+	_, err = m.Pass(t.Context())
+	must(t, err)
+	must(t, m.Close())
+
+	whole := subscribe(t, s, fromBeginning())
+	var ids, before []string
+	for range want {
+		e := whole.event()
+		ids, before = append(ids, e.GetEvent().GetEventId()), append(before, e.GetResumeToken())
+	}
+	store.record(50, domain.KindPending) // acknowledged, and not in the mirror
+	after := whole.event().GetResumeToken()
+
+	_, err = mirror.Promote(t.Context(), node.Conn(), beside, node.SyncDirs)
+	must(t, err)
+	promoted := serveLog(t, node)
+	var token string // of the promoted log
+	for n, old := range before {
+		rest := subscribe(t, promoted, from(old))
+		same(t, want, append(ids[:n+1:n+1], rest.catchUp()...))
+		token = rest.token
+	}
+	refuses(t, promoted, "a token of after the mirror's head", after, "EPOCH")
+	refuses(t, s, "a token of the promoted log on the source", token, "EPOCH")
 }

@@ -103,7 +103,22 @@ func (a *app) startNode(ctx context.Context) error {
 	}
 	a.stack.pushClose("nats", a.node.Close)
 	a.addr.NATS = a.node.Addr()
-	return nil
+	if a.offline {
+		return nil
+	}
+	return a.refuseMirror(ctx)
+}
+
+// refuseMirror comes before the vault, which would add keys to a mirror's.
+func (a *app) refuseMirror(ctx context.Context) error {
+	lineage, err := eventstore.ReadLineage(ctx, a.node.Conn())
+	if domain.KindOf(err) == domain.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return lineage.Live()
 }
 
 // openVault finds or makes the keys that personal data is sealed with.
@@ -207,11 +222,6 @@ func (a *app) startViews(ctx context.Context) error {
 	}, v.file, v.timeline, v.orders)
 	if err != nil {
 		return err
-	}
-	if !a.offline { // verify tells of it in its report
-		if err := v.runner.Check(ctx); err != nil { // before anything can come in
-			return err
-		}
 	}
 	a.stack.spawn(ctx, "views", v.runner.Run)
 	a.checks = append(a.checks, ops.Check{Name: "views", Probe: ops.Closed(v.runner.Ready())})

@@ -24,7 +24,7 @@ type cli struct {
 	Events  eventsCmd  `cmd:"" help:"Read the log."`
 	Machine machineCmd `cmd:"" help:"Show the state machine's transition table."`
 	Verify  verifyCmd  `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
-	Log     logCmd     `cmd:"" help:"Back the log up, restore it, or make it anew with other partitions."`
+	Log     logCmd     `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
 	Bench   benchCmd   `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
 	Version versionCmd `cmd:"" help:"Print versions."`
 }

@@ -19,6 +19,7 @@ import (
 type logCmd struct {
 	Backup      logBackupCmd      `cmd:"" help:"Copy the log, while it runs or stands, into a new directory."`
 	Restore     logRestoreCmd     `cmd:"" help:"Make the log of a backup, in a data directory or on a NATS server that has none."`
+	Mirror      logMirrorCmd      `cmd:"" help:"Keep a second copy of a running log up to date, or make a live log of it."`
 	Repartition logRepartitionCmd `cmd:"" help:"Make the log of a stopped server anew, with another number of partitions."`
 }
 
@@ -32,31 +33,15 @@ func (f *natsFlags) start(ctx context.Context) (*natsnode.Node, error) {
 	return natsnode.Start(ctx, natsnode.Config{URL: f.NATSURL, CredsFile: f.NATSCreds})
 }
 
-// logBackupCmd copies a log.
-type logBackupCmd struct {
-	Dir     string `arg:"" type:"path" help:"Directory of the backup: one that is empty or not there yet."`
+// sourceFlags name a log that is copied.
+type sourceFlags struct {
 	DataDir string `default:"./comanda-data" type:"path" help:"Data directory: of a running server, or to be opened when none runs."`
 
 	natsFlags
 }
 
-// Run copies the log of a running server through its JetStream API, that of a
-// stopped one from its files.
-func (c *logBackupCmd) Run(ctx context.Context, out *stdio) (err error) {
-	node, err := c.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, node.Close()) }()
-	b, err := takeBackup(ctx, node, c.Dir, out)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out.out, "backed up %d events of %s, epoch %d, in %d streams to %s\n", b.Events, b.Log, b.Epoch, len(b.Streams), c.Dir)
-	return err
-}
-
-func (c *logBackupCmd) connect(ctx context.Context) (*natsnode.Node, error) {
+// connect reaches the server that runs on the data directory, or opens its files.
+func (c *sourceFlags) connect(ctx context.Context) (*natsnode.Node, error) {
 	if c.NATSURL != "" {
 		return c.start(ctx)
 	}
@@ -73,6 +58,29 @@ func (c *logBackupCmd) connect(ctx context.Context) (*natsnode.Node, error) {
 		return nil, err
 	}
 	return natsnode.Start(ctx, natsnode.Config{URL: url, CredsFile: filepath.Join(dir, natsnode.CoreCredentials)})
+}
+
+// logBackupCmd copies a log.
+type logBackupCmd struct {
+	Dir string `arg:"" type:"path" help:"Directory of the backup: one that is empty or not there yet."`
+
+	sourceFlags
+}
+
+// Run copies the log of a running server through its JetStream API, that of a
+// stopped one from its files.
+func (c *logBackupCmd) Run(ctx context.Context, out *stdio) (err error) {
+	node, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	b, err := takeBackup(ctx, node, c.Dir, out)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.out, "backed up %d events of %s, epoch %d, in %d streams to %s\n", b.Events, b.Log, b.Epoch, len(b.Streams), c.Dir)
+	return err
 }
 
 // takeBackup copies the log and what its notifications wait for.

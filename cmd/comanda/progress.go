@@ -10,10 +10,11 @@ import (
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// progress tells how far a check is: a bar that rewrites its line on a terminal,
+// progress tells how far something is: a bar that rewrites its line on a terminal,
 // elsewhere a plain line now and then.
 type progress struct {
 	out      io.Writer
+	doing    string // what, as "verifying"
 	terminal bool
 	now      func() time.Time
 
@@ -29,7 +30,7 @@ const (
 
 // newProgress writes to out, which is a terminal or is not.
 func newProgress(out *stdio) *progress {
-	p := &progress{out: out.err, now: out.now, began: out.now()}
+	p := &progress{out: out.err, doing: "verifying", now: out.now, began: out.now()}
 	if f, ok := out.err.(*os.File); ok {
 		info, err := f.Stat()
 		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
@@ -43,19 +44,28 @@ func (p *progress) show(m *comandav1.VerifyProgress) {
 	if m == nil {
 		return
 	}
-	now, every := p.now(), plainEvery
+	if now := p.now(); p.due(now) {
+		p.tell(now, m.GetEvents(), m.GetTotal(), p.words(m, now))
+	}
+}
+
+// due reports whether it is time to tell something again.
+func (p *progress) due(now time.Time) bool {
+	every := plainEvery
 	if p.terminal {
 		every = redrawEvery
 	}
-	if now.Sub(p.shown) < every {
-		return
-	}
+	return now.Sub(p.shown) >= every
+}
+
+// tell shows the bar of so many of all events, and text.
+func (p *progress) tell(now time.Time, events, total uint64, text string) {
 	p.shown = now
 	if p.terminal {
-		_, _ = fmt.Fprintf(p.out, "%sverifying %s %s", eraseTheLine, bar(m.GetEvents(), m.GetTotal()), p.words(m, now))
+		_, _ = fmt.Fprintf(p.out, "%s%s %s %s", eraseTheLine, p.doing, bar(events, total), text)
 		return
 	}
-	_, _ = fmt.Fprintf(p.out, "verifying: %s\n", p.words(m, now))
+	_, _ = fmt.Fprintf(p.out, "%s: %s\n", p.doing, text)
 }
 
 // done leaves a terminal's line empty.

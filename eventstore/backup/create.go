@@ -95,6 +95,9 @@ func (b *Backup) takePartitions(ctx context.Context, conn *nats.Conn, opts *Opti
 	if b.lineage, err = b.readLineage(); err != nil {
 		return err
 	}
+	if err := b.lineage.Live(); err != nil {
+		return err //nolint:wrapcheck // a mirror lacks what is beside the partitions until it is promoted
+	}
 	for p := 1; p < b.lineage.Partitions; p++ {
 		if err := b.take(ctx, conn, eventstore.OrdersStream(p), opts, false); err != nil {
 			return err

@@ -153,18 +153,24 @@ func current(info *jetstream.StreamInfo) bool {
 
 // reconfigured is the stream's configuration as it is restored.
 func reconfigured(s *Stream, lineage eventstore.Lineage, replicas int) (json.RawMessage, error) {
-	var config map[string]json.RawMessage
 	var metadata map[string]string
-	err := json.Unmarshal(s.Info.Config, &config)
-	if err == nil && config["metadata"] != nil {
-		err = json.Unmarshal(config["metadata"], &metadata)
-	}
-	if err != nil {
-		return nil, domain.Errorf(domain.Corrupt, "configuration of %s: %w", s.Name, err)
-	}
-	maps.DeleteFunc(metadata, func(key, _ string) bool { return strings.HasPrefix(key, "_nats.") }) // the server's own
 	if p, ok := eventstore.PartitionOf(s.Name); ok {
 		metadata = lineage.Metadata(p)
+	}
+	return Reconfigured(s.Name, s.Info.Config, metadata, replicas)
+}
+
+// Reconfigured is the configuration of the named stream with this metadata, nil:
+// its own, and these replicas, 0: as many. What is the server's own goes.
+func Reconfigured(name string, from json.RawMessage, metadata map[string]string, replicas int) (json.RawMessage, error) {
+	var config map[string]json.RawMessage
+	err := json.Unmarshal(from, &config)
+	if err == nil && metadata == nil && config["metadata"] != nil {
+		err = json.Unmarshal(config["metadata"], &metadata)
+		maps.DeleteFunc(metadata, func(key, _ string) bool { return strings.HasPrefix(key, "_nats.") })
+	}
+	if err != nil {
+		return nil, domain.Errorf(domain.Corrupt, "configuration of %s: %w", name, err)
 	}
 	set := func(key string, value any) {
 		if err == nil {
@@ -176,11 +182,11 @@ func reconfigured(s *Stream, lineage eventstore.Lineage, replicas int) (json.Raw
 		set("num_replicas", replicas)
 	}
 	if err != nil {
-		return nil, domain.Errorf(domain.Internal, "configuration of %s: %w", s.Name, err)
+		return nil, domain.Errorf(domain.Internal, "configuration of %s: %w", name, err)
 	}
 	text, err := json.Marshal(config)
 	if err != nil {
-		return nil, domain.Errorf(domain.Internal, "configuration of %s: %w", s.Name, err)
+		return nil, domain.Errorf(domain.Internal, "configuration of %s: %w", name, err)
 	}
 	return text, nil
 }

@@ -21,13 +21,19 @@ const (
 var ErrInUse = errors.New("in use by another process")
 
 // SyncAll makes every file and directory below root durable: what a server wrote
-// there with UnsafeNoFsync, once it is closed.
+// there with UnsafeNoFsync, once it is closed, or with a restore, while it runs.
 func SyncAll(root string) error {
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // as in syncTree
+		}
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
 		f, err := os.Open(path) //nolint:gosec // below our own data directory
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
