@@ -94,7 +94,7 @@ func (o *outages) heal() {
 // goes. With a fault planted, the same race must be red.
 func TestLinearOnOneServer(t *testing.T) {
 	stores, proxy := onOneServer(t)
-	network := &outages{proxy: proxy, every: 60, at: 30}
+	network := &outages{proxy: proxy, every: 150, at: 30}
 	r := &race{t: t, stores: stores, calls: 600, orders: 5, done: network.done}
 	history := r.run(network.heal)
 	t.Logf("%d calls, %d of them appends without an answer", len(history), r.unknown())
@@ -208,7 +208,7 @@ func wantRed(t *testing.T, stores []*store, planted ...string) {
 			for _, s := range stores {
 				defer eventstore.Between(s.Log, faults(hold, held)[fault])()
 			}
-			r := &race{t: t, stores: stores, calls: 120, first: 100 * (i + 1), orders: 2}
+			r := &race{t: t, stores: stores, calls: 120, first: 100 * (i + 1), orders: 4}
 			history := r.run(func() {
 				close(hold)
 				held.Wait()
