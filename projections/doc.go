@@ -21,8 +21,8 @@
 //     what must be erasable is never written.
 //
 // Caveats. The file has one checkpoint for all its projections; when any of them
-// has another [Projection.Version] than the file, the whole file is made anew and
-// rebuilt from the log. An event that cannot follow the order's history parks its
+// has another [Projection.Version] than the file, or the machine that folds has
+// another version, the whole file is made anew and rebuilt from the log. An event that cannot follow the order's history parks its
 // order: it is logged, counted in comanda_projections_parked_orders, and neither
 // it nor later events of that order reach a view until the file is rebuilt; all
 // other orders go on. An event that the log itself cannot decode names no order;

@@ -32,7 +32,10 @@ const (
 	parkedBucket = "parked" // order id: why
 )
 
-var identityKey = []byte("identity")
+var (
+	identityKey = []byte("identity")
+	machineKey  = []byte("machine")
+)
 
 // File is a file of views and what it does not hold yet: see package kv. Its
 // methods are safe for concurrent use; Close waits for open transactions.
@@ -184,11 +187,15 @@ func (f *File) reset() error {
 	return nil
 }
 
-// prepare writes the log's identity and the versions of all projections.
-func (f *File) prepare(identity string, all []Projection) error {
+// prepare writes the log's identity, and the versions of the machine that folds and
+// of all projections.
+func (f *File) prepare(identity string, machine uint32, all []Projection) error {
 	err := f.db.Update(func(tx *kv.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		if err := meta.Put(identityKey, []byte(identity)); err != nil {
+			return err
+		}
+		if err := meta.Put(machineKey, binary.BigEndian.AppendUint32(nil, machine)); err != nil {
 			return err
 		}
 		for _, p := range all {
@@ -207,19 +214,19 @@ func (f *File) prepare(identity string, all []Projection) error {
 // header is what a file says of itself.
 type header struct {
 	identity string   // of the log; "" of an empty file
-	stale    []string // names of the projections that have another version
+	stale    []string // names of the projections that have another version, or were folded by another machine
 	marks    map[int]mark
 	parked   map[domain.OrderID]struct{}
 }
 
-func (f *File) header(all []Projection) (header, error) {
+func (f *File) header(machine uint32, all []Projection) (header, error) {
 	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}}
 	err := f.db.View(func(tx *kv.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		h.identity = string(meta.Get(identityKey))
+		folds := isVersion(meta.Get(machineKey), machine)
 		for _, p := range all {
-			v := meta.Get(versionKey(p))
-			if len(v) != 4 || binary.BigEndian.Uint32(v) != p.Version() {
+			if !folds || !isVersion(meta.Get(versionKey(p)), p.Version()) {
 				h.stale = append(h.stale, p.Name())
 			}
 		}
@@ -229,6 +236,10 @@ func (f *File) header(all []Projection) (header, error) {
 		return (&Snapshot{tx: tx}).Parked(func(id domain.OrderID, _ string) { h.parked[id] = struct{}{} })
 	})
 	return h, err
+}
+
+func isVersion(stored []byte, version uint32) bool {
+	return len(stored) == 4 && binary.BigEndian.Uint32(stored) == version
 }
 
 func versionKey(p Projection) []byte { return []byte("version/" + p.Name()) }

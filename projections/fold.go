@@ -62,7 +62,7 @@ func (f *folder) fold(tx *kv.Tx, events []domain.Recorded) (folded, error) {
 }
 
 func (f *folder) foldOrder(tx *kv.Tx, c *Change, out *folded) error {
-	history, err := f.history(tx, c.Order)
+	history, before, err := f.known(tx, c.Order)
 	if err != nil {
 		return err
 	}
@@ -77,27 +77,31 @@ func (f *folder) foldOrder(tx *kv.Tx, c *Change, out *folded) error {
 		history = next
 	}
 	if len(c.Events) > 0 {
-		c.History, c.State = history, f.machine.Fold(history)
+		c.Before, c.History, c.State = before, history, f.machine.Fold(history)
 	}
 	return nil
 }
 
-// history is everything known of an order before the batch; nil for a new one.
-func (f *folder) history(tx *kv.Tx, id domain.OrderID) (*order.History, error) {
-	if h := f.recent.get(id); h != nil {
-		return h, nil
+// known is everything known of an order before the batch, and its fold; nil for a
+// new one.
+func (f *folder) known(tx *kv.Tx, id domain.OrderID) (*order.History, *order.State, error) {
+	if h, s := f.recent.get(id); h != nil {
+		return h, s, nil
 	}
 	events, err := f.facts.Events(tx, id)
 	if err != nil {
-		return nil, fmt.Errorf("read the facts of %s: %w", id, err)
+		return nil, nil, fmt.Errorf("read the facts of %s: %w", id, err)
 	}
 	var h *order.History
 	for i := range events {
 		if h, err = extend(h, &events[i]); err != nil {
-			return nil, domain.Errorf(domain.Corrupt, "fold the stored facts of %s: %w", id, err)
+			return nil, nil, domain.Errorf(domain.Corrupt, "fold the stored facts of %s: %w", id, err)
 		}
 	}
-	return h, nil
+	if h == nil {
+		return nil, nil, nil
+	}
+	return h, f.machine.Fold(h), nil
 }
 
 func extend(h *order.History, e *domain.Event) (*order.History, error) {
@@ -110,7 +114,7 @@ func extend(h *order.History, e *domain.Event) (*order.History, error) {
 // keep remembers what was committed.
 func (f *folder) keep(done folded) {
 	for i := range done.changes {
-		f.recent.put(done.changes[i].Order, done.changes[i].History)
+		f.recent.put(done.changes[i].Order, done.changes[i].History, done.changes[i].State)
 	}
 	for _, p := range done.parked {
 		f.parked[p.order] = struct{}{}

@@ -10,16 +10,13 @@ import (
 
 	"comanda.internal/domain/order"
 	"comanda.internal/projections"
-	"comanda.internal/projections/orders"
 	"comanda.internal/projections/projectiontest"
-	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/proof"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func views(r projections.Reader) (projections.Facts, []projections.Projection) {
-	return timeline.New(r), []projections.Projection{orders.New(r)}
-}
+func views(r projections.Reader) (projections.Facts, []projections.Projection) { return proof.Views(r) }
 
 func viewsPath(t *testing.T) string {
 	t.Helper()

@@ -52,6 +52,9 @@ type Change struct {
 	// History holds every event up to the last of Events; State is its fold.
 	History *order.History
 	State   *order.State
+	// Before is the fold of every event before the first of Events, which is what
+	// the view holds; nil when it knows no such order.
+	Before *order.State
 }
 
 // Reader gives read transactions: a [File] gives the newest state, a

@@ -151,7 +151,7 @@ func New(cfg Config, deps Deps, file *File, facts Facts, views ...Projection) (*
 // adopt makes the file one of this log and these versions.
 func (r *Runner) adopt() (header, error) {
 	identity := r.deps.Log.Identity()
-	h, err := r.file.header(r.all)
+	h, err := r.file.header(r.deps.Machine.Version(), r.all)
 	if err != nil {
 		return header{}, err
 	}
@@ -166,7 +166,7 @@ func (r *Runner) adopt() (header, error) {
 		}
 		h = header{parked: map[domain.OrderID]struct{}{}}
 	}
-	if err := r.file.prepare(identity, r.all); err != nil {
+	if err := r.file.prepare(identity, r.deps.Machine.Version(), r.all); err != nil {
 		return header{}, fmt.Errorf("prepare the views %s: %w", r.file.path, err)
 	}
 	return h, nil

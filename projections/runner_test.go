@@ -16,6 +16,7 @@ import (
 	"comanda.internal/projections/kv"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/projectiontest"
+	"comanda.internal/projections/proof"
 	"comanda.internal/projections/timeline"
 )
 
@@ -309,8 +310,13 @@ func TestATransactionThatFailsLeavesNothingAndIsTriedAgain(t *testing.T) {
 	view := new(failing)
 	view.left.Store(2)
 	f := projectiontest.Start(t, viewsPath(t), s, func(r projections.Reader) (projections.Facts, []projections.Projection) {
-		view.View = orders.New(r)
-		return timeline.New(r), []projections.Projection{view}
+		facts, others := proof.Views(r)
+		for i := range others {
+			if o, ok := others[i].(*orders.View); ok {
+				view.View, others[i] = o, view
+			}
+		}
+		return facts, others
 	}, projections.Config{})
 	f.Wait()
 	if left := view.left.Load(); left >= 0 {

@@ -20,7 +20,11 @@ import (
 	"comanda.internal/eventstore/natsnode"
 	"comanda.internal/eventstore/privacy"
 	"comanda.internal/projections"
+	"comanda.internal/projections/attention"
+	"comanda.internal/projections/conflicts"
 	"comanda.internal/projections/orders"
+	"comanda.internal/projections/proof"
+	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -33,8 +37,7 @@ type store struct {
 	node     *natsnode.Node
 	log      *eventstore.Log
 	recorder *eventstore.Recorder
-	orders   *orders.View
-	timeline *timeline.View
+	file     *projections.File
 	runner   *projections.Runner
 }
 
@@ -58,10 +61,11 @@ func newStore(t *testing.T) *store {
 	file, err := projections.Open(filepath.Join(dir, "views.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, file.Close()) })
-	s := &store{t: t, node: node, log: log, recorder: recorder, orders: orders.New(file), timeline: timeline.New(file)}
+	s := &store{t: t, node: node, log: log, recorder: recorder, file: file}
+	facts, views := proof.Views(file)
 	s.runner, err = projections.New(projections.Config{}, projections.Deps{
 		Log: log, Machine: order.Default(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
-	}, file, s.timeline, s.orders)
+	}, file, facts, views...)
 	must(t, err)
 	spawn(t, s.runner.Run)
 	return s
@@ -113,8 +117,9 @@ func (s *store) record(n int, kind domain.Kind) domain.Outcome {
 // deps are what a server of s reads through.
 func (s *store) deps() grpcapi.Deps {
 	return grpcapi.Deps{
-		Orders: s.orders, Histories: s.timeline, Views: s.runner, Log: s.log, Verifier: noVerifier{},
-		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
+		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file),
+		Views: s.runner, Log: s.log, Verifier: noVerifier{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -129,11 +134,13 @@ func (noVerifier) Verify(context.Context, domain.Position, func(*comandav1.Verif
 type server struct {
 	*grpcapi.Server
 
-	conn   *grpc.ClientConn
-	orders comandav1.OrderServiceClient
-	events comandav1.EventServiceClient
-	views  comandav1.ViewServiceClient
-	stop   func()
+	conn      *grpc.ClientConn
+	orders    comandav1.OrderServiceClient
+	purchases comandav1.PurchaseServiceClient
+	queues    comandav1.QueueServiceClient
+	events    comandav1.EventServiceClient
+	views     comandav1.ViewServiceClient
+	stop      func()
 }
 
 func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
@@ -150,9 +157,11 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 	must(t, err)
 	s := &server{
 		Server: api, conn: conn,
-		orders: comandav1.NewOrderServiceClient(conn),
-		events: comandav1.NewEventServiceClient(conn),
-		views:  comandav1.NewViewServiceClient(conn),
+		orders:    comandav1.NewOrderServiceClient(conn),
+		purchases: comandav1.NewPurchaseServiceClient(conn),
+		queues:    comandav1.NewQueueServiceClient(conn),
+		events:    comandav1.NewEventServiceClient(conn),
+		views:     comandav1.NewViewServiceClient(conn),
 	}
 	stopped := false
 	s.stop = func() {

@@ -23,7 +23,7 @@ type orderService struct {
 
 	orders    Orders
 	histories Histories
-	views     Views
+	reads
 }
 
 // GetOrder implements [comandav1.OrderServiceServer].
@@ -55,9 +55,13 @@ func (s *orderService) GetOrder(ctx context.Context, req *comandav1.GetOrderRequ
 func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrdersRequest) (*comandav1.ListOrdersResponse, error) {
 	var check checker
 	filter := orders.Filter{
-		Tenant:    check.tenant("tenant", req.GetTenant()),
+		Tenant:    check.tenant(req.GetTenant()),
 		Statuses:  check.statuses("statuses", req.GetStatuses()),
+		Source:    check.source(req.GetSource()),
 		Reference: req.GetReference(),
+		Attention: req.GetAttention(),
+
+		ProviderOrderID: req.GetProviderOrderId(),
 	}
 	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
 	full := check.view("view", req.GetView())
@@ -101,15 +105,18 @@ func (s *orderService) GetOrderHistory(ctx context.Context, req *comandav1.GetOr
 	return &comandav1.GetOrderHistoryResponse{Events: events}, nil
 }
 
+// reads is what every service that answers from the views waits with.
+type reads struct{ views Views }
+
 // await refuses while the views are being built, for an order that they do not
 // know yet may well exist; then it waits for position.
-func (s *orderService) await(ctx context.Context, position domain.Position) error {
+func (r *reads) await(ctx context.Context, position domain.Position) error {
 	select {
-	case <-s.views.Ready():
+	case <-r.views.Ready():
 	default:
 		return domain.Errorf(domain.Unavailable, "the views are still reading the log")
 	}
-	return s.views.Wait(ctx, position)
+	return r.views.Wait(ctx, position)
 }
 
 // checker collects the violations of a request's fields.
@@ -143,10 +150,18 @@ func (c *checker) orderID(field, text string) domain.OrderID {
 	return id
 }
 
-func (c *checker) tenant(field, text string) domain.TenantID {
+func (c *checker) tenant(text string) domain.TenantID {
 	id := domain.TenantID(text)
 	if text != "" && !id.Valid() {
-		c.violate(field, "must be 1 to 40 of a-z, 0-9 and -")
+		c.violate("tenant", "must be 1 to 40 of a-z, 0-9 and -")
+	}
+	return id
+}
+
+func (c *checker) source(text string) domain.SourceID {
+	id := domain.SourceID(text)
+	if text != "" && !id.Valid() {
+		c.violate("source", "must be 1 to 40 of a-z, 0-9 and -")
 	}
 	return id
 }

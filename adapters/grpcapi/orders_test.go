@@ -85,6 +85,10 @@ func TestPagesOfOrders(t *testing.T) {
 		"by status":                    {&comandav1.ListOrdersRequest{PageSize: 4, Statuses: pending}, []string{"A-6", "A-5", "A-4", "A-2", "A-1", "A-0"}},
 		"by reference":                 {&comandav1.ListOrdersRequest{PageSize: 1, Tenant: "loja", Reference: "EX1"}, []string{"A-3", "A-2"}},
 		"by both":                      {&comandav1.ListOrdersRequest{Reference: "EX1", Statuses: pending}, []string{"A-2"}},
+		"by source":                    {&comandav1.ListOrdersRequest{Source: "loja-checkout", Statuses: pending, PageSize: 5}, []string{"A-6", "A-5", "A-4", "A-2", "A-1", "A-0"}},
+		"of another source":            {&comandav1.ListOrdersRequest{Source: "loja-aprovei"}, nil},
+		"by provider order id":         {&comandav1.ListOrdersRequest{ProviderOrderId: "A-5"}, []string{"A-5"}},
+		"by attention":                 {&comandav1.ListOrdersRequest{Attention: true}, nil},
 		"of another tenant":            {&comandav1.ListOrdersRequest{Tenant: "outra"}, nil},
 	} {
 		if diff := cmp.Diff(c.want, list(c.req)); diff != "" {
@@ -142,8 +146,8 @@ func TestBadRequestsNameEveryField(t *testing.T) {
 		},
 		"history": {history(&comandav1.GetOrderHistoryRequest{MinPosition: "x"}), []string{"min_position", "order_id"}},
 		"list": {
-			list(&comandav1.ListOrdersRequest{Tenant: "Loja!", Statuses: []comandav1.OrderStatus{0}, PageSize: -1, View: 7, MinPosition: "x"}),
-			[]string{"min_position", "page_size", "statuses", "tenant", "view"},
+			list(&comandav1.ListOrdersRequest{Tenant: "Loja!", Source: "S!", Statuses: []comandav1.OrderStatus{0}, PageSize: -1, View: 7, MinPosition: "x"}),
+			[]string{"min_position", "page_size", "source", "statuses", "tenant", "view"},
 		},
 		"a large page": {list(&comandav1.ListOrdersRequest{PageSize: 1001}), []string{"page_size"}},
 		"an unknown status": {

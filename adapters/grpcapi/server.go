@@ -18,6 +18,8 @@ import (
 
 	"comanda.internal/domain"
 	"comanda.internal/projections/orders"
+	"comanda.internal/projections/purchases"
+	"comanda.internal/projections/queue"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -89,6 +91,17 @@ type Histories interface {
 	History(id domain.OrderID) ([]*comandav1.Event, error)
 }
 
+// Purchases reads the view of what the orders of one reference come to together.
+type Purchases interface {
+	Get(tenant domain.TenantID, reference string) (*comandav1.Purchase, bool, error)
+	List(filter purchases.Filter, page purchases.Page) (found []*comandav1.Purchase, next string, err error)
+}
+
+// Queue reads a view of things that wait for an operator.
+type Queue interface {
+	List(filter queue.Filter, page queue.Page) (items []*comandav1.QueueItem, next string, err error)
+}
+
 // Views says how far the views are.
 type Views interface {
 	// Ready is closed when the views have caught up.
@@ -128,6 +141,9 @@ type Verifier interface {
 type Deps struct {
 	Orders    Orders
 	Histories Histories
+	Purchases Purchases
+	Conflicts Queue
+	Attention Queue
 	Views     Views
 	Log       Log
 	Verifier  Verifier
@@ -169,7 +185,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.UnaryInterceptor(guard.unary),
 		grpc.StreamInterceptor(guard.stream),
 	)
-	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, views: deps.Views})
+	views := reads{deps.Views}
+	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, reads: views})
+	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, reads: views})
+	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
 		log: deps.Log, heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
 	})
@@ -229,6 +248,8 @@ func (s *Server) setHealth(state healthv1.HealthCheckResponse_ServingStatus) {
 	for _, service := range []string{
 		"",
 		comandav1.OrderService_ServiceDesc.ServiceName,
+		comandav1.PurchaseService_ServiceDesc.ServiceName,
+		comandav1.QueueService_ServiceDesc.ServiceName,
 		comandav1.EventService_ServiceDesc.ServiceName,
 		comandav1.ViewService_ServiceDesc.ServiceName,
 	} {

@@ -28,7 +28,11 @@ import (
 	"comanda.internal/eventstore/privacy"
 	"comanda.internal/eventstore/scrub"
 	"comanda.internal/projections"
+	"comanda.internal/projections/attention"
+	"comanda.internal/projections/conflicts"
 	"comanda.internal/projections/orders"
+	"comanda.internal/projections/proof"
+	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/timeline"
 )
 
@@ -216,10 +220,11 @@ const (
 func (a *app) startViews(ctx context.Context) error {
 	v := &a.views
 	v.orders, v.timeline = orders.New(v.file), timeline.New(v.file)
+	facts, others := proof.Views(v.file)
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
 		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
-	}, v.file, v.timeline, v.orders)
+	}, v.file, facts, others...)
 	if err != nil {
 		return err
 	}
@@ -269,7 +274,8 @@ func (a *app) startNotify(ctx context.Context) error {
 // startGRPC serves orders, history and events.
 func (a *app) startGRPC(ctx context.Context) error {
 	server, err := grpcapi.New(grpcapi.Config{}, grpcapi.Deps{
-		Orders: a.views.orders, Histories: a.views.timeline, Views: a.views.runner, Log: a.log,
+		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
+		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Views: a.views.runner, Log: a.log,
 		Verifier: a.verifier(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {

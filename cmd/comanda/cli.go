@@ -18,15 +18,18 @@ import (
 
 // cli is the table of subcommands.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run everything: intake, log, views, gRPC, notifications. Needs no configuration."`
-	Trigger triggerCmd `cmd:"" help:"Post a realistic, authenticated webhook of a provider."`
-	Orders  ordersCmd  `cmd:"" help:"Read orders."`
-	Events  eventsCmd  `cmd:"" help:"Read the log."`
-	Machine machineCmd `cmd:"" help:"Show the state machine's transition table."`
-	Verify  verifyCmd  `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
-	Log     logCmd     `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
-	Bench   benchCmd   `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
-	Version versionCmd `cmd:"" help:"Print versions."`
+	Serve     serveCmd     `cmd:"" help:"Run everything: intake, log, views, gRPC, notifications. Needs no configuration."`
+	Trigger   triggerCmd   `cmd:"" help:"Post a realistic, authenticated webhook of a provider."`
+	Orders    ordersCmd    `cmd:"" help:"Read orders."`
+	Purchases purchasesCmd `cmd:"" help:"Read purchases: the orders that share a merchant reference."`
+	Conflicts conflictsCmd `cmd:"" help:"Read the events that their orders' facts contradict."`
+	Attention attentionCmd `cmd:"" help:"Read what an operator should see."`
+	Events    eventsCmd    `cmd:"" help:"Read the log."`
+	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table."`
+	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
+	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
+	Bench     benchCmd     `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
+	Version   versionCmd   `cmd:"" help:"Print versions."`
 }
 
 // stdio is where a command writes; only results go to out.

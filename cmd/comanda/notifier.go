@@ -31,7 +31,7 @@ func (a *app) newNotifier(ctx context.Context) (*notify.Notifier, error) {
 		Sinks: map[string]notify.Builder{
 			notify.KindHTTP: httpsink.Builder(a.now),
 			notify.KindVoxuy: voxuysink.Builder(voxuysink.Deps{
-				Opener: a.vault, Orders: a.log, Purchases: purchases{a.views.orders}, Payers: payers,
+				Opener: a.vault, Orders: a.log, Purchases: paidElsewhere{a.views.orders}, Payers: payers,
 				Machine: order.Default(), Clock: a.now,
 			}),
 		},
@@ -56,11 +56,11 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// purchases answers of the view of orders.
-type purchases struct{ orders *orders.View }
+// paidElsewhere answers of the view of orders.
+type paidElsewhere struct{ orders *orders.View }
 
 // PaidElsewhere reports whether another order of the purchase is approved.
-func (p purchases) PaidElsewhere(
+func (p paidElsewhere) PaidElsewhere(
 	_ context.Context, tenant domain.TenantID, reference string, except domain.OrderID,
 ) (bool, error) {
 	filter := orders.Filter{Tenant: tenant, Reference: reference, Statuses: []domain.Status{domain.StatusApproved}}

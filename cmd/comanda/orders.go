@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/domain"
@@ -28,11 +29,16 @@ type ordersListCmd struct {
 	clientFlags
 	outputFlag
 
-	Tenant      string   `help:"Only this merchant's."`
-	Status      []string `help:"Only orders in one of these statuses (started, pending, approved, …)."`
-	Reference   string   `help:"Only orders with this merchant reference."`
-	Limit       int      `help:"At most so many (0: all)." default:"100"`
-	MinPosition string   `help:"Wait until the view has read this position of an earlier answer."`
+	Tenant    string   `help:"Only this merchant's."`
+	Status    []string `help:"Only orders in one of these statuses (started, pending, approved, …)."`
+	Source    string   `help:"Only orders whose first event came through this source."`
+	Reference string   `help:"Only orders with this merchant reference."`
+	Attention bool     `help:"Only orders that an operator should see."`
+
+	ProviderOrderID string `help:"Only orders with this id at their provider."`
+
+	Limit       int    `help:"At most so many (0: all)." default:"100"`
+	MinPosition string `help:"Wait until the view has read this position of an earlier answer."`
 }
 
 // Run pages through ListOrders.
@@ -50,34 +56,34 @@ func (c *ordersListCmd) list(
 	ctx context.Context, client comandav1.OrderServiceClient, statuses []comandav1.OrderStatus, io *stdio,
 ) error {
 	p := newPrinter(io.out, c.Output, orderColumns())
-	req := &comandav1.ListOrdersRequest{
-		Tenant: c.Tenant, Statuses: statuses, Reference: c.Reference, MinPosition: c.MinPosition,
-		View: comandav1.OrderView_ORDER_VIEW_FULL,
-	}
-	for {
-		req.PageSize = pageSize(c.Limit, p.count)
-		page, err := c.page(ctx, client, req)
+	return pages(c.Limit, p, func(size int32, token string) ([]*comandav1.Order, string, error) {
+		ctx, cancel := c.unary(ctx)
+		defer cancel()
+		page, err := client.ListOrders(ctx, &comandav1.ListOrdersRequest{
+			Tenant: c.Tenant, Statuses: statuses, Reference: c.Reference, MinPosition: c.MinPosition,
+			Source: c.Source, ProviderOrderId: c.ProviderOrderID, Attention: c.Attention,
+			View: comandav1.OrderView_ORDER_VIEW_FULL, PageSize: size, PageToken: token,
+		})
+		return page.GetOrders(), page.GetNextPageToken(), err
+	})
+}
+
+// pages prints page after page until limit, or all when it is 0.
+func pages[M proto.Message](limit int, p *printer[M], read func(size int32, token string) ([]M, string, error)) error {
+	for token := ""; ; {
+		page, next, err := read(pageSize(limit, p.count), token)
 		if err != nil {
 			return err
 		}
-		for _, o := range page.GetOrders() {
-			if err := p.print(o); err != nil {
+		for _, m := range page {
+			if err := p.print(m); err != nil {
 				return err
 			}
 		}
-		req.PageToken = page.GetNextPageToken()
-		if req.GetPageToken() == "" || c.Limit > 0 && p.count >= c.Limit {
+		if token = next; token == "" || limit > 0 && p.count >= limit {
 			return p.flush()
 		}
 	}
-}
-
-func (c *ordersListCmd) page(
-	ctx context.Context, client comandav1.OrderServiceClient, req *comandav1.ListOrdersRequest,
-) (*comandav1.ListOrdersResponse, error) {
-	ctx, cancel := c.unary(ctx)
-	defer cancel()
-	return client.ListOrders(ctx, req)
 }
 
 // pageSize is what is still wanted of limit, at most the server's own greatest page.

@@ -87,22 +87,27 @@ func setUpScript(env *testscript.Env) error {
 	return nil
 }
 
-// TestLogCommands holds testdata/script/log.txt, which TestTour runs, to the
-// README's commands on the log as a whole.
-func TestLogCommands(t *testing.T) {
-	script, err := os.ReadFile("testdata/script/log.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(readme(t), "\n## The log as a whole\n")
-	section, _, _ = strings.Cut(section, "\n## ")
-	commands := regexp.MustCompile(`(?m)^\$ \./(comanda .*)$`).FindAllStringSubmatch(section, -1)
-	if len(commands) < 3 {
-		t.Fatalf("the README shows the commands %v", commands)
-	}
-	for _, command := range commands {
-		if !strings.Contains(string(script), "\nexec "+command[1]+"\n") {
-			t.Errorf("testdata/script/log.txt does not run the README's: %s", command[1])
+// TestSectionCommands holds the scripts, which TestTour runs, to the README's
+// commands of their sections.
+func TestSectionCommands(t *testing.T) {
+	for title, path := range map[string]string{
+		"The log as a whole": "testdata/script/log.txt",
+		"Views":              "testdata/script/views.txt",
+	} {
+		script, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, section, _ := strings.Cut(readme(t), "\n## "+title+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		commands := regexp.MustCompile(`(?m)^\$ \./(comanda .*)$`).FindAllStringSubmatch(section, -1)
+		if len(commands) < 3 {
+			t.Fatalf("the README shows the commands %v of %s", commands, title)
+		}
+		for _, command := range commands {
+			if !strings.Contains(string(script), "\nexec "+command[1]+"\n") {
+				t.Errorf("%s does not run the README's: %s", path, command[1])
+			}
 		}
 	}
 }

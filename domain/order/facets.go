@@ -37,7 +37,7 @@ func (f *folding) state(h *History) *State {
 		Conflicts: f.conflicts, Path: f.path, MachineVersion: f.m.version,
 	}
 	if h != nil {
-		s.Identity = h.identity
+		s.Identity, s.Source, s.FirstRecordedAt = h.identity, h.source, h.first
 	}
 	g := facets{s: s, lastPaid: -1}
 	for i, e := range f.facts {

@@ -14,7 +14,9 @@ import (
 type History struct {
 	order    domain.OrderID
 	identity domain.Identity
+	source   domain.SourceID // of the first event
 	keyID    string
+	first    time.Time // when the first event was recorded
 	recorded time.Time // of the newest event
 	version  uint32    // of the newest event
 	facts    []*entry  // in sort order, never changed
@@ -78,6 +80,7 @@ func (h *History) with(e *domain.Event) *History {
 	next := &History{}
 	if h == nil {
 		next.order, next.identity, next.keyID = e.OrderID, e.Fact.Identity(e.Tenant), e.KeyID
+		next.source, next.first = e.Source, e.RecordedAt
 	} else {
 		*next = *h
 	}
@@ -188,6 +191,15 @@ func (h *History) Verdict(id domain.EventID) (domain.Verdict, bool) {
 		return domain.VerdictUnknown, false
 	}
 	return e.verdict, true
+}
+
+// Recorded is when the event with this id was recorded; false when there is none.
+func (h *History) Recorded(id domain.EventID) (time.Time, bool) {
+	e := h.entry(id)
+	if e == nil {
+		return time.Time{}, false
+	}
+	return e.rest.recorded, true
 }
 
 // OrderID is the order's id; "" for nil.

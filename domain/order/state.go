@@ -14,6 +14,7 @@ type State struct {
 	Revision uint64 // number of events
 
 	Identity  domain.Identity
+	Source    domain.SourceID // of the first event
 	Reference string
 
 	Currency        string
@@ -37,6 +38,7 @@ type State struct {
 
 	StartedAt, AbandonedAt, ApprovedAt time.Time // minimum; zero: never
 	UpdatedAt                          time.Time // effective time of the newest fact in sort order
+	FirstRecordedAt                    time.Time // of the first event
 	RecordedAt                         time.Time // of the newest event
 
 	Items       []domain.Item

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"comanda.internal/domain"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -18,16 +20,26 @@ const placeSize = 8 + orderIDSize
 // place is where an order stands in its range of an index.
 type place [placeSize]byte
 
-func placeOf(row *comandav1.Order) place {
+func placeOf(row *comandav1.Order) place { return placeAt(row.GetRecordedAt(), row.GetOrderId()) }
+
+// firstPlaceOf never changes.
+func firstPlaceOf(row *comandav1.Order) place {
+	return placeAt(row.GetFirstRecordedAt(), row.GetOrderId())
+}
+
+func placeAt(at *timestamppb.Timestamp, id string) place {
 	var p place
-	at := row.GetRecordedAt()
 	nanos := at.GetSeconds()*1e9 + int64(at.GetNanos())
 	binary.BigEndian.PutUint64(p[:8], uint64(nanos)) //nolint:gosec // recorded after 1970
-	copy(p[8:], row.GetOrderId())
+	copy(p[8:], id)
 	return p
 }
 
 func (p place) orderID() domain.OrderID { return domain.OrderID(p[8:]) }
+
+// longestPrefix is what follows the tenant in a prefix at most: the length of a
+// source id and the id.
+const longestPrefix = 1 + 40
 
 // tenantPrefix begins the keys of tenant in every index.
 func tenantPrefix(tenant string) []byte {
@@ -39,19 +51,63 @@ func statusPrefix(tenant string, status comandav1.OrderStatus) []byte {
 	return append(tenantPrefix(tenant), byte(status)) //nolint:gosec // a small enum
 }
 
-// referencePrefix begins the keys of a tenant's orders with one reference,
-// which is foreign text of any length: its digest stands for it.
-func referencePrefix(tenant, reference string) []byte {
-	sum := sha256.Sum256([]byte(reference))
+// digestPrefix begins the keys of a tenant's orders with one reference, or one
+// provider order id, which are foreign text of any length: its digest stands for it.
+func digestPrefix(tenant, text string) []byte {
+	sum := sha256.Sum256([]byte(text))
 	return append(tenantPrefix(tenant), sum[:16]...)
 }
 
-// indexKeys are the keys of a row, by index. A nil key is no entry.
-func indexKeys(row *comandav1.Order) (status, reference []byte) {
-	p := placeOf(row)
-	status = append(statusPrefix(row.GetTenant(), row.GetStatus()), p[:]...)
-	if row.GetReference() != "" {
-		reference = append(referencePrefix(row.GetTenant(), row.GetReference()), p[:]...)
-	}
-	return status, reference
+// sourcePrefix begins the keys of a tenant's orders of one source.
+func sourcePrefix(tenant, source string) []byte {
+	return append(append(tenantPrefix(tenant), byte(len(source))), source...) //nolint:gosec // a source id has at most 40 bytes
+}
+
+// index is one way to find orders.
+type index struct {
+	name   string
+	bucket string
+	// key is a row's; nil is no entry.
+	key func(row *comandav1.Order) []byte
+}
+
+// The indexes. Their buckets have keys only: see the package's documentation.
+var indexes = []index{
+	{"status", "by_status", func(row *comandav1.Order) []byte {
+		return withPlace(statusPrefix(row.GetTenant(), row.GetStatus()), placeOf(row))
+	}},
+	{"reference", "by_reference", func(row *comandav1.Order) []byte {
+		if row.GetReference() == "" {
+			return nil
+		}
+		return withPlace(digestPrefix(row.GetTenant(), row.GetReference()), placeOf(row))
+	}},
+	{"source", "by_source", func(row *comandav1.Order) []byte {
+		return withPlace(sourcePrefix(row.GetTenant(), row.GetSource()), placeOf(row))
+	}},
+	{"provider order id", "by_provider_order_id", func(row *comandav1.Order) []byte {
+		return withPlace(digestPrefix(row.GetTenant(), row.GetProviderOrderId()), firstPlaceOf(row))
+	}},
+	{"attention", "by_attention", func(row *comandav1.Order) []byte {
+		if !attended(row) {
+			return nil
+		}
+		return withPlace(tenantPrefix(row.GetTenant()), placeOf(row))
+	}},
+}
+
+// Places in indexes.
+const (
+	indexStatus = iota
+	indexReference
+	indexSource
+	indexProviderOrderID
+	indexAttention
+)
+
+func withPlace(prefix []byte, p place) []byte { return append(prefix, p[:]...) }
+
+// attended reports whether an operator should see the order.
+func attended(row *comandav1.Order) bool {
+	return len(row.GetAttention()) > 0 || len(row.GetConflicts()) > 0
 }

@@ -15,7 +15,12 @@ import (
 type Filter struct {
 	Tenant    domain.TenantID // "": of all
 	Statuses  []domain.Status // none: in any; order and repeats do not matter
+	Source    domain.SourceID // of the first event; "": of any
 	Reference string          // "": with any or none
+	// ProviderOrderID is the provider's own id, in any account of any provider; "": any.
+	ProviderOrderID string
+	// Attention: only orders that an operator should see.
+	Attention bool
 }
 
 // Page says which part of a list.
@@ -27,7 +32,8 @@ type Page struct {
 // maxExamined bounds the rows that one page reads to find those that match.
 const maxExamined = 5_000
 
-// List is a page of the orders that match, the last recorded first, and the
+// List is a page of the orders that match, the last recorded first (of one provider
+// order id the one that was known last), and the
 // token of the next page, "" on the last. A page may be shorter than asked, even
 // empty, and yet have a next one. An order that changes between two pages moves
 // to the front and may be missed; none is given twice at one revision. The
@@ -84,12 +90,13 @@ func list(b *kv.Bucket, filter Filter, before *place, size int) (found []*comand
 	return found, last, false, nil
 }
 
-// matches decides what the ranges do not: statuses within a reference.
+// matches decides what the ranges do not.
 func (f *Filter) matches(row *comandav1.Order) bool {
-	if f.Reference == "" {
-		return true
-	}
-	if row.GetReference() != f.Reference {
+	switch {
+	case f.Source != "" && row.GetSource() != string(f.Source),
+		f.Reference != "" && row.GetReference() != f.Reference,
+		f.ProviderOrderID != "" && row.GetProviderOrderId() != f.ProviderOrderID,
+		f.Attention && !attended(row):
 		return false
 	}
 	status, ok := wire.FromStatus(row.GetStatus())
@@ -154,19 +161,8 @@ func (s *spans) Pop() any {
 // openRanges are the ranges that hold what filter asks for, each at its newest
 // entry before a place.
 func openRanges(b *kv.Bucket, filter Filter, before *place) spans {
-	index := b.Bucket(statusBucket)
-	prefixes := func(tenant string) (out [][]byte) {
-		for s := range domain.StatusCount {
-			if len(filter.Statuses) == 0 || slices.Contains(filter.Statuses, s) {
-				out = append(out, statusPrefix(tenant, wire.Status(s)))
-			}
-		}
-		return out
-	}
-	if filter.Reference != "" {
-		index = b.Bucket(referenceBucket)
-		prefixes = func(tenant string) [][]byte { return [][]byte{referencePrefix(tenant, filter.Reference)} }
-	}
+	n, prefixes := filter.ranges()
+	index := b.Bucket(indexes[n].bucket)
 	tenants := []string{string(filter.Tenant)}
 	if filter.Tenant == "" {
 		tenants = tenantsIn(index)
@@ -184,6 +180,31 @@ func openRanges(b *kv.Bucket, filter Filter, before *place) spans {
 	return open
 }
 
+// ranges are the index that has the fewest entries for f, and its prefixes for a tenant.
+func (f *Filter) ranges() (index int, prefixes func(tenant string) [][]byte) {
+	one := func(prefix func(tenant string) []byte) func(string) [][]byte {
+		return func(tenant string) [][]byte { return [][]byte{prefix(tenant)} }
+	}
+	switch {
+	case f.ProviderOrderID != "":
+		return indexProviderOrderID, one(func(tenant string) []byte { return digestPrefix(tenant, f.ProviderOrderID) })
+	case f.Reference != "":
+		return indexReference, one(func(tenant string) []byte { return digestPrefix(tenant, f.Reference) })
+	case f.Attention:
+		return indexAttention, one(tenantPrefix)
+	case f.Source != "":
+		return indexSource, one(func(tenant string) []byte { return sourcePrefix(tenant, string(f.Source)) })
+	}
+	return indexStatus, func(tenant string) (out [][]byte) {
+		for s := range domain.StatusCount {
+			if len(f.Statuses) == 0 || slices.Contains(f.Statuses, s) {
+				out = append(out, statusPrefix(tenant, wire.Status(s)))
+			}
+		}
+		return out
+	}
+}
+
 // tenantsIn are the tenants that have entries in an index.
 func tenantsIn(index *kv.Bucket) []string {
 	var tenants []string
@@ -191,7 +212,7 @@ func tenantsIn(index *kv.Bucket) []string {
 	for key, _ := c.First(); len(key) > 0 && len(key) > int(key[0]); {
 		prefix := slices.Clone(key[:1+key[0]])
 		tenants = append(tenants, string(prefix[1:]))
-		key, _ = c.Seek(append(prefix, bytes.Repeat([]byte{0xff}, 16+placeSize+1)...))
+		key, _ = c.Seek(append(prefix, bytes.Repeat([]byte{0xff}, longestPrefix+placeSize+1)...))
 	}
 	return tenants
 }

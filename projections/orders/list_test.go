@@ -58,7 +58,11 @@ func every(t *testing.T, view *orders.View) []*comandav1.Order {
 func TestPagesAreTheWholeListInOrder(t *testing.T) {
 	view, _ := filled(t)
 	all := every(t, view)
-	references := []string{""}
+	byFirst := slices.Clone(all)
+	slices.SortFunc(byFirst, func(a, b *comandav1.Order) int {
+		return b.GetFirstRecordedAt().AsTime().Compare(a.GetFirstRecordedAt().AsTime())
+	})
+	references := []string{"", "", ""}
 	for _, row := range all {
 		references = append(references, row.GetReference())
 	}
@@ -66,14 +70,22 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		filter := orders.Filter{
 			Tenant:    rapid.SampledFrom([]domain.TenantID{"", "loja", "outra", "outr", "nobody"}).Draw(t, "tenant"),
+			Source:    rapid.SampledFrom([]domain.SourceID{"", "", "comanda-in", "comanda-i"}).Draw(t, "source"),
 			Reference: rapid.SampledFrom(references).Draw(t, "reference"),
+			Attention: rapid.Bool().Draw(t, "attention"),
+
+			ProviderOrderID: rapid.SampledFrom([]string{"", "", "A-1", "A-2", "A"}).Draw(t, "provider order id"),
 			Statuses: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) domain.Status {
 				return domain.Status(rapid.IntRange(0, int(domain.StatusCount)-1).Draw(t, "status"))
 			}), 0, 4).Draw(t, "statuses"),
 		}
 		size := rapid.IntRange(1, 50).Draw(t, "size")
 		var want, got []string
-		for _, row := range all {
+		in := all
+		if filter.ProviderOrderID != "" {
+			in = byFirst
+		}
+		for _, row := range in {
 			if matches(filter, row) {
 				want = append(want, row.GetOrderId())
 			}
@@ -102,7 +114,10 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 func matches(f orders.Filter, row *comandav1.Order) bool {
 	status, _ := wire.FromStatus(row.GetStatus())
 	return (f.Tenant == "" || string(f.Tenant) == row.GetTenant()) &&
+		(f.Source == "" || string(f.Source) == row.GetSource()) &&
 		(f.Reference == "" || f.Reference == row.GetReference()) &&
+		(f.ProviderOrderID == "" || f.ProviderOrderID == row.GetProviderOrderId()) &&
+		(!f.Attention || len(row.GetAttention())+len(row.GetConflicts()) > 0) &&
 		(len(f.Statuses) == 0 || slices.Contains(f.Statuses, status))
 }
 
@@ -123,6 +138,9 @@ func TestATokenIsBoundToItsRequest(t *testing.T) {
 		"fewer statuses":   {Tenant: "loja", Statuses: filter.Statuses[:1]},
 		"more than before": {Tenant: "loja", Statuses: filter.Statuses, Reference: "EX001"},
 		"no filter":        {},
+		"attention":        {Tenant: "loja", Statuses: filter.Statuses, Attention: true},
+		"a source":         {Tenant: "loja", Statuses: filter.Statuses, Source: "s"},
+		"an id":            {Tenant: "loja", Statuses: filter.Statuses, ProviderOrderID: "s"},
 	}
 	for name, other := range others {
 		if _, _, err := view.List(other, orders.Page{Size: 1, Token: token}); domain.KindOf(err) != domain.Invalid {

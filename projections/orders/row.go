@@ -40,6 +40,7 @@ func Row(id domain.OrderID, source domain.SourceID, s *order.State) *comandav1.O
 		ApprovedAt:      wire.Time(s.ApprovedAt),
 		UpdatedAt:       wire.Time(s.UpdatedAt),
 		RecordedAt:      wire.Time(s.RecordedAt),
+		FirstRecordedAt: wire.Time(s.FirstRecordedAt),
 		Gap:             s.Gap,
 		Conflicts:       wire.EventIDs(s.Conflicts),
 		HeldBack:        wire.EventIDs(s.HeldBack),

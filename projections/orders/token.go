@@ -32,7 +32,7 @@ func parseToken(token string, filter Filter) (*place, error) {
 		return nil, badToken("not a page token that Comanda gave out")
 	}
 	if digest := filter.digest(); string(decoded[1:1+digestSize]) != string(digest[:]) {
-		return nil, badToken("it is of another request: tenant, statuses and reference must be the same for every page")
+		return nil, badToken("it is of another request: all but page_size must be the same for every page")
 	}
 	p := place(decoded[1+digestSize:])
 	return &p, nil
@@ -47,9 +47,12 @@ func badToken(why string) error {
 // digest tells filters apart. Statuses must be sorted and without repeats.
 func (f *Filter) digest() [digestSize]byte {
 	var buf []byte
-	for _, part := range []string{string(f.Tenant), f.Reference} {
+	for _, part := range []string{string(f.Tenant), f.Reference, string(f.Source), f.ProviderOrderID} {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(part)))
 		buf = append(buf, part...)
+	}
+	if f.Attention {
+		buf = append(buf, 0xff)
 	}
 	for _, s := range f.Statuses {
 		buf = append(buf, byte(s))

@@ -16,15 +16,12 @@ import (
 
 const (
 	name    = "orders"
-	version = 1
+	version = 3
 )
 
-// The buckets below the view's own.
-const (
-	rowsBucket      = "rows"         // order id: Order
-	statusBucket    = "by_status"    // see keys.go; no values
-	referenceBucket = "by_reference" // likewise
-)
+// rowsBucket, below the view's own, is of order id: Order. Those of the indexes are
+// in keys.go.
+const rowsBucket = "rows"
 
 // marshal gives one message the same bytes every time.
 var marshal = proto.MarshalOptions{Deterministic: true}
@@ -46,20 +43,10 @@ func (v *View) Version() uint32 { return version }
 // Apply writes the changed orders' rows and moves their index entries.
 func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	rows := b.Bucket(rowsBucket)
-	var byStatus, byReference moves
+	moved := make([]moves, len(indexes))
 	for i := range changes {
 		c := &changes[i]
-		old, err := rowIn(rows, c.Order)
-		if err != nil {
-			return err
-		}
-		source := c.Events[0].Event.Source
-		var oldStatus, oldReference []byte
-		if old != nil {
-			source = domain.SourceID(old.GetSource())
-			oldStatus, oldReference = indexKeys(old)
-		}
-		row := Row(c.Order, source, c.State)
+		row := Row(c.Order, c.State.Source, c.State)
 		stored, err := marshal.Marshal(row)
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", c.Order, err)
@@ -67,15 +54,22 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 		if err := rows.Put([]byte(c.Order), stored); err != nil {
 			return fmt.Errorf("put %s: %w", c.Order, err)
 		}
-		status, reference := indexKeys(row)
-		byStatus.add(oldStatus, status)
-		byReference.add(oldReference, reference)
+		var before *comandav1.Order
+		if c.Before != nil {
+			before = Row(c.Order, c.Before.Source, c.Before)
+		}
+		for n := range indexes {
+			var old []byte
+			if before != nil {
+				old = indexes[n].key(before)
+			}
+			moved[n].add(old, indexes[n].key(row))
+		}
 	}
-	if err := byStatus.apply(b.Bucket(statusBucket)); err != nil {
-		return fmt.Errorf("index orders by status: %w", err)
-	}
-	if err := byReference.apply(b.Bucket(referenceBucket)); err != nil {
-		return fmt.Errorf("index orders by reference: %w", err)
+	for n := range indexes {
+		if err := moved[n].apply(b.Bucket(indexes[n].bucket)); err != nil {
+			return fmt.Errorf("index orders by %s: %w", indexes[n].name, err)
+		}
 	}
 	return nil
 }
@@ -173,9 +167,8 @@ func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) erro
 	return v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		rows := b.Bucket(rowsBucket)
-		indexes := map[string]*kv.Bucket{"status": b.Bucket(statusBucket), "reference": b.Bucket(referenceBucket)}
-		for index, entries := range indexes {
-			if err := checkEntries(rows, entries, index, report); err != nil {
+		for n := range indexes {
+			if err := checkEntries(rows, b.Bucket(indexes[n].bucket), &indexes[n], report); err != nil {
 				return err
 			}
 		}
@@ -184,9 +177,10 @@ func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) erro
 			if err != nil {
 				return err
 			}
-			for index, key := range keysByIndex(row) {
-				if seen, _ := indexes[index].Cursor().Seek(key); key != nil && !bytes.Equal(seen, key) {
-					report(domain.OrderID(k), "is missing in the index by "+index)
+			for n := range indexes {
+				key := indexes[n].key(row)
+				if seen, _ := b.Bucket(indexes[n].bucket).Cursor().Seek(key); key != nil && !bytes.Equal(seen, key) {
+					report(domain.OrderID(k), "is missing in the index by "+indexes[n].name)
 				}
 			}
 			return nil
@@ -194,10 +188,10 @@ func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) erro
 	})
 }
 
-func checkEntries(rows, entries *kv.Bucket, index string, report func(domain.OrderID, string)) error {
+func checkEntries(rows, entries *kv.Bucket, of *index, report func(domain.OrderID, string)) error {
 	return entries.ForEach(func(k, _ []byte) error {
 		if len(k) <= placeSize {
-			report("", fmt.Sprintf("the index by %s has a key of %d bytes", index, len(k)))
+			report("", fmt.Sprintf("the index by %s has a key of %d bytes", of.name, len(k)))
 			return nil
 		}
 		id := place(k[len(k)-placeSize:]).orderID()
@@ -205,14 +199,9 @@ func checkEntries(rows, entries *kv.Bucket, index string, report func(domain.Ord
 		if err != nil {
 			return err
 		}
-		if row == nil || !bytes.Equal(keysByIndex(row)[index], k) {
-			report(id, "has a stray entry in the index by "+index)
+		if row == nil || !bytes.Equal(of.key(row), k) {
+			report(id, "has a stray entry in the index by "+of.name)
 		}
 		return nil
 	})
-}
-
-func keysByIndex(row *comandav1.Order) map[string][]byte {
-	status, reference := indexKeys(row)
-	return map[string][]byte{"status": status, "reference": reference}
 }

@@ -105,16 +105,17 @@ func (c *Checker) Order(ctx context.Context, o Order) error {
 			for _, difference := range orders.Compare(o.State, row) {
 				c.problem(RuleDiffers, o, "of the log: "+difference)
 			}
-			return nil
+			return c.others(s, o, o.State, "of the log: ")
 		}
 		history, err := c.facts(s, o)
 		if err != nil {
 			return c.unreadable(o, err)
 		}
-		for _, difference := range orders.Compare(c.machine.Fold(history), row) {
+		state := c.machine.Fold(history)
+		for _, difference := range orders.Compare(state, row) {
 			c.problem(RuleDiffers, o, "of its own facts: "+difference)
 		}
-		return nil
+		return c.others(s, o, state, "of its own facts: ")
 	})
 }
 
@@ -199,9 +200,13 @@ func (c *Checker) Finish(head domain.Position) error {
 		if err := history.Orders(extra); err != nil {
 			return err
 		}
-		return orders.New(s).CheckIndexes(func(id domain.OrderID, problem string) {
+		err = orders.New(s).CheckIndexes(func(id domain.OrderID, problem string) {
 			c.problem(RuleDiffers, Order{ID: id}, problem)
 		})
+		if err != nil {
+			return err
+		}
+		return c.strays(s)
 	})
 }
 

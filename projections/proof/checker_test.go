@@ -15,18 +15,15 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections"
-	"comanda.internal/projections/orders"
+	"comanda.internal/projections/attention"
+	"comanda.internal/projections/conflicts"
 	"comanda.internal/projections/projectiontest"
 	"comanda.internal/projections/proof"
-	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/queue"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func views(r projections.Reader) (projections.Facts, []projections.Projection) {
-	return timeline.New(r), []projections.Projection{orders.New(r)}
-}
 
 // check folds the orders of s afresh and proves the views of f with it.
 func check(t *testing.T, f *projectiontest.Follower, s *projectiontest.Script) (rules map[string][]domain.OrderID, compared uint64) {
@@ -72,7 +69,7 @@ func filled(t *testing.T) *projectiontest.Script {
 
 func TestRightViewsHaveNoProblem(t *testing.T) {
 	s := filled(t)
-	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projections.Config{})
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, proof.Views, projections.Config{})
 	f.Wait()
 	rules, compared := check(t, f, s)
 	if len(rules) > 0 || compared != uint64(len(s.Events())) {
@@ -84,7 +81,7 @@ func TestViewsMayHaveMovedOnMeanwhile(t *testing.T) {
 	s := filled(t)
 	then := s.Copy()
 	s.Fill(t, 12, 20, 150)
-	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projections.Config{})
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, proof.Views, projections.Config{})
 	f.Wait()
 	rules, compared := check(t, f, then)
 	if len(rules) > 0 || compared != uint64(len(then.Events())) || len(then.Events()) == len(s.Events()) {
@@ -95,6 +92,8 @@ func TestViewsMayHaveMovedOnMeanwhile(t *testing.T) {
 func TestWhatIsWrongIsFound(t *testing.T) {
 	s := filled(t)
 	ids := slices.Sorted(maps.Keys(s.Events()))
+	contradicted, attended := waiting(t, s)
+	referred := ids[slices.IndexFunc(ids, func(id domain.OrderID) bool { return s.Events()[id][0].Fact.Reference != "" })]
 	const stranger = domain.OrderID("ord_aaaaaaaaaaaaaaaaaaaaaaaaaa")
 	cases := map[string]struct {
 		tamper func(orders, timeline *bbolt.Bucket) error
@@ -150,16 +149,60 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			},
 			want: map[string][]domain.OrderID{proof.RuleMissing: {ids[4]}, proof.RuleDiffers: {ids[4]}},
 		},
+		"a purchase that lacks an order": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				return withoutOrder(orders.Tx().Bucket([]byte("purchases")), "members", referred)
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {referred}},
+		},
+		"a purchase that the list lacks": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				return withoutOrder(orders.Tx().Bucket([]byte("purchases")), "newest", referred)
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {referred}},
+		},
+		"another status in a purchase": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				members := orders.Tx().Bucket([]byte("purchases")).Bucket([]byte("members"))
+				key, value := entryOf(members, referred)
+				return members.Put(key, append(value, 0x10, byte(comandav1.OrderStatus_ORDER_STATUS_UNSPECIFIED)))
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {referred}},
+		},
+		"a conflict that the queue lacks": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("conflicts"))
+				key, _ := b.Cursor().First()
+				return b.Delete(bytes.Clone(key))
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {contradicted}},
+		},
+		"attention for what was settled": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("attention"))
+				key, value := b.Cursor().First()
+				return b.Put(append(bytes.Clone(key), "_of_old"...), bytes.Clone(value))
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {attended}},
+		},
+		"an order in another's purchase": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				members := orders.Tx().Bucket([]byte("purchases")).Bucket([]byte("members"))
+				key, value := entryOf(members, referred)
+				return members.Put(append(key[:len(key)-30:len(key)-30], stranger...), value)
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {stranger}},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "views.db")
-			f := projectiontest.Start(t, path, s, views, projections.Config{})
+			f := projectiontest.Start(t, path, s, proof.Views, projections.Config{})
 			f.Wait()
 			f.Stop()
 			f.Close()
 			change(t, path, c.tamper)
-			f = projectiontest.Start(t, path, s, views, projections.Config{})
+			f = projectiontest.Start(t, path, s, proof.Views, projections.Config{})
 			<-f.Runner.Ready()
 			rules, _ := check(t, f, s)
 			if diff := cmp.Diff(c.want, rules); diff != "" {
@@ -176,7 +219,7 @@ func TestAParkedOrderIsAProblem(t *testing.T) {
 	bad := s.Events()[known][0]
 	bad.ID, bad.Revision = "bad", 999
 	s.Append(bad)
-	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projections.Config{})
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, proof.Views, projections.Config{})
 	f.Wait()
 	rules, _ := check(t, f, truth)
 	want := map[string][]domain.OrderID{proof.RuleDiffers: {known}}
@@ -195,6 +238,39 @@ func edit[M proto.Message](b *bbolt.Bucket, key []byte, m M, fn func(M)) error {
 		return err
 	}
 	return b.Put(key, stored)
+}
+
+// waiting are the orders of the first entries of the queues: by tenant, then by
+// recording of what caused them.
+func waiting(t *testing.T, s *projectiontest.Script) (contradicted, attended domain.OrderID) {
+	t.Helper()
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, proof.Views, projections.Config{})
+	f.Wait()
+	last := func(q *queue.View) domain.OrderID {
+		items, _, err := q.List(queue.Filter{}, queue.Page{Size: 1000})
+		if err != nil || len(items) == 0 {
+			t.Fatalf("%d items, %v", len(items), err)
+		}
+		return domain.OrderID(items[len(items)-1].GetOrderId())
+	}
+	return last(conflicts.New(f.File)), last(attention.New(f.File))
+}
+
+// entryOf are copies of the entry of a bucket whose key ends with an order's id.
+func entryOf(b *bbolt.Bucket, id domain.OrderID) (key, value []byte) {
+	c := b.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if bytes.HasSuffix(k, []byte(id)) {
+			return bytes.Clone(k), bytes.Clone(v)
+		}
+	}
+	return nil, nil
+}
+
+func withoutOrder(view *bbolt.Bucket, bucket string, id domain.OrderID) error {
+	b := view.Bucket([]byte(bucket))
+	key, _ := entryOf(b, id)
+	return b.Delete(key)
 }
 
 func change(t *testing.T, path string, fn func(orders, timeline *bbolt.Bucket) error) {

@@ -115,6 +115,24 @@ func (v *View) History(id domain.OrderID) ([]*comandav1.Event, error) {
 	return events, err
 }
 
+// Event is the order's event of a revision; nil when the view knows no such.
+func (v *View) Event(id domain.OrderID, revision uint64) (*comandav1.Event, error) {
+	var e *comandav1.Event
+	err := v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
+		place := placeOf(b.Bucket(ordersBucket).Get([]byte(id)), revision)
+		if place == nil {
+			return nil
+		}
+		e = new(comandav1.Event)
+		if err := proto.Unmarshal(b.Bucket(eventsBucket).Get(place), e); err != nil {
+			return domain.Errorf(domain.Corrupt, "timeline of %s: decode the event at place %x: %w", id, place, err)
+		}
+		return nil
+	})
+	return e, err
+}
+
 // CheckEvent compares what the view holds of one event with the log's, and says
 // in words what differs; "" when nothing does.
 func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {

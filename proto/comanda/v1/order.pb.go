@@ -144,6 +144,8 @@ type Order struct {
 	AbandonedAt *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=abandoned_at,json=abandonedAt,proto3" json:"abandoned_at,omitempty"`
 	// Number of instalments; 0 is unknown.
 	Installments int32 `protobuf:"varint,32,opt,name=installments,proto3" json:"installments,omitempty"`
+	// When the first event was recorded.
+	FirstRecordedAt *timestamppb.Timestamp `protobuf:"bytes,33,opt,name=first_recorded_at,json=firstRecordedAt,proto3" json:"first_recorded_at,omitempty"`
 	// Lines. FULL only.
 	Items []*Item `protobuf:"bytes,40,rep,name=items,proto3" json:"items,omitempty"`
 	// Campaign parameters. FULL only.
@@ -416,6 +418,13 @@ func (x *Order) GetInstallments() int32 {
 	return 0
 }
 
+func (x *Order) GetFirstRecordedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FirstRecordedAt
+	}
+	return nil
+}
+
 func (x *Order) GetItems() []*Item {
 	if x != nil {
 		return x.Items
@@ -647,7 +656,13 @@ type ListOrdersRequest struct {
 	// As in GetOrderRequest.
 	MinPosition string `protobuf:"bytes,6,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
 	// How much of each.
-	View          OrderView `protobuf:"varint,7,opt,name=view,proto3,enum=comanda.v1.OrderView" json:"view,omitempty"`
+	View OrderView `protobuf:"varint,7,opt,name=view,proto3,enum=comanda.v1.OrderView" json:"view,omitempty"`
+	// Only orders whose first event came through this source; empty: all.
+	Source string `protobuf:"bytes,8,opt,name=source,proto3" json:"source,omitempty"`
+	// Only orders with this id at their provider, in any account; empty: all.
+	ProviderOrderId string `protobuf:"bytes,9,opt,name=provider_order_id,json=providerOrderId,proto3" json:"provider_order_id,omitempty"`
+	// Only orders that an operator should see.
+	Attention     bool `protobuf:"varint,10,opt,name=attention,proto3" json:"attention,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -729,6 +744,27 @@ func (x *ListOrdersRequest) GetView() OrderView {
 		return x.View
 	}
 	return OrderView_ORDER_VIEW_UNSPECIFIED
+}
+
+func (x *ListOrdersRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ListOrdersRequest) GetProviderOrderId() string {
+	if x != nil {
+		return x.ProviderOrderId
+	}
+	return ""
+}
+
+func (x *ListOrdersRequest) GetAttention() bool {
+	if x != nil {
+		return x.Attention
+	}
+	return false
 }
 
 // ListOrdersResponse is a page of orders.
@@ -892,7 +928,7 @@ var File_comanda_v1_order_proto protoreflect.FileDescriptor
 const file_comanda_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"\x16comanda/v1/order.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\v\n" +
+	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\f\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -931,7 +967,8 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\vpayment_ids\x18\x1e \x03(\tR\n" +
 	"paymentIds\x12=\n" +
 	"\fabandoned_at\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\vabandonedAt\x12\"\n" +
-	"\finstallments\x18  \x01(\x05R\finstallments\x12&\n" +
+	"\finstallments\x18  \x01(\x05R\finstallments\x12F\n" +
+	"\x11first_recorded_at\x18! \x01(\v2\x1a.google.protobuf.TimestampR\x0ffirstRecordedAt\x12&\n" +
 	"\x05items\x18( \x03(\v2\x10.comanda.v1.ItemR\x05items\x12,\n" +
 	"\x03utm\x18) \x03(\v2\x1a.comanda.v1.Order.UtmEntryR\x03utm\x120\n" +
 	"\bshipping\x18* \x01(\v2\x14.comanda.v1.ShippingR\bshipping\x12\x14\n" +
@@ -956,7 +993,7 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\x04view\x18\x02 \x01(\x0e2\x15.comanda.v1.OrderViewR\x04view\x12!\n" +
 	"\fmin_position\x18\x03 \x01(\tR\vminPosition\";\n" +
 	"\x10GetOrderResponse\x12'\n" +
-	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\x88\x02\n" +
+	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\xea\x02\n" +
 	"\x11ListOrdersRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x123\n" +
 	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusR\bstatuses\x12\x1c\n" +
@@ -965,7 +1002,11 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\x12!\n" +
 	"\fmin_position\x18\x06 \x01(\tR\vminPosition\x12)\n" +
-	"\x04view\x18\a \x01(\x0e2\x15.comanda.v1.OrderViewR\x04view\"g\n" +
+	"\x04view\x18\a \x01(\x0e2\x15.comanda.v1.OrderViewR\x04view\x12\x16\n" +
+	"\x06source\x18\b \x01(\tR\x06source\x12*\n" +
+	"\x11provider_order_id\x18\t \x01(\tR\x0fproviderOrderId\x12\x1c\n" +
+	"\tattention\x18\n" +
+	" \x01(\bR\tattention\"g\n" +
 	"\x12ListOrdersResponse\x12)\n" +
 	"\x06orders\x18\x01 \x03(\v2\x11.comanda.v1.OrderR\x06orders\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"V\n" +
@@ -1028,27 +1069,28 @@ var file_comanda_v1_order_proto_depIdxs = []int32{
 	11, // 4: comanda.v1.Order.recorded_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: comanda.v1.Order.attention:type_name -> comanda.v1.Attention
 	11, // 6: comanda.v1.Order.abandoned_at:type_name -> google.protobuf.Timestamp
-	12, // 7: comanda.v1.Order.items:type_name -> comanda.v1.Item
-	9,  // 8: comanda.v1.Order.utm:type_name -> comanda.v1.Order.UtmEntry
-	13, // 9: comanda.v1.Order.shipping:type_name -> comanda.v1.Shipping
-	14, // 10: comanda.v1.Order.path:type_name -> comanda.v1.Step
-	0,  // 11: comanda.v1.GetOrderRequest.view:type_name -> comanda.v1.OrderView
-	1,  // 12: comanda.v1.GetOrderResponse.order:type_name -> comanda.v1.Order
-	10, // 13: comanda.v1.ListOrdersRequest.statuses:type_name -> comanda.v1.OrderStatus
-	0,  // 14: comanda.v1.ListOrdersRequest.view:type_name -> comanda.v1.OrderView
-	1,  // 15: comanda.v1.ListOrdersResponse.orders:type_name -> comanda.v1.Order
-	15, // 16: comanda.v1.GetOrderHistoryResponse.events:type_name -> comanda.v1.Event
-	3,  // 17: comanda.v1.OrderService.GetOrder:input_type -> comanda.v1.GetOrderRequest
-	5,  // 18: comanda.v1.OrderService.ListOrders:input_type -> comanda.v1.ListOrdersRequest
-	7,  // 19: comanda.v1.OrderService.GetOrderHistory:input_type -> comanda.v1.GetOrderHistoryRequest
-	4,  // 20: comanda.v1.OrderService.GetOrder:output_type -> comanda.v1.GetOrderResponse
-	6,  // 21: comanda.v1.OrderService.ListOrders:output_type -> comanda.v1.ListOrdersResponse
-	8,  // 22: comanda.v1.OrderService.GetOrderHistory:output_type -> comanda.v1.GetOrderHistoryResponse
-	20, // [20:23] is the sub-list for method output_type
-	17, // [17:20] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 7: comanda.v1.Order.first_recorded_at:type_name -> google.protobuf.Timestamp
+	12, // 8: comanda.v1.Order.items:type_name -> comanda.v1.Item
+	9,  // 9: comanda.v1.Order.utm:type_name -> comanda.v1.Order.UtmEntry
+	13, // 10: comanda.v1.Order.shipping:type_name -> comanda.v1.Shipping
+	14, // 11: comanda.v1.Order.path:type_name -> comanda.v1.Step
+	0,  // 12: comanda.v1.GetOrderRequest.view:type_name -> comanda.v1.OrderView
+	1,  // 13: comanda.v1.GetOrderResponse.order:type_name -> comanda.v1.Order
+	10, // 14: comanda.v1.ListOrdersRequest.statuses:type_name -> comanda.v1.OrderStatus
+	0,  // 15: comanda.v1.ListOrdersRequest.view:type_name -> comanda.v1.OrderView
+	1,  // 16: comanda.v1.ListOrdersResponse.orders:type_name -> comanda.v1.Order
+	15, // 17: comanda.v1.GetOrderHistoryResponse.events:type_name -> comanda.v1.Event
+	3,  // 18: comanda.v1.OrderService.GetOrder:input_type -> comanda.v1.GetOrderRequest
+	5,  // 19: comanda.v1.OrderService.ListOrders:input_type -> comanda.v1.ListOrdersRequest
+	7,  // 20: comanda.v1.OrderService.GetOrderHistory:input_type -> comanda.v1.GetOrderHistoryRequest
+	4,  // 21: comanda.v1.OrderService.GetOrder:output_type -> comanda.v1.GetOrderResponse
+	6,  // 22: comanda.v1.OrderService.ListOrders:output_type -> comanda.v1.ListOrdersResponse
+	8,  // 23: comanda.v1.OrderService.GetOrderHistory:output_type -> comanda.v1.GetOrderHistoryResponse
+	21, // [21:24] is the sub-list for method output_type
+	18, // [18:21] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_order_proto_init() }

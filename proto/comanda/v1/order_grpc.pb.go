@@ -34,7 +34,8 @@ const (
 type OrderServiceClient interface {
 	// GetOrder is one order. NOT_FOUND when no fact of it was recorded.
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
-	// ListOrders is a page of orders, the last recorded first.
+	// ListOrders is a page of orders, the last recorded first; of one
+	// provider_order_id the one that was known last.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
 	// GetOrderHistory is every event of one order, by revision.
 	GetOrderHistory(ctx context.Context, in *GetOrderHistoryRequest, opts ...grpc.CallOption) (*GetOrderHistoryResponse, error)
@@ -86,7 +87,8 @@ func (c *orderServiceClient) GetOrderHistory(ctx context.Context, in *GetOrderHi
 type OrderServiceServer interface {
 	// GetOrder is one order. NOT_FOUND when no fact of it was recorded.
 	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
-	// ListOrders is a page of orders, the last recorded first.
+	// ListOrders is a page of orders, the last recorded first; of one
+	// provider_order_id the one that was known last.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
 	// GetOrderHistory is every event of one order, by revision.
 	GetOrderHistory(context.Context, *GetOrderHistoryRequest) (*GetOrderHistoryResponse, error)

@@ -1,0 +1,115 @@
+package purchases
+
+import (
+	"bytes"
+	"slices"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
+	"comanda.internal/projections/paging"
+	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
+)
+
+// Filter says which purchases. The zero value is all of them.
+type Filter struct {
+	Tenant   domain.TenantID // "": of all
+	Statuses []domain.Status // none: in any; order and repeats do not matter
+}
+
+// Page says which part of a list.
+type Page struct {
+	Size  int    // at least 1
+	Token string // of the page before; "" is the first page
+}
+
+// maxExamined bounds the members that one page reads, but for those of its last purchase.
+const maxExamined = 5_000
+
+// List is a page of the purchases that match, without their orders: by tenant, the
+// one with the newest order first. next is the token of the next page, "" on the
+// last. A page may be shorter than asked, even empty, and yet have a next one. A
+// purchase that gets an order between two pages moves to the front and may be
+// missed. The error's kind is Invalid for a token of another filter.
+func (v *View) List(filter Filter, page Page) (found []*comandav1.Purchase, next string, err error) {
+	before, err := paging.Before(filter.written(), page.Token)
+	if err != nil {
+		return nil, "", err
+	}
+	err = v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
+		l := lister{filter: filter, members: b.Bucket(membersBucket).Cursor()}
+		last, err := l.list(b.Bucket(newestBucket).Cursor(), before, page.Size)
+		found = l.found
+		if last != nil {
+			next = paging.Token(filter.written(), last)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return found, next, nil
+}
+
+// lister gathers a page.
+type lister struct {
+	filter   Filter
+	members  *kv.Cursor
+	found    []*comandav1.Purchase
+	examined int
+}
+
+// list reads newest backwards from a key. It answers the key that it looked at
+// last when there may be more.
+func (l *lister) list(c *kv.Cursor, before []byte, size int) (last []byte, err error) {
+	var prefix []byte
+	if l.filter.Tenant != "" {
+		prefix = paging.TenantKey(l.filter.Tenant)
+	}
+	for k, digest := paging.Start(c, prefix, before); k != nil && bytes.HasPrefix(k, prefix); k, digest = c.Prev() {
+		if len(l.found) == size || l.examined >= maxExamined {
+			return last, nil
+		}
+		last = bytes.Clone(k)
+		if err := l.look(k, digest); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// look takes the purchase of an order, if the order is its newest.
+func (l *lister) look(k, digest []byte) error {
+	l.examined++
+	if !wellFormed(k, digest) {
+		return domain.Errorf(domain.Corrupt, "purchases: the index has a key of %d bytes", len(k))
+	}
+	member := memberOf(k, digest)
+	purchase := member[:len(member)-placeSize]
+	if newest, _ := paging.Last(l.members, purchase); !bytes.Equal(newest, member) {
+		return nil // the purchase was, or will be, seen at its newest order
+	}
+	var r rollup
+	n, err := r.read(l.members, purchase)
+	if err != nil {
+		return err
+	}
+	l.examined += n - 1
+	if status, _ := wire.FromStatus(r.purchase.GetStatus()); len(l.filter.Statuses) == 0 || slices.Contains(l.filter.Statuses, status) {
+		r.purchase.Orders = nil
+		l.found = append(l.found, r.purchase)
+	}
+	return nil
+}
+
+// written tells filters apart.
+func (f *Filter) written() []byte {
+	buf := paging.TenantKey(f.Tenant)
+	for s := range domain.StatusCount {
+		if slices.Contains(f.Statuses, s) {
+			buf = append(buf, byte(s))
+		}
+	}
+	return buf
+}

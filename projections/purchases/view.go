@@ -1,0 +1,133 @@
+package purchases
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/projections"
+	"comanda.internal/projections/kv"
+	"comanda.internal/projections/paging"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+const (
+	name    = "purchases"
+	version = 1
+)
+
+// The buckets below the view's own.
+const (
+	membersBucket = "members" // see keys.go: see member.go
+	newestBucket  = "newest"  // see keys.go: digest of the reference
+)
+
+// View is the projection and its reader. It is safe for concurrent use.
+type View struct{ reader projections.Reader }
+
+var _ projections.Projection = (*View)(nil)
+
+// New is the view as reader gives it.
+func New(reader projections.Reader) *View { return &View{reader: reader} }
+
+// Name is the view's bucket.
+func (v *View) Name() string { return name }
+
+// Version of what Apply writes.
+func (v *View) Version() uint32 { return version }
+
+// put is a key's new value; nil deletes it.
+type put struct{ key, value []byte }
+
+// Apply writes the members that changed.
+func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
+	var members, newest []put
+	for i := range changes {
+		c := &changes[i]
+		old, oldValue, err := memberOfState(c.Order, c.Before)
+		if err != nil {
+			return err
+		}
+		now, value, err := memberOfState(c.Order, c.State)
+		if err != nil {
+			return err
+		}
+		moved := !bytes.Equal(old.member, now.member)
+		if moved && old.member != nil {
+			members = append(members, put{key: old.member})
+		}
+		if now.member != nil && (moved || !bytes.Equal(oldValue, value)) {
+			members = append(members, put{now.member, value})
+		}
+		if moved && now.member == nil {
+			newest = append(newest, put{key: old.newest})
+		}
+		if moved && now.member != nil {
+			newest = append(newest, put{now.newest, digestIn(now.member)})
+		}
+	}
+	if err := apply(b.Bucket(membersBucket), members); err != nil {
+		return fmt.Errorf("put members of purchases: %w", err)
+	}
+	if err := apply(b.Bucket(newestBucket), newest); err != nil {
+		return fmt.Errorf("index purchases: %w", err)
+	}
+	return nil
+}
+
+// memberOfState is the member of an order; no keys when it is in no purchase.
+func memberOfState(id domain.OrderID, s *order.State) (keys, []byte, error) {
+	if s == nil || s.Reference == "" {
+		return keys{}, nil, nil
+	}
+	value, err := encode(s)
+	if err != nil {
+		return keys{}, nil, fmt.Errorf("encode the member %s: %w", id, err)
+	}
+	return keysOf(s.Identity.Tenant, s.Reference, s.FirstRecordedAt, id), value, nil
+}
+
+func digestIn(member []byte) []byte {
+	return member[len(member)-placeSize-referenceSize:][:referenceSize]
+}
+
+// apply makes the changes in the order of keys, which touches every page once.
+func apply(b *kv.Bucket, puts []put) error {
+	slices.SortFunc(puts, func(x, y put) int { return bytes.Compare(x.key, y.key) })
+	for _, p := range puts {
+		var err error
+		if p.value == nil {
+			err = b.Delete(p.key)
+		} else {
+			err = b.Put(p.key, p.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Get is the purchase of a reference, with its orders; false when no order has it.
+func (v *View) Get(tenant domain.TenantID, reference string) (*comandav1.Purchase, bool, error) {
+	var r rollup
+	err := v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
+		_, err := r.read(b.Bucket(membersBucket).Cursor(), purchaseKey(tenant, reference))
+		return err
+	})
+	return r.purchase, r.purchase != nil && err == nil, err
+}
+
+// read adds every member of a purchase, and answers how many there are.
+func (r *rollup) read(c *kv.Cursor, purchase []byte) (n int, err error) {
+	for k, value := paging.Last(c, purchase); bytes.HasPrefix(k, purchase); k, value = c.Prev() {
+		if err := r.add(k, value); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
