@@ -159,8 +159,12 @@ type verifiedOrder struct {
 	VerifiedOrder
 
 	history  *order.History
+	state    *order.State // of history; nil: to be folded
 	revision uint64
 	broken   bool // its revisions do not hold: nothing more is folded
+
+	subject  string          // of the last event that lay where it belongs
+	identity domain.Identity // of that event
 }
 
 const progressEvery = 1 << 13
@@ -246,11 +250,12 @@ func (v *verification) lost(p int, rule Rule, from, to uint64, how string) {
 // is of the options' own functions, or of reading the order's earlier events.
 func (v *verification) event(p int, m *stream.Message) error {
 	v.count()
+	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 	if slot, ok := slotOf(m.Subject); !ok || partitionOf(slot, v.log.identity.Partitions) != p {
 		v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: m.Sequence, Detail: "a subject that is not of this partition"})
 		return nil
 	}
-	o, err := v.order(p, m)
+	o, err := v.order(p, m, id)
 	if err != nil {
 		return err
 	}
@@ -267,8 +272,7 @@ func (v *verification) event(p int, m *stream.Message) error {
 }
 
 // order is what is known of m's order, which is young from now on.
-func (v *verification) order(p int, m *stream.Message) (*verifiedOrder, error) {
-	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+func (v *verification) order(p int, m *stream.Message, id domain.OrderID) (*verifiedOrder, error) {
 	if o := v.young[id]; o != nil {
 		return o, nil
 	}
@@ -332,7 +336,7 @@ func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, quiet b
 	}
 	o.Sequence, o.Hash = m.Sequence, r.Hash
 	e := &r.Event
-	if err := v.filed(e, m, p); err != nil {
+	if err := v.filed(o, e, m, p); err != nil {
 		found(RuleMisfiled, err.Error())
 	}
 	if e.PrevHash != prev {
@@ -348,9 +352,14 @@ func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, quiet b
 }
 
 // filed says why a message is not where, or not marked as, its event belongs.
-func (v *verification) filed(e *domain.Event, m *stream.Message, p int) error {
-	if err := misfiled(e, m.Subject, p, v.log.identity.Partitions); err != nil {
-		return err
+func (v *verification) filed(o *verifiedOrder, e *domain.Event, m *stream.Message, p int) error {
+	// What was right for this identity and subject is right again.
+	identity := e.Fact.Identity(e.Tenant)
+	if m.Subject != o.subject || identity != o.identity || e.OrderID != o.ID {
+		if err := misfiled(e, m.Subject, p, v.log.identity.Partitions); err != nil {
+			return err
+		}
+		o.subject, o.identity = m.Subject, identity
 	}
 	if got := m.Header.Get(headerID); got != string(e.ID) {
 		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", headerID, got, e.ID)
@@ -371,18 +380,21 @@ func (o *verifiedOrder) fold(e *domain.Event, found func(Rule, string)) {
 	}
 	machine, err := order.ForVersion(e.MachineVersion)
 	if err == nil {
-		err = machine.Check(o.history, e)
+		var h *order.History
+		var after *order.State
+		if h, after, err = machine.Replay(o.history, o.state, e); err == nil {
+			o.history, o.state = h, after
+			return
+		}
 	}
-	if err != nil {
-		found(RuleIllegal, err.Error())
-	}
+	found(RuleIllegal, err.Error())
 	h, err := o.history.With(e)
 	if err != nil {
 		found(RuleIllegal, err.Error())
 		o.broken = true
 		return
 	}
-	o.history = h
+	o.history, o.state = h, nil
 }
 
 // finish reports orders.
@@ -391,11 +403,13 @@ func (v *verification) finish(orders map[domain.OrderID]*verifiedOrder) error {
 		if o.broken || v.opts.Order == nil {
 			continue
 		}
-		machine, err := order.ForVersion(o.history.MachineVersion())
-		if err != nil {
-			continue // reported at its event
+		if o.State = o.state; o.State == nil {
+			machine, err := order.ForVersion(o.history.MachineVersion())
+			if err != nil {
+				continue // reported at its event
+			}
+			o.State = machine.Fold(o.history)
 		}
-		o.State = machine.Fold(o.history)
 		if err := v.opts.Order(o.VerifiedOrder); err != nil {
 			return err
 		}
@@ -425,10 +439,11 @@ func (v *verification) problem(p Problem) {
 
 // slotOf is the slot in an order's subject.
 func slotOf(subject string) (byte, bool) {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) != 4 || tokens[0] != "orders" || len(tokens[1]) != 2 {
+	rest, ok := strings.CutPrefix(subject, "orders.")
+	text, rest, _ := strings.Cut(rest, ".")
+	if !ok || len(text) != 2 || strings.Count(rest, ".") != 1 {
 		return 0, false
 	}
-	slot, err := strconv.ParseUint(tokens[1], 16, 8)
+	slot, err := strconv.ParseUint(text, 16, 8)
 	return byte(slot), err == nil
 }

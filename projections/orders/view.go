@@ -12,6 +12,7 @@ import (
 	"comanda.internal/projections"
 	"comanda.internal/projections/kv"
 	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
 )
 
 const (
@@ -25,9 +26,6 @@ const (
 	statusBucket    = "by_status"    // see keys.go; no values
 	referenceBucket = "by_reference" // likewise
 )
-
-// marshal gives one message the same bytes every time.
-var marshal = proto.MarshalOptions{Deterministic: true}
 
 // View is the projection and its reader. It is safe for concurrent use.
 type View struct{ reader projections.Reader }
@@ -60,7 +58,7 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 			oldStatus, oldReference = indexKeys(old)
 		}
 		row := Row(c.Order, source, c.State)
-		stored, err := marshal.Marshal(row)
+		stored, err := wire.Marshal(row)
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", c.Order, err)
 		}
