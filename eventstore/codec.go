@@ -42,7 +42,8 @@ func encode(e *domain.Event, expected uint64) (*nats.Msg, error) {
 
 // decode reads a stored message. An error is of kind Corrupt and names the place.
 func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) {
-	r, err := decode(partition, m)
+	var r domain.Recorded
+	err := decode(partition, m, &r)
 	if err == nil {
 		err = misfiled(&r.Event, m.Subject, partition, l.identity.Partitions)
 	}
@@ -52,12 +53,14 @@ func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) 
 	return r, nil
 }
 
-func decode(partition int, m *stream.Message) (domain.Recorded, error) {
+// decode reads m into r, which is as it was when there is an error.
+func decode(partition int, m *stream.Message, r *domain.Recorded) error {
 	e, encoded, err := wire.Decode(m.Data)
 	if err != nil {
-		return domain.Recorded{}, err //nolint:wrapcheck // says what is wrong; the caller adds where
+		return err //nolint:wrapcheck // says what is wrong; the caller adds where
 	}
-	return domain.Recorded{Event: e, Partition: partition, Sequence: m.Sequence, Hash: hashOf(m.Data), Encoded: encoded}, nil
+	*r = domain.Recorded{Event: e, Partition: partition, Sequence: m.Sequence, Hash: hashOf(m.Data), Encoded: encoded}
+	return nil
 }
 
 // misfiled says why e does not belong on subject, or in partition.

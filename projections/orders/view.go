@@ -3,6 +3,7 @@ package orders
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -128,6 +129,10 @@ func rowIn(rows *kv.Bucket, id domain.OrderID) (*comandav1.Order, error) {
 	if stored == nil {
 		return nil, nil //nolint:nilnil // absence is no error
 	}
+	return decodeRow(id, stored)
+}
+
+func decodeRow(id domain.OrderID, stored []byte) (*comandav1.Order, error) {
 	row := new(comandav1.Order)
 	if err := proto.Unmarshal(stored, row); err != nil {
 		return nil, domain.Errorf(domain.Corrupt, "decode the row of %s: %w", id, err)
@@ -158,6 +163,23 @@ func (v *View) Check(id domain.OrderID, source domain.SourceID, state *order.Sta
 	return problems, true, nil
 }
 
+// Holds reports whether the view holds exactly the row of an order whose first
+// event came through source, as state makes it.
+func (v *View) Holds(id domain.OrderID, source domain.SourceID, state *order.State) (bool, error) {
+	want, err := wire.Marshal(Row(id, source, state))
+	if err != nil {
+		return false, fmt.Errorf("encode %s: %w", id, err)
+	}
+	same := false
+	err = v.reader.View(func(tx *kv.Tx) error {
+		if b := tx.Bucket(name); b != nil {
+			same = bytes.Equal(b.Bucket(rowsBucket).Get([]byte(id)), want)
+		}
+		return nil
+	})
+	return same, err
+}
+
 // Orders calls yield for every order of the view, by id, until it errs.
 func (v *View) Orders(yield func(domain.OrderID) error) error {
 	return v.reader.View(func(tx *kv.Tx) error {
@@ -167,11 +189,18 @@ func (v *View) Orders(yield func(domain.OrderID) error) error {
 
 // CheckIndexes reports every row that misses an index entry, and every entry
 // that is not of its row.
+//
+// It goes through rows and entries once, and sums up a digest of the entries
+// that there should be and of those that there are. Only where the sums differ does it look for each.
 func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) error {
 	return v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		rows := b.Bucket(rowsBucket)
 		indexes := map[string]*kv.Bucket{"status": b.Bucket(statusBucket), "reference": b.Bucket(referenceBucket)}
+		same, err := sameSums(rows, indexes)
+		if err != nil || same {
+			return err
+		}
 		for index, entries := range indexes {
 			if err := checkEntries(rows, entries, index, report); err != nil {
 				return err
@@ -190,6 +219,50 @@ func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) erro
 			return nil
 		})
 	})
+}
+
+// sum is a digest of a set of keys, whatever their order: two hashes with seeds
+// of their own, each summed up, so that no other set is likely to have it.
+type sum struct {
+	seeds [2]maphash.Seed
+	sums  [2]uint64
+}
+
+func (s *sum) add(key []byte, sign uint64) {
+	for i := range s.sums {
+		s.sums[i] += sign * maphash.Bytes(s.seeds[i], key)
+	}
+}
+
+// sameSums reports whether the indexes have exactly the entries of the rows.
+func sameSums(rows *kv.Bucket, indexes map[string]*kv.Bucket) (bool, error) {
+	seeds := [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+	status, reference := sum{seeds: seeds}, sum{seeds: seeds}
+	err := rows.ForEach(func(k, stored []byte) error {
+		row, err := decodeRow(domain.OrderID(k), stored)
+		if err != nil {
+			return err
+		}
+		byStatus, byReference := indexKeys(row)
+		status.add(byStatus, 1)
+		if byReference != nil {
+			reference.add(byReference, 1)
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	for index, s := range map[string]*sum{"status": &status, "reference": &reference} {
+		err := indexes[index].ForEach(func(k, _ []byte) error {
+			s.add(k, ^uint64(0)) // minus one
+			return nil
+		})
+		if err != nil || s.sums != [2]uint64{} {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func checkEntries(rows, entries *kv.Bucket, index string, report func(domain.OrderID, string)) error {

@@ -111,41 +111,6 @@ func (v *View) History(id domain.OrderID) ([]*comandav1.Event, error) {
 	return events, err
 }
 
-// CheckEvent compares what the view holds of one event with the log's, and says
-// in words what differs; "" when nothing does.
-func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
-	want, err := wire.Encoded(r)
-	if err != nil {
-		return "", fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
-	}
-	err = v.reader.View(func(tx *kv.Tx) error {
-		var stored, places []byte
-		place := placeKey(r.Partition, r.Sequence)
-		b := tx.Bucket(name)
-		stored = b.Bucket(eventsBucket).Get(place)
-		places = b.Bucket(ordersBucket).Get([]byte(r.Event.OrderID))
-		switch {
-		case stored == nil:
-			problem = fmt.Sprintf("event %s of revision %d is missing", r.Event.ID, r.Event.Revision)
-		case !bytes.Equal(placeOf(places, r.Event.Revision), place):
-			problem = fmt.Sprintf("event %s of revision %d is not in its place in the order's history", r.Event.ID, r.Event.Revision)
-		case !bytes.Equal(stored, want):
-			problem = fmt.Sprintf("event %s of revision %d differs from the log's", r.Event.ID, r.Event.Revision)
-		}
-		return nil
-	})
-	return problem, err
-}
-
-// Count is how many events of the order the view holds.
-func (v *View) Count(id domain.OrderID) (n uint64, err error) {
-	err = v.reader.View(func(tx *kv.Tx) error {
-		n = uint64(len(tx.Bucket(name, ordersBucket).Get([]byte(id))) / placeSize)
-		return nil
-	})
-	return n, err
-}
-
 // Orders calls yield for every order of the view, by id, until it errs.
 func (v *View) Orders(yield func(domain.OrderID) error) error {
 	return v.reader.View(func(tx *kv.Tx) error {
@@ -230,14 +195,6 @@ func eachStored(tx *kv.Tx, id domain.OrderID, yield func(place, value []byte) er
 		}
 	}
 	return nil
-}
-
-// placeOf is the place of a revision among an order's places; nil when there is none.
-func placeOf(places []byte, revision uint64) []byte {
-	if revision == 0 || revision > uint64(len(places)/placeSize) {
-		return nil
-	}
-	return places[(revision-1)*placeSize:][:placeSize]
 }
 
 // placeSize is the length of a place: the partition as two bytes and the
