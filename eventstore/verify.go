@@ -157,8 +157,6 @@ type verification struct {
 	kept  map[domain.OrderID]keptOrder      // that were reported
 	older map[domain.OrderID]keptOrder      // that had one before those; forgotten next
 	bytes int                               // events of kept
-
-	recorded domain.Recorded // the event that was read last
 }
 
 // verifiedOrder is what is known of an order so far.
@@ -184,17 +182,12 @@ func (v *verification) partition(p int, since, head uint64) error {
 		return nil
 	}
 	last, holes := since, ranges(nil)
-	err := v.log.readers[p].Scan(v.ctx, since, head, nil, func(ms []stream.Message) error {
-		for i := range ms {
-			holes = v.sequence(p, &last, ms[i].Sequence, holes)
-			if err := v.event(p, &ms[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+	err := v.scan(p, since, head, func(m *stream.Message, r *domain.Recorded, broken error) error {
+		holes = v.sequence(p, &last, m.Sequence, holes)
+		return v.event(p, m, r, broken)
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // Verify wraps it
+		return err
 	}
 	if last < head {
 		holes = append(holes, [2]uint64{last + 1, head})
@@ -245,9 +238,9 @@ func (v *verification) lost(p int, rule Rule, from, to uint64, how string) {
 	v.problem(Problem{Rule: rule, Partition: p, Sequence: from, Through: to, Detail: fmt.Sprintf("%d to %d are %s", from, to, how)})
 }
 
-// event checks one message against what came before it in its order. The error
-// is of the options' own functions, or of reading the order's earlier events.
-func (v *verification) event(p int, m *stream.Message) error {
+// event checks one message, which is r unless it is broken, against what came
+// before it in its order. The error is of the options' own functions, or of reading the order's earlier events.
+func (v *verification) event(p int, m *stream.Message, r *domain.Recorded, broken error) error {
 	v.count()
 	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 	if slot, ok := slotOf(m.Subject); !ok || partitionOf(slot, v.log.identity.Partitions) != p {
@@ -258,8 +251,8 @@ func (v *verification) event(p int, m *stream.Message) error {
 	if err != nil {
 		return err
 	}
-	if v.check(p, m, o, false) && v.opts.Event != nil {
-		if err := v.opts.Event(&v.recorded); err != nil {
+	if v.check(p, m, o, r, broken, false) && v.opts.Event != nil {
+		if err := v.opts.Event(r); err != nil {
 			return err
 		}
 		o.Told++
@@ -300,11 +293,12 @@ var errReached = errors.New("the event itself")
 // before checks the events that an order has before m; quietly when they were
 // checked already.
 func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet bool) error {
+	var r domain.Recorded
 	err := v.log.readers[p].Subject(v.ctx, m.Subject, func(earlier stream.Message) error {
 		if earlier.Sequence >= m.Sequence {
 			return errReached
 		}
-		v.check(p, &earlier, o, quiet)
+		v.check(p, &earlier, o, &r, decode(p, &earlier, &r), quiet)
 		return nil
 	})
 	if err == nil || errors.Is(err, errReached) {
@@ -313,15 +307,14 @@ func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet 
 	return storeError(fmt.Sprintf("read the events of %s before %d", o.ID, m.Sequence), err)
 }
 
-// check holds one message against what came before it in its order, and leaves
-// its event in v.recorded; false when it is no event. quiet reports nothing.
-func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, quiet bool) bool {
+// check holds one message, which is r unless it is broken, against what came
+// before it in its order; false when it is no event. quiet reports nothing.
+func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, r *domain.Recorded, broken error, quiet bool) bool {
 	found := finding{v: v, partition: p, sequence: m.Sequence, order: o.ID, quiet: quiet}
 	prev := o.Hash
-	r := &v.recorded
-	if err := decode(p, m, r); err != nil {
+	if broken != nil {
 		o.Sequence, o.Hash = m.Sequence, hashOf(m.Data)
-		found.report(RuleDecode, err.Error())
+		found.report(RuleDecode, broken.Error())
 		o.broken = true
 		return false
 	}
