@@ -75,6 +75,9 @@ type Recorded struct {
 	Partition int
 	Sequence  uint64
 	Hash      [32]byte // SHA-256 of the stored bytes
+	// Encoded is Event without its sealed parts, as the wire contract's one form
+	// of it; nil: to be encoded. Whoever changes Event sets it to nil.
+	Encoded []byte
 }
 
 // Position is the place of r alone: one component.

@@ -6,11 +6,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
 
 	"comanda.internal/domain"
 	"comanda.internal/eventstore/stream"
-	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
 )
 
@@ -27,7 +25,7 @@ func hashOf(data []byte) [32]byte { return sha256.Sum256(data) }
 // encode is e as the log stores it, to be appended after expected, the sequence
 // of the order's last event.
 func encode(e *domain.Event, expected uint64) (*nats.Msg, error) {
-	data, err := proto.Marshal(wire.Envelope(e))
+	data, err := wire.Marshal(wire.Envelope(e)) // in one form, which readers recognise
 	if err != nil {
 		return nil, domain.Errorf(domain.Invalid, "encode %s: %w", e.ID, err)
 	}
@@ -44,7 +42,8 @@ func encode(e *domain.Event, expected uint64) (*nats.Msg, error) {
 
 // decode reads a stored message. An error is of kind Corrupt and names the place.
 func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) {
-	r, err := decode(partition, m)
+	var r domain.Recorded
+	err := decode(partition, m, &r)
 	if err == nil {
 		err = misfiled(&r.Event, m.Subject, partition, l.identity.Partitions)
 	}
@@ -54,16 +53,14 @@ func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) 
 	return r, nil
 }
 
-func decode(partition int, m *stream.Message) (domain.Recorded, error) {
-	var env comandav1.Envelope
-	if err := proto.Unmarshal(m.Data, &env); err != nil {
-		return domain.Recorded{}, domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
-	}
-	e, err := wire.FromEnvelope(&env)
+// decode reads m into r, which is as it was when there is an error.
+func decode(partition int, m *stream.Message, r *domain.Recorded) error {
+	e, encoded, err := wire.Decode(m.Data)
 	if err != nil {
-		return domain.Recorded{}, err //nolint:wrapcheck // says what is wrong; the caller adds where
+		return err //nolint:wrapcheck // says what is wrong; the caller adds where
 	}
-	return domain.Recorded{Event: e, Partition: partition, Sequence: m.Sequence, Hash: hashOf(m.Data)}, nil
+	*r = domain.Recorded{Event: e, Partition: partition, Sequence: m.Sequence, Hash: hashOf(m.Data), Encoded: encoded}
+	return nil
 }
 
 // misfiled says why e does not belong on subject, or in partition.
@@ -71,10 +68,11 @@ func misfiled(e *domain.Event, subject string, partition, partitions int) error 
 	if own := e.Fact.Identity(e.Tenant).OrderID(); own != e.OrderID {
 		return domain.Errorf(domain.Corrupt, "event %s of order %s has the identity of order %s", e.ID, e.OrderID, own)
 	}
-	if want := orderSubject(e.Tenant, e.OrderID); subject != want {
+	slot := e.OrderID.Slot()
+	if want := slotSubject(slot, string(e.Tenant), e.OrderID); subject != want {
 		return domain.Errorf(domain.Corrupt, "event %s is on subject %s, should be on %s", e.ID, subject, want)
 	}
-	if want := partitionOf(e.OrderID.Slot(), partitions); partition != want {
+	if want := partitionOf(slot, partitions); partition != want {
 		return domain.Errorf(domain.Corrupt, "event %s is in partition %d, should be in %d", e.ID, partition, want)
 	}
 	return nil

@@ -68,7 +68,10 @@ func orderSubject(tenant domain.TenantID, id domain.OrderID) string {
 
 // orderPattern is the subject of an order whose tenant may be a wildcard.
 func orderPattern(tenant string, id domain.OrderID) string {
+	return slotSubject(id.Slot(), tenant, id)
+}
+
+func slotSubject(slot byte, tenant string, id domain.OrderID) string {
 	const hex = "0123456789abcdef"
-	slot := id.Slot()
 	return "orders." + string([]byte{hex[slot>>4], hex[slot&15]}) + "." + tenant + "." + string(id)
 }

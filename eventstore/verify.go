@@ -48,7 +48,8 @@ type VerifiedOrder struct {
 	Partition int
 	Sequence  uint64 // of the last event
 	Hash      [32]byte
-	Told      uint64 // how many of its events VerifyOptions.Event was called with
+	Sequences []uint64 // of its events, by revision
+	Told      uint64   // how many of them VerifyOptions.Event was called with
 }
 
 // VerifyOptions is what a check reads, and reports while it runs. The zero value
@@ -63,7 +64,7 @@ type VerifyOptions struct {
 	// Progress is called now and then with the events read and those to read.
 	Progress func(events, total uint64)
 	// Event is called for every event that can be read, to compare views with. Its
-	// error ends the check.
+	// error ends the check. What it is given is valid until it returns.
 	Event func(*domain.Recorded) error
 	// Order is called for every order whose revisions hold, to compare views
 	// with. Its error ends the check.
@@ -71,9 +72,9 @@ type VerifyOptions struct {
 	// MostProblems are listed in the report; 0 is 1,000. All are counted.
 	MostProblems int
 	// EventsInMemory bounds the events whose orders are held at a time, beside some
-	// 40 bytes for every order; 0 is 131,072, some 200 MB. Orders that had no event for the longest
-	// are reported first; one that has another event after that is read again by its subject,
-	// and reported again.
+	// 40 bytes for every order; 0 is 262,144, some 150 MB. An order is reported some
+	// 10,000 events after its last one, and again when it has another event after that.
+	// One that had none for as long as there is memory is read again by its subject.
 	EventsInMemory int
 }
 
@@ -99,7 +100,7 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 		opts.MostProblems = 1000
 	}
 	if opts.EventsInMemory == 0 {
-		opts.EventsInMemory = 1 << 17
+		opts.EventsInMemory = 1 << 18
 	}
 	head, err := l.Head(ctx)
 	if err != nil {
@@ -110,7 +111,8 @@ func (l *Log) Verify(ctx context.Context, opts VerifyOptions) (*Report, error) {
 	}
 	v := &verification{
 		log: l, ctx: ctx, opts: opts, report: &Report{Head: opts.Since}, seed: maphash.MakeSeed(),
-		seen: make(map[uint64]struct{}), young: make(map[domain.OrderID]*verifiedOrder),
+		seen: make(map[uint64]struct{}), young: make(map[domain.OrderID]*verifiedOrder), old: make(map[domain.OrderID]*verifiedOrder),
+		kept: make(map[domain.OrderID]keptOrder),
 	}
 	for i := range l.damage {
 		v.problem(l.damage[i])
@@ -150,8 +152,11 @@ type verification struct {
 	seed  maphash.Seed
 	seen  map[uint64]struct{}               // digests of the orders that had an event so far
 	young map[domain.OrderID]*verifiedOrder // that had an event lately
+	held  int                               // events of young
 	old   map[domain.OrderID]*verifiedOrder // that had one before that; reported next
-	held  int                               // events that came since young was begun
+	kept  map[domain.OrderID]keptOrder      // that were reported
+	older map[domain.OrderID]keptOrder      // that had one before those; forgotten next
+	bytes int                               // events of kept
 }
 
 // verifiedOrder is what is known of an order so far.
@@ -159,8 +164,13 @@ type verifiedOrder struct {
 	VerifiedOrder
 
 	history  *order.History
+	state    *order.State // of history; nil: to be folded
 	revision uint64
 	broken   bool // its revisions do not hold: nothing more is folded
+
+	subject  string          // of the last event that lay where it belongs
+	identity domain.Identity // of that event
+	encoded  []byte          // its events, each after its length
 }
 
 const progressEvery = 1 << 13
@@ -172,17 +182,12 @@ func (v *verification) partition(p int, since, head uint64) error {
 		return nil
 	}
 	last, holes := since, ranges(nil)
-	err := v.log.readers[p].Scan(v.ctx, since, head, nil, func(ms []stream.Message) error {
-		for i := range ms {
-			holes = v.sequence(p, &last, ms[i].Sequence, holes)
-			if err := v.event(p, &ms[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+	err := v.scan(p, since, head, func(m *stream.Message, r *domain.Recorded, broken error) error {
+		holes = v.sequence(p, &last, m.Sequence, holes)
+		return v.event(p, m, r, broken)
 	})
 	if err != nil {
-		return err //nolint:wrapcheck // Verify wraps it
+		return err
 	}
 	if last < head {
 		holes = append(holes, [2]uint64{last + 1, head})
@@ -190,16 +195,7 @@ func (v *verification) partition(p int, since, head uint64) error {
 	if err := v.holes(p, holes); err != nil {
 		return err
 	}
-	return errors.Join(v.age(), v.age()) // all that are held
-}
-
-// age reports the old orders and makes the young ones old.
-func (v *verification) age() error {
-	if err := v.finish(v.old); err != nil {
-		return err
-	}
-	v.old, v.young, v.held = v.young, make(map[domain.OrderID]*verifiedOrder), 0
-	return nil
+	return errors.Join(v.age(), v.age()) // all that are young
 }
 
 // sequence compares a sequence with the last, and adds what lies between to holes.
@@ -242,43 +238,40 @@ func (v *verification) lost(p int, rule Rule, from, to uint64, how string) {
 	v.problem(Problem{Rule: rule, Partition: p, Sequence: from, Through: to, Detail: fmt.Sprintf("%d to %d are %s", from, to, how)})
 }
 
-// event checks one message against what came before it in its order. The error
-// is of the options' own functions, or of reading the order's earlier events.
-func (v *verification) event(p int, m *stream.Message) error {
+// event checks one message, which is r unless it is broken, against what came
+// before it in its order. The error is of the options' own functions, or of reading the order's earlier events.
+func (v *verification) event(p int, m *stream.Message, r *domain.Recorded, broken error) error {
 	v.count()
+	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 	if slot, ok := slotOf(m.Subject); !ok || partitionOf(slot, v.log.identity.Partitions) != p {
 		v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: m.Sequence, Detail: "a subject that is not of this partition"})
 		return nil
 	}
-	o, err := v.order(p, m)
+	o, err := v.order(p, m, id)
 	if err != nil {
 		return err
 	}
-	if r, ok := v.check(p, m, o, false); ok && v.opts.Event != nil {
-		if err := v.opts.Event(&r); err != nil {
+	if v.check(p, m, o, r, broken, false) && v.opts.Event != nil {
+		if err := v.opts.Event(r); err != nil {
 			return err
 		}
 		o.Told++
 	}
-	if v.held++; v.held >= v.opts.EventsInMemory/2 {
+	if v.held++; v.held >= min(mostYoung, v.opts.EventsInMemory)/2 {
 		return v.age()
 	}
 	return nil
 }
 
 // order is what is known of m's order, which is young from now on.
-func (v *verification) order(p int, m *stream.Message) (*verifiedOrder, error) {
-	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+func (v *verification) order(p int, m *stream.Message, id domain.OrderID) (*verifiedOrder, error) {
 	if o := v.young[id]; o != nil {
 		return o, nil
 	}
-	o := v.old[id]
-	if o != nil {
-		delete(v.old, id)
-		v.young[id] = o
-		return o, nil
+	if o, err := v.recall(id); o != nil || err != nil {
+		return o, err
 	}
-	o = &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
+	o := &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
 	v.young[id] = o
 	digest := maphash.String(v.seed, string(id))
 	_, again := v.seen[digest]
@@ -300,11 +293,12 @@ var errReached = errors.New("the event itself")
 // before checks the events that an order has before m; quietly when they were
 // checked already.
 func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet bool) error {
+	var r domain.Recorded
 	err := v.log.readers[p].Subject(v.ctx, m.Subject, func(earlier stream.Message) error {
 		if earlier.Sequence >= m.Sequence {
 			return errReached
 		}
-		v.check(p, &earlier, o, quiet)
+		v.check(p, &earlier, o, &r, decode(p, &earlier, &r), quiet)
 		return nil
 	})
 	if err == nil || errors.Is(err, errReached) {
@@ -313,44 +307,62 @@ func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet 
 	return storeError(fmt.Sprintf("read the events of %s before %d", o.ID, m.Sequence), err)
 }
 
-// check holds one message against what came before it in its order; not ok when
-// it is no event. quiet reports nothing.
-func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, quiet bool) (r domain.Recorded, ok bool) {
-	found := func(rule Rule, detail string) {
-		if quiet {
-			return
-		}
-		v.problem(Problem{Rule: rule, Partition: p, Sequence: m.Sequence, OrderID: o.ID, Detail: detail})
-	}
+// check holds one message, which is r unless it is broken, against what came
+// before it in its order; false when it is no event. quiet reports nothing.
+func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, r *domain.Recorded, broken error, quiet bool) bool {
+	found := finding{v: v, partition: p, sequence: m.Sequence, order: o.ID, quiet: quiet}
 	prev := o.Hash
-	r, err := decode(p, m)
-	if err != nil {
+	if broken != nil {
 		o.Sequence, o.Hash = m.Sequence, hashOf(m.Data)
-		found(RuleDecode, err.Error())
+		found.report(RuleDecode, broken.Error())
 		o.broken = true
-		return r, false
+		return false
 	}
 	o.Sequence, o.Hash = m.Sequence, r.Hash
 	e := &r.Event
-	if err := v.filed(e, m, p); err != nil {
-		found(RuleMisfiled, err.Error())
+	if err := v.filed(o, e, m, p); err != nil {
+		found.report(RuleMisfiled, err.Error())
 	}
 	if e.PrevHash != prev {
-		found(RuleChain, fmt.Sprintf("prev_hash of revision %d is %x, should be %x", e.Revision, e.PrevHash[:6], prev[:6]))
+		found.report(RuleChain, fmt.Sprintf("prev_hash of revision %d is %x, should be %x", e.Revision, e.PrevHash[:6], prev[:6]))
 	}
 	if e.Revision != o.revision+1 {
-		found(RuleRevision, fmt.Sprintf("revision %d follows %d", e.Revision, o.revision))
+		found.report(RuleRevision, fmt.Sprintf("revision %d follows %d", e.Revision, o.revision))
 		o.broken = true
 	}
 	o.revision = e.Revision
-	o.fold(e, found)
-	return r, true
+	o.fold(e, &found)
+	if !o.broken {
+		o.keep(r)
+	}
+	o.Sequences = append(o.Sequences, m.Sequence)
+	return true
+}
+
+// finding is the place of a message whose problems are reported.
+type finding struct {
+	v         *verification
+	partition int
+	sequence  uint64
+	order     domain.OrderID
+	quiet     bool
+}
+
+func (f *finding) report(rule Rule, detail string) {
+	if !f.quiet {
+		f.v.problem(Problem{Rule: rule, Partition: f.partition, Sequence: f.sequence, OrderID: f.order, Detail: detail})
+	}
 }
 
 // filed says why a message is not where, or not marked as, its event belongs.
-func (v *verification) filed(e *domain.Event, m *stream.Message, p int) error {
-	if err := misfiled(e, m.Subject, p, v.log.identity.Partitions); err != nil {
-		return err
+func (v *verification) filed(o *verifiedOrder, e *domain.Event, m *stream.Message, p int) error {
+	// What was right for this identity and subject is right again.
+	identity := e.Fact.Identity(e.Tenant)
+	if m.Subject != o.subject || identity != o.identity || e.OrderID != o.ID {
+		if err := misfiled(e, m.Subject, p, v.log.identity.Partitions); err != nil {
+			return err
+		}
+		o.subject, o.identity = m.Subject, identity
 	}
 	if got := m.Header.Get(headerID); got != string(e.ID) {
 		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", headerID, got, e.ID)
@@ -362,7 +374,7 @@ func (v *verification) filed(e *domain.Event, m *stream.Message, p int) error {
 }
 
 // fold decides e again on the events before it, and adds it to them.
-func (o *verifiedOrder) fold(e *domain.Event, found func(Rule, string)) {
+func (o *verifiedOrder) fold(e *domain.Event, found *finding) {
 	if o.broken {
 		return
 	}
@@ -371,36 +383,21 @@ func (o *verifiedOrder) fold(e *domain.Event, found func(Rule, string)) {
 	}
 	machine, err := order.ForVersion(e.MachineVersion)
 	if err == nil {
-		err = machine.Check(o.history, e)
+		var h *order.History
+		var after *order.State
+		if h, after, err = machine.Replay(o.history, o.state, e); err == nil {
+			o.history, o.state = h, after
+			return
+		}
 	}
-	if err != nil {
-		found(RuleIllegal, err.Error())
-	}
+	found.report(RuleIllegal, err.Error())
 	h, err := o.history.With(e)
 	if err != nil {
-		found(RuleIllegal, err.Error())
+		found.report(RuleIllegal, err.Error())
 		o.broken = true
 		return
 	}
-	o.history = h
-}
-
-// finish reports orders.
-func (v *verification) finish(orders map[domain.OrderID]*verifiedOrder) error {
-	for _, o := range orders {
-		if o.broken || v.opts.Order == nil {
-			continue
-		}
-		machine, err := order.ForVersion(o.history.MachineVersion())
-		if err != nil {
-			continue // reported at its event
-		}
-		o.State = machine.Fold(o.history)
-		if err := v.opts.Order(o.VerifiedOrder); err != nil {
-			return err
-		}
-	}
-	return nil
+	o.history, o.state = h, nil
 }
 
 func (v *verification) count() {
@@ -425,10 +422,11 @@ func (v *verification) problem(p Problem) {
 
 // slotOf is the slot in an order's subject.
 func slotOf(subject string) (byte, bool) {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) != 4 || tokens[0] != "orders" || len(tokens[1]) != 2 {
+	rest, ok := strings.CutPrefix(subject, "orders.")
+	text, rest, _ := strings.Cut(rest, ".")
+	if !ok || len(text) != 2 || strings.Count(rest, ".") != 1 {
 		return 0, false
 	}
-	slot, err := strconv.ParseUint(tokens[1], 16, 8)
+	slot, err := strconv.ParseUint(text, 16, 8)
 	return byte(slot), err == nil
 }

@@ -115,6 +115,7 @@ func TestViewsOfARealLog(t *testing.T) {
 		return checker.Order(t.Context(), proof.Order{ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence})
 	}})
 	must(t, err)
+	must(t, checker.Flush(t.Context()))
 	must(t, checker.Finish(report.Head))
 	if len(problems) > 0 || report.ProblemCount > 0 || checker.Compared() != 20 {
 		t.Errorf("of %d orders: %v, %v", checker.Compared(), problems, report.Problems)

@@ -53,10 +53,13 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 	opts.Event = func(r *domain.Recorded) error { return checker.Event(ctx, r) }
 	opts.Order = func(o eventstore.VerifiedOrder) error {
 		return checker.Order(ctx, proof.Order{
-			ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Told: o.Told,
+			ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Sequences: o.Sequences, Told: o.Told,
 		})
 	}
 	found, err := v.log.Verify(ctx, opts)
+	if err == nil {
+		err = checker.Flush(ctx)
+	}
 	if err == nil && opts.Since.IsZero() && opts.Limit == 0 {
 		err = checker.Finish(found.Head)
 	}

@@ -14,16 +14,43 @@ import (
 // is Corrupt too: it must not be in the log. The digest is not asked of a fact
 // placed at its receipt, because the log does not keep a date it did not use.
 func (m *Machine) Check(h *History, e *domain.Event) error {
+	_, _, err := m.Replay(h, nil, e)
+	return err
+}
+
+// Replay is Check for who goes through an order from its first event on. before
+// is the fold of h; nil, or by another version: it is folded here. next is [History.With] e, after its
+// fold by m; both are nil with an error.
+func (m *Machine) Replay(h *History, before *State, e *domain.Event) (next *History, after *State, err error) {
 	if e.MachineVersion != m.version {
-		return domain.Errorf(domain.Invalid, "event %s: machine version %d, checked by %d", e.ID, e.MachineVersion, m.version)
+		return nil, nil, domain.Errorf(domain.Invalid, "event %s: machine version %d, checked by %d", e.ID, e.MachineVersion, m.version)
 	}
-	d, err := m.Decide(h, e.Fact, Meta{
+	if before != nil && before.MachineVersion != m.version {
+		before = nil
+	}
+	d, err := m.decide(h, before, e.Fact, Meta{
 		Tenant: e.Tenant, Source: e.Source, ReceivedAt: e.ReceivedAt, Now: e.RecordedAt, Cause: e.Cause,
 	})
 	if err != nil {
-		return domain.Errorf(domain.Corrupt, "event %s: it cannot have been decided: %w", e.ID, err)
+		return nil, nil, domain.Errorf(domain.Corrupt, "event %s: it cannot have been decided: %w", e.ID, err)
 	}
-	want := &d.Event
+	if err := compareDecided(e, &d.Event); err != nil {
+		return nil, nil, err
+	}
+	d.History.stored(e)
+	return d.History, d.After, nil
+}
+
+// stored takes from e, the newest event as it was stored, what a decision cannot
+// know.
+func (h *History) stored(e *domain.Event) {
+	h.entry(e.ID).digest = shortDigest(&e.Digest)
+	if e.Revision == 1 {
+		h.keyID = e.KeyID
+	}
+}
+
+func compareDecided(e, want *domain.Event) error {
 	for _, field := range []struct {
 		name string
 		ok   bool

@@ -11,6 +11,11 @@ import (
 // clock. The error's kind is Invalid (a fact that breaks the domain's rules), Refused
 // (a resolution that is not legal) or Exhausted (an order has at most MaxFacts).
 func (m *Machine) Decide(h *History, fact domain.Fact, meta Meta) (Decision, error) {
+	return m.decide(h, nil, fact, meta)
+}
+
+// decide is Decide with the fold of h, or nil.
+func (m *Machine) decide(h *History, before *State, fact domain.Fact, meta Meta) (Decision, error) {
 	if m.edges == nil {
 		return Decision{}, domain.Errorf(domain.Internal, "the machine has no table")
 	}
@@ -28,8 +33,10 @@ func (m *Machine) Decide(h *History, fact domain.Fact, meta Meta) (Decision, err
 	if h.Revision() >= MaxFacts {
 		return Decision{}, domain.Errorf(domain.Exhausted, "order %s has its %d facts", e.OrderID, MaxFacts)
 	}
-	was := m.run(h, "")
-	d := Decision{Before: was.state(h), Original: e.ID}
+	if before == nil {
+		before = m.Fold(h)
+	}
+	d := Decision{Before: before, Original: e.ID}
 	if fact.Kind == domain.KindResolved {
 		if err := h.legal(&fact, d.Before); err != nil {
 			return Decision{}, err

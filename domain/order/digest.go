@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"comanda.internal/domain"
@@ -15,8 +16,9 @@ import (
 // warnings, the date's spelling) and what must not be guessed from a hash that is
 // kept for ever: personal data.
 func digest(f *domain.Fact) [32]byte {
-	var array [512]byte
-	d := digester{buf: array[:0]}
+	d, _ := digesters.Get().(*digester)
+	defer digesters.Put(d)
+	d.buf = d.buf[:0]
 	d.number(digestVersion)
 	d.number(int64(f.Kind))
 	d.text(f.Provider, f.Account, f.ProviderOrderID, f.Key)
@@ -58,6 +60,9 @@ func shortDigest(d *[32]byte) uint64 { return binary.BigEndian.Uint64(d[:]) }
 
 // digester writes a fact's parts one after the other.
 type digester struct{ buf []byte }
+
+// digesters are kept because every event has two: decided and checked.
+var digesters = sync.Pool{New: func() any { return &digester{buf: make([]byte, 0, 1024)} }}
 
 func (d *digester) number(n int64) {
 	d.buf = binary.BigEndian.AppendUint64(d.buf, uint64(n)) //nolint:gosec // any bits will do, as long as they are the same ones

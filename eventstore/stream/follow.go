@@ -319,19 +319,25 @@ type delivery struct {
 // parseReply reads $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>,
 // or the same with domain and account after ACK, and perhaps a random token at the end.
 func parseReply(reply string) (delivery, bool) {
-	tokens := strings.Split(reply, ".")
 	at := 5
-	switch {
-	case len(tokens) == 9:
-	case len(tokens) >= 11:
+	switch dots := strings.Count(reply, "."); {
+	case dots == 8:
+	case dots >= 10:
 		at += 2
 	default:
 		return delivery{}, false
 	}
-	var d delivery
-	var errs [3]error
-	d.streamSeq, errs[0] = strconv.ParseUint(tokens[at], 10, 64)
-	d.consumerSeq, errs[1] = strconv.ParseUint(tokens[at+1], 10, 64)
-	d.pending, errs[2] = strconv.ParseUint(tokens[at+3], 10, 64)
-	return d, errors.Join(errs[:]...) == nil
+	for range at {
+		_, reply, _ = strings.Cut(reply, ".")
+	}
+	var numbers [4]uint64 // stream and consumer sequence, time, pending
+	for i := range numbers {
+		var text string
+		text, reply, _ = strings.Cut(reply, ".")
+		var err error
+		if numbers[i], err = strconv.ParseUint(text, 10, 64); err != nil {
+			return delivery{}, false
+		}
+	}
+	return delivery{streamSeq: numbers[0], consumerSeq: numbers[1], pending: numbers[3]}, true
 }

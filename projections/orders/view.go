@@ -3,6 +3,7 @@ package orders
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -12,6 +13,7 @@ import (
 	"comanda.internal/projections"
 	"comanda.internal/projections/kv"
 	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
 )
 
 const (
@@ -22,9 +24,6 @@ const (
 // rowsBucket, below the view's own, is of order id: Order. Those of the indexes are
 // in keys.go.
 const rowsBucket = "rows"
-
-// marshal gives one message the same bytes every time.
-var marshal = proto.MarshalOptions{Deterministic: true}
 
 // View is the projection and its reader. It is safe for concurrent use.
 type View struct{ reader projections.Reader }
@@ -47,7 +46,7 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	for i := range changes {
 		c := &changes[i]
 		row := Row(c.Order, c.State.Source, c.State)
-		stored, err := marshal.Marshal(row)
+		stored, err := wire.Marshal(row)
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", c.Order, err)
 		}
@@ -124,6 +123,10 @@ func rowIn(rows *kv.Bucket, id domain.OrderID) (*comandav1.Order, error) {
 	if stored == nil {
 		return nil, nil //nolint:nilnil // absence is no error
 	}
+	return decodeRow(id, stored)
+}
+
+func decodeRow(id domain.OrderID, stored []byte) (*comandav1.Order, error) {
 	row := new(comandav1.Order)
 	if err := proto.Unmarshal(stored, row); err != nil {
 		return nil, domain.Errorf(domain.Corrupt, "decode the row of %s: %w", id, err)
@@ -154,6 +157,23 @@ func (v *View) Check(id domain.OrderID, source domain.SourceID, state *order.Sta
 	return problems, true, nil
 }
 
+// Holds reports whether the view holds exactly the row of an order whose first
+// event came through source, as state makes it.
+func (v *View) Holds(id domain.OrderID, source domain.SourceID, state *order.State) (bool, error) {
+	want, err := wire.Marshal(Row(id, source, state))
+	if err != nil {
+		return false, fmt.Errorf("encode %s: %w", id, err)
+	}
+	same := false
+	err = v.reader.View(func(tx *kv.Tx) error {
+		if b := tx.Bucket(name); b != nil {
+			same = bytes.Equal(b.Bucket(rowsBucket).Get([]byte(id)), want)
+		}
+		return nil
+	})
+	return same, err
+}
+
 // Orders calls yield for every order of the view, by id, until it errs.
 func (v *View) Orders(yield func(domain.OrderID) error) error {
 	return v.reader.View(func(tx *kv.Tx) error {
@@ -163,10 +183,17 @@ func (v *View) Orders(yield func(domain.OrderID) error) error {
 
 // CheckIndexes reports every row that misses an index entry, and every entry
 // that is not of its row.
+//
+// It goes through rows and entries once, and sums up a digest of the entries
+// that there should be and of those that there are. Only where the sums differ does it look for each.
 func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) error {
 	return v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		rows := b.Bucket(rowsBucket)
+		same, err := sameSums(rows, b)
+		if err != nil || same {
+			return err
+		}
 		for n := range indexes {
 			if err := checkEntries(rows, b.Bucket(indexes[n].bucket), &indexes[n], report); err != nil {
 				return err
@@ -186,6 +213,53 @@ func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) erro
 			return nil
 		})
 	})
+}
+
+// sum is a digest of a set of keys, whatever their order: two hashes with seeds
+// of their own, each summed up, so that no other set is likely to have it.
+type sum struct {
+	seeds [2]maphash.Seed
+	sums  [2]uint64
+}
+
+func (s *sum) add(key []byte, sign uint64) {
+	for i := range s.sums {
+		s.sums[i] += sign * maphash.Bytes(s.seeds[i], key)
+	}
+}
+
+// sameSums reports whether the indexes in b have exactly the entries of the rows.
+func sameSums(rows, b *kv.Bucket) (bool, error) {
+	seeds := [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+	sums := make([]sum, len(indexes))
+	for n := range sums {
+		sums[n].seeds = seeds
+	}
+	err := rows.ForEach(func(k, stored []byte) error {
+		row, err := decodeRow(domain.OrderID(k), stored)
+		if err != nil {
+			return err
+		}
+		for n := range sums {
+			if key := indexes[n].key(row); key != nil {
+				sums[n].add(key, 1)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	for n := range sums {
+		err := b.Bucket(indexes[n].bucket).ForEach(func(k, _ []byte) error {
+			sums[n].add(k, ^uint64(0)) // minus one
+			return nil
+		})
+		if err != nil || sums[n].sums != [2]uint64{} {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func checkEntries(rows, entries *kv.Bucket, of *index, report func(domain.OrderID, string)) error {

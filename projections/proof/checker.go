@@ -1,10 +1,11 @@
 package proof
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
+	"hash/maphash"
+	"slices"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -13,6 +14,7 @@ import (
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
 )
 
 // The rules that a view can break, as in comanda.v1.VerifyProblem.
@@ -29,6 +31,9 @@ type Order struct {
 	State     *order.State    // the fold of all its events
 	Partition int
 	Sequence  uint64 // of the last event
+	// Sequences are those of all its events, by revision; none: the places in its
+	// timeline are not compared.
+	Sequences []uint64
 	// Told is how many of its events [Checker.Event] was called with. When those
 	// are all, and the views have none beyond them, the timeline is not read again.
 	Told uint64
@@ -39,94 +44,166 @@ type Waiter interface {
 	Wait(ctx context.Context, position domain.Position) error
 }
 
-// Checker compares. It is used by one goroutine.
+// Checker compares. It is used by one goroutine. What it is given it gathers, and
+// compares some thousands at a time, in the order of the views' keys:
+// [Checker.Flush] compares the rest.
 type Checker struct {
 	file    *projections.File
 	views   Waiter
 	machine *order.Machine
 	report  func(*comandav1.VerifyProblem)
 
+	seed     maphash.Seed
 	seen     map[uint64]struct{} // digests of order ids: small, and never in the views' order
 	compared uint64
+
+	events []timeline.Told
+	orders []Order
+	until  domain.Position // up to which the views are needed for those
 }
+
+// mostGathered is how many events, and how many orders, are compared at a time.
+const mostGathered = 4096
 
 // New is a checker of the views in file, which views keeps; report gets what
 // does not hold.
 func New(file *projections.File, views Waiter, machine *order.Machine, report func(*comandav1.VerifyProblem)) *Checker {
-	return &Checker{file: file, views: views, machine: machine, report: report, seen: map[uint64]struct{}{}}
+	return &Checker{file: file, views: views, machine: machine, report: report, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
 }
 
 // Compared is how many orders' rows were compared, each counted once.
 func (c *Checker) Compared() uint64 { return c.compared }
 
-// Event waits until the views hold r and compares what the timeline stores of
-// it, byte for byte. Errors are as Order's.
+// Event compares what the timeline stores of r, byte for byte, when the views hold
+// it. It keeps nothing of r but its bytes. Errors are as Order's.
 func (c *Checker) Event(ctx context.Context, r *domain.Recorded) error {
-	if err := c.views.Wait(ctx, r.Position()); err != nil {
+	encoded, err := wire.Encoded(r)
+	if err != nil {
 		return err
 	}
-	problem, err := timeline.New(c.file).CheckEvent(r)
-	if err == nil && problem != "" {
-		c.problem(RuleDiffers, Order{ID: r.Event.OrderID, Partition: r.Partition, Sequence: r.Sequence}, "timeline: "+problem)
+	c.events = append(c.events, timeline.Told{
+		Partition: r.Partition, Sequence: r.Sequence, Order: r.Event.OrderID, ID: r.Event.ID, Revision: r.Event.Revision, Encoded: encoded,
+	})
+	c.need(r.Partition, r.Sequence)
+	if len(c.events) < mostGathered {
+		return nil
 	}
-	return err
+	return c.Flush(ctx)
 }
 
-// Order waits until the views hold o and compares. It may be called again for an
+// Order compares o when the views hold it. It may be called again for an
 // order that has moved on. The error is of the waiting or
 // the reading; what differs is reported.
 func (c *Checker) Order(ctx context.Context, o Order) error {
-	key := digest(o.ID)
-	_, again := c.seen[key]
-	c.seen[key] = struct{}{}
-	if err := c.views.Wait(ctx, domain.Position{}.With(o.Partition, o.Sequence)); err != nil {
+	c.orders = append(c.orders, o)
+	c.need(o.Partition, o.Sequence)
+	if len(c.orders) < mostGathered {
+		return nil
+	}
+	return c.Flush(ctx)
+}
+
+// need has the next Flush wait for the views to hold this.
+func (c *Checker) need(partition int, sequence uint64) {
+	if c.until.At(partition) < sequence {
+		c.until = c.until.With(partition, sequence)
+	}
+}
+
+// Flush waits until the views hold what was gathered, and compares it.
+func (c *Checker) Flush(ctx context.Context) error {
+	if err := c.views.Wait(ctx, c.until); err != nil {
 		return err
 	}
+	err := timeline.New(c.file).CheckEvents(c.events, func(e *timeline.Told, problem string) {
+		c.problem(RuleDiffers, Order{ID: e.Order, Partition: e.Partition, Sequence: e.Sequence}, "timeline: "+problem)
+	})
+	if err != nil {
+		return err
+	}
+	clear(c.events)
+	c.events = c.events[:0]
+	slices.SortStableFunc(c.orders, func(a, b Order) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range c.orders {
+		if err := c.order(&c.orders[i]); err != nil {
+			return err
+		}
+	}
+	clear(c.orders)
+	c.orders = c.orders[:0]
+	return nil
+}
+
+// order compares one order with the views as they are now.
+func (c *Checker) order(o *Order) error {
+	key := c.digest(o.ID)
+	_, again := c.seen[key]
+	c.seen[key] = struct{}{}
 	return c.file.Snapshot(func(s *projections.Snapshot) error {
-		row, found, err := orders.New(s).Get(o.ID)
-		if err != nil {
-			return c.unreadable(o, err)
-		}
-		if !found {
-			c.problem(RuleMissing, o, "the view of orders has no row")
-			return nil
-		}
-		if !again {
-			c.compared++
-		}
-		if source := row.GetSource(); source != string(o.Source) {
-			c.problem(RuleDiffers, o, fmt.Sprintf("source: the view has %s, the log %s", source, o.Source))
-		}
-		level, err := c.level(s, o, row)
+		level, err := c.places(s, o)
 		if err != nil {
 			return err
 		}
-		if level {
-			for _, difference := range orders.Compare(o.State, row) {
-				c.problem(RuleDiffers, o, "of the log: "+difference)
+		if level && o.Told == o.State.Revision {
+			same, err := orders.New(s).Holds(o.ID, o.Source, o.State)
+			if err != nil {
+				return err
 			}
-			return c.others(s, o, o.State, "of the log: ")
+			if same && !again {
+				c.compared++
+			}
+			if same {
+				return c.others(s, o, o.State, "of the log: ")
+			}
 		}
-		history, err := c.facts(s, o)
-		if err != nil {
-			return c.unreadable(o, err)
-		}
-		state := c.machine.Fold(history)
-		for _, difference := range orders.Compare(state, row) {
-			c.problem(RuleDiffers, o, "of its own facts: "+difference)
-		}
-		return c.others(s, o, state, "of its own facts: ")
+		return c.slowly(s, o, level, again)
 	})
 }
 
-// level reports whether the views hold o's events and no more, each of which was
-// compared with the log's by Event: the row can then be compared with o's own state.
-func (c *Checker) level(s *projections.Snapshot, o Order, row *comandav1.Order) (bool, error) {
-	if o.Told != o.State.Revision || row.GetRevision() != o.State.Revision {
+// places compares where the timeline has the events of o, and reports whether it
+// has those and no more.
+func (c *Checker) places(s *projections.Snapshot, o *Order) (level bool, err error) {
+	if len(o.Sequences) == 0 {
 		return false, nil
 	}
-	n, err := timeline.New(s).Count(o.ID)
-	return n == o.State.Revision, err
+	problem, more, err := timeline.New(s).CheckPlaces(o.ID, o.Partition, o.Sequences)
+	if problem != "" {
+		c.problem(RuleDiffers, *o, "timeline: "+problem)
+	}
+	return problem == "" && !more && uint64(len(o.Sequences)) == o.State.Revision, err
+}
+
+// slowly says what differs, and compares views that have moved on.
+func (c *Checker) slowly(s *projections.Snapshot, o *Order, level, again bool) error {
+	row, found, err := orders.New(s).Get(o.ID)
+	if err != nil {
+		return c.unreadable(*o, err)
+	}
+	if !found {
+		c.problem(RuleMissing, *o, "the view of orders has no row")
+		return nil
+	}
+	if !again {
+		c.compared++
+	}
+	if source := row.GetSource(); source != string(o.Source) {
+		c.problem(RuleDiffers, *o, fmt.Sprintf("source: the view has %s, the log %s", source, o.Source))
+	}
+	if level && o.Told == o.State.Revision {
+		for _, difference := range orders.Compare(o.State, row) {
+			c.problem(RuleDiffers, *o, "of the log: "+difference)
+		}
+		return c.others(s, o, o.State, "of the log: ")
+	}
+	history, err := c.facts(s, *o)
+	if err != nil {
+		return c.unreadable(*o, err)
+	}
+	state := c.machine.Fold(history)
+	for _, difference := range orders.Compare(state, row) {
+		c.problem(RuleDiffers, *o, "of its own facts: "+difference)
+	}
+	return c.others(s, o, state, "of its own facts: ")
 }
 
 // facts folds the timeline's events of o, and compares the fold at o's revision
@@ -169,11 +246,11 @@ func (c *Checker) unreadable(o Order, err error) error {
 }
 
 // Finish looks for what is in the views and not in the log, whose events were
-// read up to head.
+// read up to head. It comes after Flush.
 func (c *Checker) Finish(head domain.Position) error {
 	return c.file.Snapshot(func(s *projections.Snapshot) error {
 		err := s.Parked(func(id domain.OrderID, why string) {
-			c.seen[digest(id)] = struct{}{}
+			c.seen[c.digest(id)] = struct{}{}
 			c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
 		})
 		if err != nil {
@@ -181,10 +258,10 @@ func (c *Checker) Finish(head domain.Position) error {
 		}
 		history := timeline.New(s)
 		extra := func(id domain.OrderID) error {
-			if _, ok := c.seen[digest(id)]; ok {
+			if _, ok := c.seen[c.digest(id)]; ok {
 				return nil
 			}
-			c.seen[digest(id)] = struct{}{} // once for both views
+			c.seen[c.digest(id)] = struct{}{} // once for both views
 			partition, first, err := history.First(id)
 			if err != nil {
 				return c.unreadable(Order{ID: id}, err)
@@ -217,7 +294,4 @@ func (c *Checker) problem(rule string, o Order, detail string) {
 	})
 }
 
-func digest(id domain.OrderID) uint64 {
-	sum := sha256.Sum256([]byte(id))
-	return binary.BigEndian.Uint64(sum[:])
-}
+func (c *Checker) digest(id domain.OrderID) uint64 { return maphash.String(c.seed, string(id)) }

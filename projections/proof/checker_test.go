@@ -50,6 +50,9 @@ func check(t *testing.T, f *projectiontest.Follower, s *projectiontest.Script) (
 			t.Fatal(err)
 		}
 	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	head, err := s.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)

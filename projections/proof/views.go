@@ -28,20 +28,20 @@ func queues(reader projections.Reader) []*queue.View {
 
 // others compares what the views beside orders and timeline hold of an order with
 // its state, and reports what differs as of the given facts.
-func (c *Checker) others(s *projections.Snapshot, o Order, state *order.State, of string) error {
+func (c *Checker) others(s *projections.Snapshot, o *Order, state *order.State, of string) error {
 	problems, err := purchases.New(s).Check(o.ID, state)
 	if err != nil {
-		return c.unreadable(o, err)
+		return c.unreadable(*o, err)
 	}
 	if len(attention.Items(state)) > 0 { // which few orders have
 		waiting, err := c.waiting(s, o.ID, state)
 		if err != nil {
-			return c.unreadable(o, err)
+			return c.unreadable(*o, err)
 		}
 		problems = append(problems, waiting...)
 	}
 	for _, problem := range problems {
-		c.problem(RuleDiffers, o, of+problem)
+		c.problem(RuleDiffers, *o, of+problem)
 	}
 	return nil
 }

@@ -27,9 +27,6 @@ const (
 	ordersBucket = "orders" // order id: places
 )
 
-// marshal gives one message the same bytes every time.
-var marshal = proto.MarshalOptions{Deterministic: true}
-
 // View is the projection and its reader. It is safe for concurrent use, except
 // for the methods of [projections.Facts].
 type View struct{ reader projections.Reader }
@@ -77,7 +74,7 @@ func putEvents(b *kv.Bucket, changes []projections.Change) error {
 	})
 	b.Appended()
 	for _, r := range events {
-		stored, err := marshal.Marshal(wire.Event(&r.Event))
+		stored, err := wire.Encoded(r)
 		if err != nil {
 			return fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
 		}
@@ -90,17 +87,16 @@ func putEvents(b *kv.Bucket, changes []projections.Change) error {
 
 // Events are the order's events as tx holds them.
 func (v *View) Events(tx *kv.Tx, id domain.OrderID) ([]domain.Event, error) {
-	stored, err := history(tx, id)
-	if err != nil {
-		return nil, err
-	}
-	events := make([]domain.Event, len(stored))
-	for i, p := range stored {
-		if events[i], err = wire.FromEvent(p); err != nil {
-			return nil, fmt.Errorf("timeline of %s: %w", id, err)
+	var events []domain.Event
+	err := eachStored(tx, id, func(place, value []byte) error {
+		e, err := wire.DecodeEvent(value)
+		if err != nil {
+			return fmt.Errorf("timeline of %s: at place %x: %w", id, place, err)
 		}
-	}
-	return events, nil
+		events = append(events, e)
+		return nil
+	})
+	return events, err
 }
 
 // History is every event of the order, by revision; none when the view knows no
@@ -131,41 +127,6 @@ func (v *View) Event(id domain.OrderID, revision uint64) (*comandav1.Event, erro
 		return nil
 	})
 	return e, err
-}
-
-// CheckEvent compares what the view holds of one event with the log's, and says
-// in words what differs; "" when nothing does.
-func (v *View) CheckEvent(r *domain.Recorded) (problem string, err error) {
-	want, err := marshal.Marshal(wire.Event(&r.Event))
-	if err != nil {
-		return "", fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
-	}
-	err = v.reader.View(func(tx *kv.Tx) error {
-		var stored, places []byte
-		place := placeKey(r.Partition, r.Sequence)
-		b := tx.Bucket(name)
-		stored = b.Bucket(eventsBucket).Get(place)
-		places = b.Bucket(ordersBucket).Get([]byte(r.Event.OrderID))
-		switch {
-		case stored == nil:
-			problem = fmt.Sprintf("event %s of revision %d is missing", r.Event.ID, r.Event.Revision)
-		case !bytes.Equal(placeOf(places, r.Event.Revision), place):
-			problem = fmt.Sprintf("event %s of revision %d is not in its place in the order's history", r.Event.ID, r.Event.Revision)
-		case !bytes.Equal(stored, want):
-			problem = fmt.Sprintf("event %s of revision %d differs from the log's", r.Event.ID, r.Event.Revision)
-		}
-		return nil
-	})
-	return problem, err
-}
-
-// Count is how many events of the order the view holds.
-func (v *View) Count(id domain.OrderID) (n uint64, err error) {
-	err = v.reader.View(func(tx *kv.Tx) error {
-		n = uint64(len(tx.Bucket(name, ordersBucket).Get([]byte(id))) / placeSize)
-		return nil
-	})
-	return n, err
 }
 
 // Orders calls yield for every order of the view, by id, until it errs.
@@ -218,33 +179,40 @@ func (v *View) Between(partition int, first, last uint64, most int) (orders []do
 }
 
 func history(tx *kv.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
+	var events []*comandav1.Event
+	err := eachStored(tx, id, func(place, value []byte) error {
+		e := new(comandav1.Event)
+		if err := proto.Unmarshal(value, e); err != nil {
+			return domain.Errorf(domain.Corrupt, "timeline of %s: decode the event at place %x: %w", id, place, err)
+		}
+		events = append(events, e)
+		return nil
+	})
+	return events, err
+}
+
+// eachStored calls yield with what is stored of each event of the order, by
+// revision.
+func eachStored(tx *kv.Tx, id domain.OrderID, yield func(place, value []byte) error) error {
 	b := tx.Bucket(name)
+	if b == nil {
+		return nil
+	}
 	places := b.Bucket(ordersBucket).Get([]byte(id))
 	if len(places)%placeSize != 0 {
-		return nil, domain.Errorf(domain.Corrupt, "timeline of %s: places of %d bytes", id, len(places))
+		return domain.Errorf(domain.Corrupt, "timeline of %s: places of %d bytes", id, len(places))
 	}
 	stored := b.Bucket(eventsBucket)
-	events := make([]*comandav1.Event, 0, len(places)/placeSize)
 	for place := range slices.Chunk(places, placeSize) {
 		value := stored.Get(place)
 		if value == nil {
-			return nil, domain.Errorf(domain.Corrupt, "timeline of %s: no event at place %x", id, place)
+			return domain.Errorf(domain.Corrupt, "timeline of %s: no event at place %x", id, place)
 		}
-		e := new(comandav1.Event)
-		if err := proto.Unmarshal(value, e); err != nil {
-			return nil, domain.Errorf(domain.Corrupt, "timeline of %s: decode the event at place %x: %w", id, place, err)
+		if err := yield(place, value); err != nil {
+			return err
 		}
-		events = append(events, e)
 	}
-	return events, nil
-}
-
-// placeOf is the place of a revision among an order's places; nil when there is none.
-func placeOf(places []byte, revision uint64) []byte {
-	if revision == 0 || revision > uint64(len(places)/placeSize) {
-		return nil
-	}
-	return places[(revision-1)*placeSize:][:placeSize]
+	return nil
 }
 
 // placeSize is the length of a place: the partition as two bytes and the

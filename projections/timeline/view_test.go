@@ -2,6 +2,7 @@ package timeline_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,9 +54,6 @@ func TestHistoryIsEveryEventByRevision(t *testing.T) {
 		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", id, diff)
 		}
-		if n, err := view.Count(id); err != nil || n != uint64(len(events)) {
-			t.Errorf("%s: counted %d events of %d, %v", id, n, len(events), err)
-		}
 		seen++
 	}
 	known := 0
@@ -74,33 +72,78 @@ func TestAnUnknownOrderHasNoHistory(t *testing.T) {
 	}
 }
 
-func TestCheckEventFindsWhatDiffers(t *testing.T) {
+func TestCheckEventsFindsWhatDiffers(t *testing.T) {
 	f, s := filled(t)
-	view := timeline.New(f.File)
-	check := func(change func(*domain.Recorded)) string {
+	var all []domain.Recorded
+	for p := range s.Partitions() {
+		s.Change(p, func(events []domain.Recorded) []domain.Recorded {
+			all = append(all, events...)
+			return events
+		})
+	}
+	check := func(at int, change func(*domain.Recorded)) string {
 		t.Helper()
-		var events []domain.Recorded
-		s.Change(0, func(all []domain.Recorded) []domain.Recorded { events = all; return all })
-		r := events[1]
-		change(&r)
-		problem, err := view.CheckEvent(&r)
-		if err != nil {
+		var told []timeline.Told
+		for i := range all {
+			r := all[i]
+			if i == at {
+				change(&r)
+			}
+			encoded, err := wire.Encoded(&r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told = append(told, timeline.Told{Partition: r.Partition, Sequence: r.Sequence, ID: r.Event.ID, Encoded: encoded})
+		}
+		var problems string
+		if err := timeline.New(f.File).CheckEvents(told, func(_ *timeline.Told, problem string) { problems += problem }); err != nil {
 			t.Fatal(err)
 		}
-		return problem
+		return problems
 	}
-	if problem := check(func(*domain.Recorded) {}); problem != "" {
-		t.Errorf("the event itself: %s", problem)
+	if problem := check(-1, nil); problem != "" {
+		t.Errorf("the events themselves: %s", problem)
 	}
-	if check(func(r *domain.Recorded) { r.Event.Verdict = domain.VerdictDuplicate }) == "" {
-		t.Error("another verdict is not found")
+	for _, at := range []int{0, 1, len(all) - 1} {
+		if got := check(at, func(r *domain.Recorded) { r.Event.Verdict = domain.VerdictDuplicate }); strings.Count(got, "differs") != 1 {
+			t.Errorf("another verdict: %q", got)
+		}
+		if got := check(at, func(r *domain.Recorded) { r.Sequence = 1 << 30 }); strings.Count(got, "is missing") != 1 {
+			t.Errorf("an event that the view does not hold: %q", got)
+		}
 	}
-	if check(func(r *domain.Recorded) { r.Sequence = 1 << 30 }) == "" {
-		t.Error("an event that the view does not hold is not found")
+}
+
+func TestCheckPlacesFindsWhatDiffers(t *testing.T) {
+	f, s := filled(t)
+	places := map[domain.OrderID][]uint64{}
+	var id domain.OrderID
+	s.Change(0, func(events []domain.Recorded) []domain.Recorded {
+		id = events[0].Event.OrderID
+		for i := range events {
+			places[events[i].Event.OrderID] = append(places[events[i].Event.OrderID], events[i].Sequence)
+		}
+		return events
+	})
+	own := places[id]
+	if len(own) < 2 {
+		t.Fatal("the order should have several events")
 	}
-	for _, revision := range []uint64{0, 2, 1 << 40, 1<<64 - 1} {
-		if problem := check(func(r *domain.Recorded) { r.Event.Revision = revision }); !strings.Contains(problem, "not in its place") {
-			t.Errorf("revision %d: %q", revision, problem)
+	for name, c := range map[string]struct {
+		partition int
+		sequences []uint64
+		problem   string
+		more      bool
+	}{
+		"its own":           {0, own, "", false},
+		"fewer":             {0, own[:1], "", true},
+		"more":              {0, append(slices.Clone(own), 1<<30), "the log", false},
+		"another place":     {0, append(slices.Clone(own[:len(own)-1]), 1<<30), "not in its place", false},
+		"another partition": {1, own, "revision 1 is not in its place", false},
+	} {
+		problem, more, err := timeline.New(f.File).CheckPlaces(id, c.partition, c.sequences)
+		if err != nil || more != c.more || !strings.Contains(problem, c.problem) || (problem == "") != (c.problem == "") {
+			t.Errorf("%s: %q, more %v, %v", name, problem, more, err)
 		}
 	}
 }

@@ -1,0 +1,95 @@
+package timeline
+
+import (
+	"bytes"
+	"fmt"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
+)
+
+// Told is one event of the log, as the view should hold it.
+type Told struct {
+	Partition int
+	Sequence  uint64
+	Order     domain.OrderID
+	ID        domain.EventID
+	Revision  uint64
+	Encoded   []byte // see [domain.Recorded]
+}
+
+// CheckEvents compares what the view holds of events with the log's, byte for
+// byte, and says in words what differs of which. It is fastest in the order of
+// the log, which is the view's.
+func (v *View) CheckEvents(events []Told, report func(e *Told, problem string)) error {
+	return v.reader.View(func(tx *kv.Tx) error {
+		var at place
+		if b := tx.Bucket(name); b != nil {
+			at.cursor = b.Bucket(eventsBucket).Cursor()
+		}
+		for i := range events {
+			e := &events[i]
+			stored := at.get(placeKey(e.Partition, e.Sequence))
+			switch {
+			case stored == nil:
+				report(e, fmt.Sprintf("event %s of revision %d is missing", e.ID, e.Revision))
+			case !bytes.Equal(stored, e.Encoded):
+				report(e, fmt.Sprintf("event %s of revision %d differs from the log's", e.ID, e.Revision))
+			}
+		}
+		return nil
+	})
+}
+
+// place is where a reader is that goes from key to key.
+type place struct {
+	cursor *kv.Cursor // nil: there is no view
+	began  bool
+}
+
+// get is the value of key, nil when there is none. The next one is where the
+// cursor is, as a rule.
+func (p *place) get(key []byte) []byte {
+	if p.cursor == nil {
+		return nil
+	}
+	if p.began {
+		if k, value := p.cursor.Next(); bytes.Equal(k, key) {
+			return value
+		}
+	}
+	p.began = true
+	if k, value := p.cursor.Seek(key); bytes.Equal(k, key) {
+		return value
+	}
+	return nil
+}
+
+// CheckPlaces compares where the view has the first events of the order with
+// their sequences in the log, and says in words what differs; "" when nothing does. more
+// says that the view has others after those.
+func (v *View) CheckPlaces(id domain.OrderID, partition int, sequences []uint64) (problem string, more bool, err error) {
+	err = v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
+		if b == nil {
+			problem = "there is no view"
+			return nil
+		}
+		places := b.Bucket(ordersBucket).Get([]byte(id))
+		for i, sequence := range sequences {
+			if len(places) < placeSize {
+				problem = fmt.Sprintf("the history has %d events, the log %d", i, len(sequences))
+				return nil
+			}
+			var key [placeSize]byte
+			if !bytes.Equal(places[:placeSize], appendPlace(key[:0], partition, sequence)) {
+				problem = fmt.Sprintf("revision %d is not in its place in the history", i+1)
+				return nil
+			}
+			places = places[placeSize:]
+		}
+		more = len(places) > 0
+		return nil
+	})
+	return problem, more, err
+}
