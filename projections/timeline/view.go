@@ -116,10 +116,11 @@ func (v *View) Event(id domain.OrderID, revision uint64) (*comandav1.Event, erro
 	var e *comandav1.Event
 	err := v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
-		place := placeOf(b.Bucket(ordersBucket).Get([]byte(id)), revision)
-		if place == nil {
+		places := b.Bucket(ordersBucket).Get([]byte(id))
+		if revision == 0 || revision > uint64(len(places)/placeSize) {
 			return nil
 		}
+		place := places[(revision-1)*placeSize:][:placeSize]
 		e = new(comandav1.Event)
 		if err := proto.Unmarshal(b.Bucket(eventsBucket).Get(place), e); err != nil {
 			return domain.Errorf(domain.Corrupt, "timeline of %s: decode the event at place %x: %w", id, place, err)
