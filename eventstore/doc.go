@@ -66,9 +66,30 @@
 //
 // # Commit
 //
-// Events go singly while few wait and, from about 16 waiting, as atomic batches
-// with one fsync for all; see committer.go. A batch that is rejected, or whose answer
-// stays away, is sent again as singles, so that one conflict costs only its own order.
+// Events go singly while few wait and as atomic batches, with one fsync for all, from
+// 4 waiting where the server stages batches in memory (natsnode's StageBatches), or from 16
+// where it stages them on disk, which takes it ten milliseconds; see committer.go. A batch that is
+// refused is halved until what is left around the culprit goes singly, so that one
+// conflict costs only its own order; one whose answer stays away is sent again as singles.
+//
+// Events a second that the Recorder stores (decided, sealed, appended), over the best rate of
+// raw single publishes with as many clients on any number of streams, which fsync alike. By
+// partitions and clients; comanda bench append, medians of three rotated rounds of 1 s, two cores:
+//
+//	                  1     16     64    256   1000 clients
+//	 1 partition   0.75   1.16   2.24   2.83   4.32
+//	 2             0.85   0.96   1.87   2.46   2.95
+//	 4             0.71   0.63   1.40   2.03   2.62
+//	 8             0.84   1.04   1.10   1.56   2.08
+//	16             0.38   0.65   0.75   1.15   1.88
+//	 1, never in
+//	 batches       0.83   0.46   0.49   0.53   0.65
+//
+// More partitions make shorter queues, and a batch gains by its length: one partition is the
+// default of an embedded server, and 8 of a cluster, where they spread leaders. Of thresholds
+// 2 to 32 at 16 clients, 2 to 8 store 1.1 times raw and 16 and more 0.6; at 64 and 256 clients
+// they do not differ beyond the noise. Three replicas on one machine (raw 1.5 to 8 k/s):
+// 0.83 at 64 and 256 clients on one partition in batches, 0.70 without; 0.46 to 0.72 on eight.
 //
 // # Damage
 //

@@ -127,6 +127,9 @@ func (c *committer) commit(ctx context.Context) error {
 	}
 	r.folder.keep(done)
 	r.publish(c.marks)
+	if err := r.file.seen.note(r.deps.Log.Identity(), c.marks); err != nil {
+		r.deps.Logger.WarnContext(ctx, "what the views have read cannot be noted", "error", err)
+	}
 	r.report(done)
 	r.metrics.committed(c.pending, started, r.deps.Clock(), c.live)
 	clear(c.pending) // the events' memory

@@ -42,6 +42,7 @@ var (
 type File struct {
 	path string
 	db   *kv.DB
+	seen *seen
 }
 
 // Snapshot is a File at one moment. It is valid only within [File.Snapshot]'s
@@ -67,11 +68,16 @@ type mark struct {
 // An error has kind Unavailable when another process has the file, and Corrupt
 // when it is no file of views.
 func Open(path string) (*File, error) {
+	fresh := !exists(path)
 	db, err := openDB(path)
 	if err != nil {
 		return nil, err
 	}
-	return &File{path: path, db: db}, nil
+	seen, err := openSeen(path, fresh)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &File{path: path, db: db, seen: seen}, nil
 }
 
 func openDB(path string) (*kv.DB, error) {
@@ -109,7 +115,7 @@ func openBolt(path string) (db *bbolt.DB, err error) {
 // Close writes what only memory holds, and closes the file. Nothing may be
 // running on it.
 func (f *File) Close() error {
-	if err := f.db.Close(); err != nil {
+	if err := errors.Join(f.db.Close(), f.seen.close()); err != nil {
 		return fmt.Errorf("close the views %s: %w", f.path, err)
 	}
 	return nil
@@ -117,7 +123,7 @@ func (f *File) Close() error {
 
 // Discard closes the file without what only memory holds: a kill leaves as much.
 func (f *File) Discard() error {
-	if err := f.db.Discard(); err != nil {
+	if err := errors.Join(f.db.Discard(), f.seen.close()); err != nil {
 		return fmt.Errorf("close the views %s: %w", f.path, err)
 	}
 	return nil
@@ -173,8 +179,8 @@ func (s *Snapshot) Parked(report func(id domain.OrderID, why string)) error {
 
 // reset makes an empty file of f. Nobody may be reading.
 func (f *File) reset() error {
-	if err := f.Discard(); err != nil {
-		return err
+	if err := f.db.Discard(); err != nil {
+		return fmt.Errorf("close the views %s: %w", f.path, err)
 	}
 	if err := os.Remove(f.path); err != nil {
 		return fmt.Errorf("make the views anew: %w", err)

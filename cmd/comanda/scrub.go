@@ -9,17 +9,14 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
 	"comanda.internal/eventstore/scrub"
-	"comanda.internal/projections"
 )
 
 // remembered is what the views and the scrub know of the log. What the scrub knew
 // is dropped when its file cannot be read: it is an aid.
 func (a *app) remembered(ctx context.Context) ([]eventstore.Mark, error) {
 	var marks []eventstore.Mark
-	err := a.views.file.Snapshot(func(s *projections.Snapshot) error {
-		return s.Marks(func(partition int, sequence uint64, hash [32]byte) {
-			marks = append(marks, eventstore.Mark{By: "the views have read", Log: s.Log(), Partition: partition, Sequence: sequence, Hash: hash})
-		})
+	err := a.views.file.Remembered(func(log string, partition int, sequence uint64, hash [32]byte) {
+		marks = append(marks, eventstore.Mark{By: "the views have read", Log: log, Partition: partition, Sequence: sequence, Hash: hash})
 	})
 	if err != nil {
 		return nil, err
