@@ -125,7 +125,7 @@ func (s *appendSite) warmUp(ctx context.Context) error {
 func (s *appendSite) round(ctx context.Context, recorder *eventstore.Recorder, clients int, d time.Duration) bench.Result {
 	s.serial++
 	serial := int64(s.serial)
-	return bench.Drive(ctx, s.now, clients, d, func(ctx context.Context, client, n int) string {
+	return bench.Drive(ctx, s.now, bench.Load{Clients: clients, Duration: d}, func(ctx context.Context, client, n int) string {
 		msg, fact := s.bodies[n%2].Of(bench.AppendOrder(nil, serial, int64(client), int64(n/2)), "bench", s.now().UTC())
 		outcomes, err := recorder.Record(ctx, msg, []domain.Fact{fact})
 		switch {

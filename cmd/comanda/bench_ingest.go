@@ -23,6 +23,7 @@ type benchIngestCmd struct {
 
 	Clients      []int         `help:"Numbers of clients." default:"1,64,256,1000"`
 	Duration     time.Duration `help:"Length of one measurement." default:"3s"`
+	Rate         int           `help:"Webhooks a second of all clients together, whose lag is then that of this load; 0 is as many as they can." default:"0"`
 	At           string        `help:"Data directory of a running demo server to measure; none: one is started." type:"path"`
 	Partitions   int           `help:"Partitions of Comanda's log." default:"1"`
 	RawStreams   []int         `help:"Numbers of raw streams; the best counts." default:"1,8"`
@@ -205,14 +206,13 @@ func (b *ingestBench) round(ctx context.Context, clients int) bench.Result {
 func (b *ingestBench) comanda(ctx context.Context, clients int, d time.Duration) bench.Result {
 	b.serial++
 	return driveWebhooks(ctx, b.io.now, b.server, &webhookDrive{
-		clients: clients, duration: d, run: b.run, serial: b.serial, bodies: b.bodies, answered: b.orders.offer,
+		load: bench.Load{Clients: clients, Duration: d, PerSecond: b.cmd.Rate}, run: b.run, serial: b.serial, bodies: b.bodies, answered: b.orders.offer,
 	})
 }
 
 // webhookDrive is who posts what for how long.
 type webhookDrive struct {
-	clients  int
-	duration time.Duration
+	load     bench.Load
 	run      int64
 	serial   int
 	bodies   [2]*bench.Webhook
@@ -220,14 +220,14 @@ type webhookDrive struct {
 }
 
 func driveWebhooks(ctx context.Context, now func() time.Time, server *benchServer, w *webhookDrive) bench.Result {
-	posters := make([]*bench.Poster, w.clients)
-	buffers := make([][]byte, w.clients)
+	posters := make([]*bench.Poster, w.load.Clients)
+	buffers := make([][]byte, w.load.Clients)
 	for i := range posters {
 		posters[i] = bench.NewPoster(server.addr.HTTP, "/webhooks/"+string(bench.Source), server.token)
 		posters[i].Connect(ctx) //nolint:errcheck,gosec // the first call tries again, and counts its failure
 		defer posters[i].Close()
 	}
-	return bench.Drive(ctx, now, w.clients, w.duration, func(ctx context.Context, client, n int) string {
+	return bench.Drive(ctx, now, w.load, func(ctx context.Context, client, n int) string {
 		order := bench.AppendOrder(nil, w.run, int64(w.serial), int64(client), int64(n/2))
 		buffers[client] = w.bodies[n%2].AppendBody(buffers[client][:0], order)
 		status, answer, err := posters[client].Post(ctx, buffers[client])

@@ -154,7 +154,7 @@ func (b *startBench) killed(ctx context.Context, data string) (bench.Result, err
 	}
 	b.serial++
 	written := driveWebhooks(ctx, b.io.now, s, &webhookDrive{
-		clients: 8, duration: 200 * time.Millisecond, run: b.run, serial: b.serial, bodies: b.bodies, answered: func([]byte) {},
+		load: bench.Load{Clients: 8, Duration: 200 * time.Millisecond}, run: b.run, serial: b.serial, bodies: b.bodies, answered: func([]byte) {},
 	})
 	if err := s.kill(); err != nil {
 		return bench.Result{}, err

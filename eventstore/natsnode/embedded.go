@@ -173,9 +173,17 @@ func (e *embedded) publishAddress(users ...credentials) error {
 	return nil
 }
 
+// healthTries is how often the server says that it is not well before it is
+// believed: it gives itself a millisecond to see that it has started, and on a busy machine
+// now and then misses it (server/server.go, readyForConnections).
+const healthTries = 5
+
 // health is the server's own word on its streams.
 func (e *embedded) health() error {
 	h := e.server.Healthz(&server.HealthzOptions{Account: coreUser})
+	for try := 1; try < healthTries && h.Error != ""; try++ {
+		h = e.server.Healthz(&server.HealthzOptions{Account: coreUser})
+	}
 	switch {
 	case h.StatusCode == http.StatusNotFound: // no stream was ever made
 		return nil

@@ -16,6 +16,29 @@ import (
 	"comanda.internal/eventstore/natsnode/natstest"
 )
 
+// Ten clients share 200 calls a second, so each begins one every 50 ms. One whose
+// calls take 75 begins them later and later, and they count from when they were due.
+func TestDriveKeepsARate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		load := bench.Load{Clients: 10, Duration: time.Second, PerSecond: 200}
+		r := bench.Drive(t.Context(), time.Now, load, func(_ context.Context, client, _ int) string {
+			if client == 0 {
+				time.Sleep(75 * time.Millisecond)
+			}
+			return ""
+		})
+		if r.Calls != 200 {
+			t.Errorf("%d calls, want 200", r.Calls)
+		}
+		if most := r.Quantile(1); most != 20*75*time.Millisecond-19*50*time.Millisecond {
+			t.Errorf("the slowest took %v from when it was due", most)
+		}
+		if p50 := r.Quantile(0.5); p50 != 0 {
+			t.Errorf("half of all took %v, want nothing", p50)
+		}
+	})
+}
+
 func TestDriveCountsEveryCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		timer := func(ctx context.Context, d time.Duration) {
@@ -24,7 +47,7 @@ func TestDriveCountsEveryCall(t *testing.T) {
 			case <-ctx.Done():
 			}
 		}
-		r := bench.Drive(t.Context(), time.Now, 10, time.Second, func(ctx context.Context, client, n int) string {
+		r := bench.Drive(t.Context(), time.Now, bench.Load{Clients: 10, Duration: time.Second}, func(ctx context.Context, client, n int) string {
 			timer(ctx, 10*time.Millisecond)
 			if client == 0 && n%2 == 1 {
 				return "odd"

@@ -54,24 +54,46 @@ func (r *Result) Failed() int {
 	return total
 }
 
-// Drive has clients make calls back to back for d, each client one at a time,
-// and waits for the last answers, whose time counts.
-func Drive(ctx context.Context, now func() time.Time, clients int, d time.Duration, call Call) Result {
+// Load is how much is asked of what is measured.
+type Load struct {
+	Clients  int
+	Duration time.Duration
+	// PerSecond is the calls a second of all clients together; 0 is as many as they
+	// can. A call that begins late, because its client still waited for the answer
+	// before, counts from when it should have begun.
+	PerSecond int
+}
+
+// due is when a client's call should begin; the zero time is at once.
+func (l *Load) due(start time.Time, client, n int) time.Time {
+	if l.PerSecond == 0 {
+		return time.Time{}
+	}
+	return start.Add(time.Duration(n*l.Clients+client) * time.Second / time.Duration(l.PerSecond))
+}
+
+// Drive has the load's clients make calls, each client one at a time, and waits
+// for the last answers, whose time counts.
+func Drive(ctx context.Context, now func() time.Time, load Load, call Call) Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type seen struct {
 		latencies []time.Duration
 		failures  map[string]int
 	}
-	all := make([]seen, clients)
+	all := make([]seen, load.Clients)
 	start := now()
-	deadline := start.Add(d)
+	deadline := start.Add(load.Duration)
 	var wg sync.WaitGroup
-	for client := range clients {
+	for client := range load.Clients {
 		wg.Go(func() {
 			s := seen{failures: map[string]int{}}
 			for n := 0; ctx.Err() == nil; n++ {
 				begun := now()
+				if due := load.due(start, client, n); !due.IsZero() {
+					time.Sleep(due.Sub(begun))
+					begun = due
+				}
 				if !begun.Before(deadline) {
 					break
 				}
@@ -85,7 +107,7 @@ func Drive(ctx context.Context, now func() time.Time, clients int, d time.Durati
 		})
 	}
 	wg.Wait()
-	r := Result{Clients: clients, Elapsed: now().Sub(start), Failures: map[string]int{}}
+	r := Result{Clients: load.Clients, Elapsed: now().Sub(start), Failures: map[string]int{}}
 	for _, s := range all {
 		r.latencies = append(r.latencies, s.latencies...)
 		for word, n := range s.failures {

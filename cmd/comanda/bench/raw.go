@@ -67,7 +67,7 @@ func (r *Raw) Round(ctx context.Context, now func() time.Time, clients int, d ti
 	r.run++
 	run := r.run
 	last := make([]uint64, clients)
-	return Drive(ctx, now, clients, d, func(ctx context.Context, client, n int) string {
+	return Drive(ctx, now, Load{Clients: clients, Duration: d}, func(ctx context.Context, client, n int) string {
 		order, second := n/2, n%2 == 1
 		msg := nats.NewMsg(fmt.Sprintf("%s%d.%d.%d", r.subject((client+order)%r.partitions), run, client, order))
 		msg.Data = r.payload
