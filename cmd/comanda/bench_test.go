@@ -24,6 +24,7 @@ var tiny = map[string][]string{
 	"ingest": {"--clients", "1,4", "--rounds", "2", "--duration", "50ms", "--raw-streams", "1,2"},
 	"append": {"--partitions", "1,2", "--clients", "1,4", "--batch-from=-1,0,2", "--rounds", "2", "--duration", "50ms"},
 	"replay": {"--events", "500", "--partitions", "2", "--rounds", "2"},
+	"read":   {"--clients", "1,2", "--duration", "20ms", "--rounds", "2"},
 	"start":  {"--rounds", "2"},
 }
 
@@ -39,7 +40,10 @@ var wantRows = map[string][]string{
 		"raw  2 4", "comanda never 2 4", "comanda as configured 2 4", "comanda from 2 2 4",
 	},
 	"replay": {"raw  2 0", "follow  2 0", "verify_log  2 0", "verify_views  2 0", "rebuild  2 0"},
-	"start":  {"full after_stop 0 0", "full after_kill 0 0", "empty after_stop 0 0"},
+	"read": {
+		"raw  2 1", "order  2 1", "history  2 1", "list  2 1", "raw  2 2", "order  2 2", "history  2 2", "list  2 2",
+	},
+	"start": {"full after_stop 0 0", "full after_kill 0 0", "empty after_stop 0 0"},
 }
 
 // alsoFigures are those that the first and last rows of what have beside every row's.
@@ -47,6 +51,7 @@ var alsoFigures = map[string][]string{
 	"ingest comanda": {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms"},
 	"append comanda": {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "best_raw_ratio"},
 	"replay rebuild": {bench.Ratio, bench.RawPerSecond},
+	"read order":     {bench.Ratio, bench.RawPerSecond},
 	"start full":     {"ready_ms", "rss_bytes", "heap_bytes", "rss_bytes_per_order", "heap_bytes_per_order"},
 	"start empty":    {"ready_ms", "rss_bytes", "heap_bytes"},
 }
@@ -108,7 +113,7 @@ func checkReport(t *testing.T, name string, r *bench.Report) {
 			t.Errorf("%s: the versions are %v", name, r.Versions)
 		}
 	}
-	if ofLog := name == "replay" || name == "start"; ofLog != (s.LogEvents >= 500) || ofLog != (s.LogOrders > 100) || ofLog != (s.LogPartitions == 2) {
+	if ofLog := name == "replay" || name == "read" || name == "start"; ofLog != (s.LogEvents >= 500) || ofLog != (s.LogOrders > 100) || ofLog != (s.LogPartitions == 2) {
 		t.Errorf("%s: the log is %+v", name, s)
 	}
 	var rows []string

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -78,9 +80,24 @@ func (r *Raw) Round(ctx context.Context, now func() time.Time, clients int, d ti
 		}
 		ack, err := r.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(expected))
 		if err != nil {
-			return "publish"
+			return word(err)
 		}
 		last[client] = ack.Sequence
 		return ""
 	})
+}
+
+// word is what an append's error counts as: the server's code, or "timeout".
+func word(err error) string {
+	var refused *jetstream.APIError
+	switch {
+	case errors.As(err, &refused):
+		return strconv.Itoa(int(refused.ErrorCode))
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return "timeout"
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return "no responders"
+	default:
+		return "connection"
+	}
 }
