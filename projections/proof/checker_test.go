@@ -134,6 +134,15 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			},
 			want: map[string][]domain.OrderID{proof.RuleDiffers: {ids[2]}},
 		},
+		"a row that cannot be decoded, and a purchase that lacks an order": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				if err := withoutOrder(orders.Tx().Bucket([]byte("purchases")), "members", referred); err != nil {
+					return err
+				}
+				return orders.Bucket([]byte("rows")).Put([]byte(unlike(ids, referred)), []byte{0xff})
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: slices.Sorted(slices.Values([]domain.OrderID{unlike(ids, referred), referred}))},
+		},
 		"another amount in the timeline": {
 			tamper: func(_, timeline *bbolt.Bucket) error {
 				place := bytes.Clone(timeline.Bucket([]byte("orders")).Get([]byte(ids[3]))[:10])
@@ -268,6 +277,11 @@ func entryOf(b *bbolt.Bucket, id domain.OrderID) (key, value []byte) {
 		}
 	}
 	return nil, nil
+}
+
+// unlike is the first of ids that is not other.
+func unlike(ids []domain.OrderID, other domain.OrderID) domain.OrderID {
+	return ids[slices.IndexFunc(ids, func(id domain.OrderID) bool { return id != other })]
 }
 
 func withoutOrder(view *bbolt.Bucket, bucket string, id domain.OrderID) error {
