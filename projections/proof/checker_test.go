@@ -125,6 +125,16 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			},
 			want: map[string][]domain.OrderID{proof.RuleExtra: {stranger}},
 		},
+		"an event of no place in the log": {
+			tamper: func(_, timeline *bbolt.Bucket) error {
+				events := timeline.Bucket([]byte("events"))
+				key, value := events.Cursor().First()
+				key = bytes.Clone(key)
+				key[len(key)-2]++ // 256 places on
+				return events.Put(key, bytes.Clone(value))
+			},
+			want: map[string][]domain.OrderID{proof.RuleExtra: {""}},
+		},
 		"a flipped bit in a row": {
 			tamper: func(orders, _ *bbolt.Bucket) error {
 				rows := orders.Bucket([]byte("rows"))
