@@ -1,8 +1,12 @@
 package eventstore_test
 
 import (
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -16,11 +20,7 @@ func TestBatchFrom(t *testing.T) {
 	for from, want := range map[int]bool{eventstore.BatchNever: false, 2: true} {
 		s := open(t, natstest.Node(t, t.TempDir()).Conn(), t.TempDir(), eventstore.Config{BatchFrom: from}, eventstore.RecorderConfig{})
 		const orders = 200
-		var all sync.WaitGroup
-		for n := range orders {
-			all.Go(func() { record(t, s, fact(n, 0, domain.KindPending)) })
-		}
-		all.Wait()
+		recordAll(t, s, 0, orders)
 		batched := false
 		for sequence := range orders {
 			batched = batched || stored(t, s, uint64(sequence)+1).Header.Get("Nats-Batch-Id") != ""
@@ -35,6 +35,68 @@ func TestBatchFrom(t *testing.T) {
 			t.Errorf("batches from %d: no mistake", from)
 		}
 	}
+}
+
+// Where no batch can be staged few are tried, and nothing is lost by it; where it
+// can be again they are.
+func TestBatchesThatCannotBeStagedAreTriedSeldom(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, natstest.Node(t, dir).Conn(), t.TempDir(), eventstore.Config{BatchFrom: 2}, eventstore.RecorderConfig{})
+	tried, err := s.conn.SubscribeSync("orders.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tried.Unsubscribe() }()
+	staging := filepath.Join(dir, "nats", "jetstream", "core", "streams", eventstore.OrdersStream(0), "batches")
+	if err := os.WriteFile(staging, nil, 0o600); err != nil { // where a directory should be
+		t.Fatal(err)
+	}
+	const orders = 400
+	recordAll(t, s, 0, orders)
+	if n := commits(t, tried); n == 0 || n > 4 {
+		t.Errorf("%d batches were tried, want one before 64 events, 128 and 256", n)
+	}
+	if err := os.Remove(staging); err != nil {
+		t.Fatal(err)
+	}
+	recordAll(t, s, orders, 2*orders)
+	batched := false
+	for sequence := range uint64(2 * orders) {
+		batched = batched || stored(t, s, sequence+1).Header.Get("Nats-Batch-Id") != ""
+	}
+	if !batched {
+		t.Error("there are no batches again")
+	}
+	wantSound(t, s, 2*orders)
+}
+
+// recordAll records the orders from first to before end, all at once.
+func recordAll(t *testing.T, s *store, first, end int) {
+	t.Helper()
+	var all sync.WaitGroup
+	for n := first; n < end; n++ {
+		all.Go(func() { record(t, s, fact(n, 0, domain.KindPending)) })
+	}
+	all.Wait()
+}
+
+// commits is how many batches were sent that tried did not tell of.
+func commits(t *testing.T, tried *nats.Subscription) (n int) {
+	t.Helper()
+	pending, _, err := tried.Pending()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range pending {
+		m, err := tried.NextMsgWithContext(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Header.Get("Nats-Batch-Commit") != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // TestAppendDrafts stores drafts in two partitions, and nothing of those that do not

@@ -26,13 +26,19 @@ const (
 	// short the queue: those who just got their answers are on their way back, and
 	// singles meanwhile would keep the queue short for ever.
 	batchGoesOn = 8
+	// restFirst is how many events go singly after a batch that could not be staged,
+	// as where the memory for it is full; restMost bounds what that doubles to.
+	restFirst = 64
+	restMost  = 16_384
 )
 
 // committer sends the events of one partition: singly while few wait, as one
 // atomic batch when many do. A batch that is refused stored nothing and names no
 // culprit: its halves are sent as batches, and what is left around the culprit
 // singly. After any other failure each event is sent again singly, as the
-// same message.
+// same message. One that could not be staged is not halved, and is followed by more
+// singles each time: the next could hardly be staged either, and each that is tried
+// leaves something behind in the server until it is started again.
 //
 // No event waits for company: a batch is what queued while earlier ones were on
 // their way. One order has at most one event here: the recorder holds the order.
@@ -46,6 +52,8 @@ type committer struct {
 	singles  int // on their way
 	batching bool
 	from     int // the queue from which the next dispatch batches
+	rest     int // events to go singly before that
+	rested   int // what rest was the last time; 0: the last batch was staged
 	queue    []*queued
 	halves   [][]*queued // of refused batches, before the queue
 	again    []*queued   // of failed batches, before the halves
@@ -172,7 +180,7 @@ func (c *committer) nextBatch() []*queued {
 			return half
 		}
 	}
-	if len(c.queue) < c.from {
+	if c.rest > 0 || len(c.queue) < c.from {
 		return nil
 	}
 	return take(&c.queue, batchMost)
@@ -186,6 +194,7 @@ func (c *committer) release(list *[]*queued) {
 			return
 		}
 		c.singles++
+		c.rest = max(0, c.rest-1)
 		one[0].turn <- turn{alone: true}
 	}
 }
@@ -231,6 +240,7 @@ func (c *committer) commit(ctx context.Context, batch []*queued) {
 		c.dispatch(ctx)
 		return
 	}
+	c.rested = 0
 	first := ack.Sequence - uint64(len(batch)) + 1
 	for i, q := range batch {
 		q.turn <- turn{ack: stream.Ack{Stream: ack.Stream, Sequence: first + uint64(i)}}
@@ -242,6 +252,12 @@ func (c *committer) commit(ctx context.Context, batch []*queued) {
 func (c *committer) sendAgain(batch []*queued, err error) {
 	for _, q := range batch {
 		q.called = false
+	}
+	if code := stream.CodeOf(err); code == stream.CodeBatchIncomplete || code == stream.CodeBatchesInFlight {
+		c.rested = min(max(2*c.rested, restFirst), restMost)
+		c.rest = c.rested
+		c.again = append(c.again, batch...)
+		return
 	}
 	var refused *stream.APIError
 	if half := len(batch) / 2; errors.As(err, &refused) && half >= batchGoesOn {

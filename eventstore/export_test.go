@@ -18,3 +18,15 @@ func Between(l *Log, wrap func(Send) Send) (restore func()) {
 	l.send = wrap(send)
 	return func() { l.send = send }
 }
+
+// Strangers is what decides whether an order is looked up.
+type Strangers struct{ s strangers }
+
+// LookUp reports whether the next one is looked up.
+func (s *Strangers) LookUp() bool { return s.s.lookUp() }
+
+// Found tells of one that was looked up.
+func (s *Strangers) Found(old bool) { s.s.found(old) }
+
+// Surprise tells of one that was taken for new and was not.
+func (s *Strangers) Surprise() { s.s.surprise() }

@@ -19,10 +19,13 @@ const (
 // lookUp reports whether the next one is looked up.
 func (s *strangers) lookUp() bool { return s.lookUps.Load() > 0 }
 
-// found takes note of whether one that was looked up is in the log.
+// found takes note of whether one that was looked up is in the log. Many are
+// looked up at a time, and more than were to be: those beyond do not count.
 func (s *strangers) found(old bool) {
-	if !old {
-		s.lookUps.Add(-1)
+	for left := s.lookUps.Load(); !old && left > 0; left = s.lookUps.Load() {
+		if s.lookUps.CompareAndSwap(left, left-1) {
+			return
+		}
 	}
 }
 

@@ -40,6 +40,26 @@ func TestOldOrdersAreLookedUpAfterTheFirstSurprise(t *testing.T) {
 	wantSound(t, after, 3*orders+2)
 }
 
+// A thousand clients begin to look up before the first of them is done: the orders
+// that turn out new beyond those to look up do not hide the next surprises.
+func TestASurpriseCountsAfterManyLookUpsAtOnce(t *testing.T) {
+	var s eventstore.Strangers
+	s.Surprise()
+	if !s.LookUp() {
+		t.Fatal("nothing is looked up after a surprise")
+	}
+	for range 1000 {
+		s.Found(false)
+	}
+	if s.LookUp() {
+		t.Error("orders are looked up for ever")
+	}
+	s.Surprise()
+	if !s.LookUp() {
+		t.Error("nothing is looked up after the next surprise")
+	}
+}
+
 func conflicts(t *testing.T, registry *prometheus.Registry) float64 {
 	t.Helper()
 	families, err := registry.Gather()

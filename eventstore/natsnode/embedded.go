@@ -178,8 +178,11 @@ func (e *embedded) publishAddress(users ...credentials) error {
 // now and then misses it (server/server.go, readyForConnections).
 const healthTries = 5
 
-// health is the server's own word on its streams.
+// health is the server's own word on its streams. It also sees to it that there is
+// somewhere to stage batches: where that cannot be, they are refused and their events sent
+// singly, which is slower and no less right.
 func (e *embedded) health() error {
+	_ = e.staging.keep()
 	h := e.server.Healthz(&server.HealthzOptions{Account: coreUser})
 	for try := 1; try < healthTries && h.Error != ""; try++ {
 		h = e.server.Healthz(&server.HealthzOptions{Account: coreUser})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -29,8 +30,10 @@ const (
 
 // staging is where batches are staged in memory.
 type staging struct {
-	base  string   // in memory, of this server alone; "": nowhere
-	links []string // in the streams' directories
+	base string // in memory, of this server alone; "": nowhere
+
+	mu    sync.Mutex
+	links map[string]string // in the streams' directories, with where they lead
 }
 
 // StageBatches has the embedded server stage the atomic batches of these streams
@@ -78,7 +81,29 @@ func (e *embedded) stage(streams []string) error {
 		if err := os.Symlink(target, link); err != nil {
 			return err
 		}
-		e.staging.links = append(e.staging.links, link)
+		e.staging.add(link, target)
+	}
+	return nil
+}
+
+func (s *staging) add(link, target string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.links == nil {
+		s.links = map[string]string{}
+	}
+	s.links[link] = target
+}
+
+// keep makes again what somebody removed: without it every batch is refused. Others
+// than the server clean up there, such as systemd's logind when a user logs out.
+func (s *staging) keep() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, target := range s.links {
+		if err := os.MkdirAll(target, dirMode); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -88,12 +113,15 @@ func (s *staging) unstage() error {
 	if s.base == "" {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	errs := make([]error, 0, len(s.links)+1)
-	for _, link := range s.links {
+	for link := range s.links {
 		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
+	s.links = nil
 	return errors.Join(append(errs, os.RemoveAll(s.base))...)
 }
 

@@ -130,6 +130,26 @@ func TestALostStagingRefusesBatchesAndStoresSingles(t *testing.T) {
 	}
 }
 
+func TestALostStagingIsMadeAgainByTheNextLookAtHealth(t *testing.T) {
+	node, memory := staged(t, t.TempDir())
+	if err := os.RemoveAll(filepath.Dir(memory)); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Health(); err != nil {
+		t.Fatal(err)
+	}
+	if ack, err := publisher(t, node).PublishBatch(t.Context(), batch(3)); err != nil || ack.Sequence != 3 {
+		t.Errorf("batch: %+v, %v", ack, err)
+	}
+	if err := node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_ = node.Health() // of a closed server: whatever it says, it leaves nothing behind
+	if _, err := os.Stat(filepath.Dir(memory)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is left behind: %v", filepath.Dir(memory), err)
+	}
+}
+
 func TestWhatAKilledServerStagedIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	node, _ := staged(t, dir)

@@ -28,7 +28,9 @@ const (
 	CodeStoreFailed       Code = 10077 // the stream's limit; nothing was stored
 	CodeInProcess         Code = 10158 // a message with this id is being stored
 	CodeWrongLastInFlight Code = 10164 // wrong last sequence, on replicas: one for this subject is being stored
+	CodeBatchIncomplete   Code = 10176 // the batch could not be staged, or not whole; nothing of it was stored
 	CodeBatchDuplicate    Code = 10201 // a message of the batch was stored before; nothing of it was stored
+	CodeBatchesInFlight   Code = 10210 // too many batches are staged; nothing of this one was stored
 
 	codeClusterIncomplete   Code = 10004
 	codeNoPeers             Code = 10005

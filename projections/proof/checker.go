@@ -277,6 +277,12 @@ func (c *Checker) Finish(head domain.Position) error {
 		if err := history.Orders(extra); err != nil {
 			return err
 		}
+		err = history.CheckBeyond(s.Position(), func(partition int, sequence uint64, problem string) {
+			c.problem(RuleExtra, Order{Partition: partition, Sequence: sequence}, "timeline: "+problem)
+		})
+		if err != nil {
+			return err
+		}
 		err = orders.New(s).CheckIndexes(func(id domain.OrderID, problem string) {
 			c.problem(RuleDiffers, Order{ID: id}, problem)
 		})

@@ -125,6 +125,16 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			},
 			want: map[string][]domain.OrderID{proof.RuleExtra: {stranger}},
 		},
+		"an event of no place in the log": {
+			tamper: func(_, timeline *bbolt.Bucket) error {
+				events := timeline.Bucket([]byte("events"))
+				key, value := events.Cursor().First()
+				key = bytes.Clone(key)
+				key[len(key)-2]++ // 256 places on
+				return events.Put(key, bytes.Clone(value))
+			},
+			want: map[string][]domain.OrderID{proof.RuleExtra: {""}},
+		},
 		"a flipped bit in a row": {
 			tamper: func(orders, _ *bbolt.Bucket) error {
 				rows := orders.Bucket([]byte("rows"))
@@ -133,6 +143,15 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 				return rows.Put([]byte(ids[2]), stored)
 			},
 			want: map[string][]domain.OrderID{proof.RuleDiffers: {ids[2]}},
+		},
+		"a row that cannot be decoded, and a purchase that lacks an order": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				if err := withoutOrder(orders.Tx().Bucket([]byte("purchases")), "members", referred); err != nil {
+					return err
+				}
+				return orders.Bucket([]byte("rows")).Put([]byte(unlike(ids, referred)), []byte{0xff})
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: slices.Sorted(slices.Values([]domain.OrderID{unlike(ids, referred), referred}))},
 		},
 		"another amount in the timeline": {
 			tamper: func(_, timeline *bbolt.Bucket) error {
@@ -268,6 +287,11 @@ func entryOf(b *bbolt.Bucket, id domain.OrderID) (key, value []byte) {
 		}
 	}
 	return nil, nil
+}
+
+// unlike is the first of ids that is not other.
+func unlike(ids []domain.OrderID, other domain.OrderID) domain.OrderID {
+	return ids[slices.IndexFunc(ids, func(id domain.OrderID) bool { return id != other })]
 }
 
 func withoutOrder(view *bbolt.Bucket, bucket string, id domain.OrderID) error {

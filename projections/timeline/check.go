@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"comanda.internal/domain"
@@ -36,6 +37,29 @@ func (v *View) CheckEvents(events []Told, report func(e *Told, problem string)) 
 			case !bytes.Equal(stored, e.Encoded):
 				report(e, fmt.Sprintf("event %s of revision %d differs from the log's", e.ID, e.Revision))
 			}
+		}
+		return nil
+	})
+}
+
+// CheckBeyond reports every event at a place that was not read: read is what the
+// views have. What lies at the others is compared by CheckEvents.
+func (v *View) CheckBeyond(read domain.Position, report func(partition int, sequence uint64, problem string)) error {
+	return v.reader.View(func(tx *kv.Tx) error {
+		c := tx.Bucket(name, eventsBucket).Cursor()
+		for k, _ := c.First(); k != nil; {
+			if len(k) != placeSize {
+				report(0, 0, fmt.Sprintf("the events have a key of %d bytes", len(k)))
+				k, _ = c.Next()
+				continue
+			}
+			partition, sequence := int(binary.BigEndian.Uint16(k)), binary.BigEndian.Uint64(k[2:])
+			if end := read.At(partition); sequence <= end {
+				k, _ = c.Seek(placeKey(partition, end+1))
+				continue
+			}
+			report(partition, sequence, "an event where the views have read none")
+			k, _ = c.Next()
 		}
 		return nil
 	})
