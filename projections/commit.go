@@ -149,7 +149,7 @@ func (c *committer) restartPace() {
 // write is the transaction: rows, indexes, parked orders and marks, or nothing.
 func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
 	var done folded
-	err := r.file.db.Update(func(tx *kv.Tx) error {
+	err := r.file.db().Update(func(tx *kv.Tx) error {
 		var err error
 		done, err = r.folder.fold(tx, events)
 		if err != nil {
@@ -161,8 +161,7 @@ func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
 			}
 		}
 		for _, p := range done.parked {
-			why := fmt.Sprintf("partition %d sequence %d: %v", p.partition, p.sequence, p.err)
-			if err := tx.Bucket(parkedBucket).Put([]byte(p.order), []byte(why)); err != nil {
+			if err := putParked(tx, &p); err != nil {
 				return err
 			}
 		}

@@ -20,6 +20,15 @@
 //   - No personal data: bbolt keeps the bytes of deleted keys in free pages, so
 //     what must be erasable is never written.
 //
+// A runner that starts far behind the log, as with an empty file, builds a new file
+// beside the old one and puts it in its place: events are written as they are
+// read, orders when all their events are known, what has other keys when all orders
+// are, each in the order of its keys and without fsync until the checkpoint.
+// Readers see the old file until then. A build that is cut off leaves nothing
+// but a file that the next one deletes; one that cannot be is given up, and the
+// views follow the log as ever. Memory does not grow with the log, but for a
+// 256th of its events twice; on disk there is meanwhile a second copy of the events.
+//
 // Caveats. The file has one checkpoint for all its projections; when any of them
 // has another [Projection.Version] than the file, or the machine that folds has
 // another version, the whole file is made anew and rebuilt from the log. An event that cannot follow the order's history parks its

@@ -32,6 +32,11 @@ type parking struct {
 	err       error
 }
 
+func putParked(tx *kv.Tx, p *parking) error {
+	why := fmt.Sprintf("partition %d sequence %d: %v", p.partition, p.sequence, p.err)
+	return tx.Bucket(parkedBucket).Put([]byte(p.order), []byte(why))
+}
+
 // fold reads what it needs of earlier events from tx. It changes nothing in
 // memory, so that a transaction which fails can be tried again; keep does that.
 func (f *folder) fold(tx *kv.Tx, events []domain.Recorded) (folded, error) {

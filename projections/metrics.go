@@ -56,7 +56,7 @@ func newMetrics(registerer prometheus.Registerer, r *Runner) (*metrics, error) {
 	}, r.behind)
 	unflushed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "comanda_projections_unflushed_bytes", Help: "Keys and values that only memory holds; after a crash they are read again from the log.",
-	}, func() float64 { return float64(r.file.db.Unflushed()) })
+	}, func() float64 { return float64(r.file.db().Unflushed()) })
 	for _, c := range []prometheus.Collector{m.events, m.commits, m.flushes, unflushed, m.lag, m.failures, m.parked, behind} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register the views' metrics: %w", err)

@@ -39,6 +39,10 @@ type Config struct {
 	// CacheFacts bounds the facts of the orders that are kept in memory for the
 	// next fold. Default 200,000, some 200 MB at worst.
 	CacheFacts int `yaml:"cache_facts"`
+	// BuildFrom is how many events a runner must be behind, at its start, to
+	// build the whole file anew beside the old one, which is faster; it does so
+	// when those are a fifth of the log at least. Default 20,000.
+	BuildFrom int `yaml:"build_from"`
 }
 
 func (c *Config) setDefaults() {
@@ -60,6 +64,9 @@ func (c *Config) setDefaults() {
 	if c.CacheFacts == 0 {
 		c.CacheFacts = 200_000
 	}
+	if c.BuildFrom == 0 {
+		c.BuildFrom = 20_000
+	}
 }
 
 // Validate joins everything that is wrong with c.
@@ -76,6 +83,7 @@ func (c Config) Validate() error {
 	bad("flush_interval", c.FlushInterval < 0)
 	bad("flush_bytes", c.FlushBytes < 0)
 	bad("cache_facts", c.CacheFacts < 0)
+	bad("build_from", c.BuildFrom < 0)
 	return errors.Join(errs...)
 }
 
@@ -204,6 +212,13 @@ func (r *Runner) Wait(ctx context.Context, position domain.Position) error {
 	}
 }
 
+// visible is a copy of the marks.
+func (r *Runner) visible() []mark {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.marks)
+}
+
 func (r *Runner) now() (domain.Position, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,6 +232,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer close(r.done)
 	head, err := r.headNow(ctx)
 	if err != nil {
+		return ended(ctx, err)
+	}
+	if err := r.catchUp(ctx, head); err != nil {
 		return ended(ctx, err)
 	}
 	group, within := errgroup.WithContext(ctx)
