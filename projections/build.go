@@ -134,6 +134,9 @@ func (b *builder) attempt(ctx context.Context) (done *built, err error) {
 	if b.spill, err = newSpill(b.path + ".events"); err != nil {
 		return nil, err
 	}
+	if err := carry(b.db, r.folder.skipped); err != nil {
+		return nil, fmt.Errorf("build the views: %w", err)
+	}
 	if err := prepare(b.db, r.deps.Log.Identity(), r.deps.Machine.Version(), r.all); err != nil {
 		return nil, fmt.Errorf("build the views: %w", err)
 	}
@@ -290,7 +293,7 @@ func (b *builder) update(fn func(tx *kv.Tx) error) error {
 
 func (b *builder) writeEvents(tx *kv.Tx, events []domain.Recorded) error {
 	b.counted.read.Add(uint64(len(events)))
-	if len(b.without) > 0 {
+	if len(b.without) > 0 || len(b.runner.folder.skipped) > 0 {
 		events = slices.DeleteFunc(events, b.isLeftOut)
 	}
 	for _, p := range b.runner.all {
@@ -308,8 +311,12 @@ func (b *builder) writeEvents(tx *kv.Tx, events []domain.Recorded) error {
 	return nil
 }
 
-// isLeftOut reports whether r is, or comes after, what its order cannot follow.
+// isLeftOut reports whether r was skipped, or is or comes after what its order
+// cannot follow.
 func (b *builder) isLeftOut(r domain.Recorded) bool {
+	if _, skipped := b.runner.folder.skipped[place{r.Partition, r.Sequence}]; skipped {
+		return true
+	}
 	p, ok := b.without[r.Event.OrderID]
 	return ok && cmp.Or(cmp.Compare(r.Partition, p.partition), cmp.Compare(r.Sequence, p.sequence)) >= 0
 }

@@ -8,7 +8,7 @@ import (
 
 // catchUp builds the file anew when that is faster than to follow. Whatever
 // hinders it is met again, and dealt with, by those who follow: the error is only
-// the end of ctx.
+// the end of ctx. A candidate is built or is none.
 func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 	var behind, total uint64
 	for partition, m := range r.marks {
@@ -24,13 +24,15 @@ func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 	}
 	began := r.deps.Clock()
 	r.deps.Logger.InfoContext(ctx, "views are built from the log", "events", total)
-	done, err := r.build(ctx, r.file.path+building, head, new(counted))
+	done, err := r.build(ctx, r.file.path+building, head, r.counted)
 	if err == nil {
 		err = r.install(done)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case err != nil && r.candidate:
+		return err
 	case err != nil:
 		r.deps.Logger.WarnContext(ctx, "views cannot be built at once; they follow the log instead", "error", err)
 	default:
@@ -46,12 +48,6 @@ func (r *Runner) install(b *built) error {
 	if err := r.file.replace(b.path, b.db); err != nil {
 		return err
 	}
-	r.folder.parked = b.parked
-	r.folder.recent = newCache(r.folder.recent.bound)
-	r.metrics.parked.Set(float64(len(b.parked)))
-	r.publish(b.marks)
+	r.adoptState(b)
 	return nil
 }
-
-// building ends the path of a file that is built.
-const building = ".building"

@@ -32,6 +32,9 @@ const (
 const (
 	metaBucket   = "meta"   // identity, versions, marks
 	parkedBucket = "parked" // order id: why
+	// skippedBucket is of the events that an operator left out: partition as two
+	// bytes and sequence as eight, big-endian: order id, a space and the reason.
+	skippedBucket = "skipped"
 )
 
 var (
@@ -264,10 +267,11 @@ type header struct {
 	stale    []string // names of the projections that have another version, or were folded by another machine
 	marks    map[int]mark
 	parked   map[domain.OrderID]struct{}
+	skipped  map[place]string
 }
 
 func (f *File) header(machine uint32, all []Projection) (header, error) {
-	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}}
+	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}, skipped: map[place]string{}}
 	err := f.View(func(tx *kv.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		h.identity = string(meta.Get(identityKey))
@@ -278,6 +282,9 @@ func (f *File) header(machine uint32, all []Projection) (header, error) {
 			}
 		}
 		if err := eachMark(tx, func(partition int, m mark) { h.marks[partition] = m }); err != nil {
+			return err
+		}
+		if err := eachSkipped(tx, func(at place, entry string) { h.skipped[at] = entry }); err != nil {
 			return err
 		}
 		return (&Snapshot{tx: tx}).Parked(func(id domain.OrderID, _ string) { h.parked[id] = struct{}{} })

@@ -16,6 +16,13 @@ type folder struct {
 	facts   Facts
 	recent  *cache
 	parked  map[domain.OrderID]struct{}
+	skipped map[place]string // events that are left out, with their entries in the file
+}
+
+// place is where an event is in the log.
+type place struct {
+	partition int
+	sequence  uint64
 }
 
 // folded is what a batch gives.
@@ -33,8 +40,7 @@ type parking struct {
 }
 
 func putParked(tx *kv.Tx, p *parking) error {
-	why := fmt.Sprintf("partition %d sequence %d: %v", p.partition, p.sequence, p.err)
-	return tx.Bucket(parkedBucket).Put([]byte(p.order), []byte(why))
+	return tx.Bucket(parkedBucket).Put([]byte(p.order), []byte(p.text()))
 }
 
 // fold reads what it needs of earlier events from tx. It changes nothing in
@@ -45,6 +51,9 @@ func (f *folder) fold(tx *kv.Tx, events []domain.Recorded) (folded, error) {
 	for i := range events {
 		id := events[i].Event.OrderID
 		if _, isParked := f.parked[id]; isParked {
+			continue
+		}
+		if _, isSkipped := f.skipped[place{events[i].Partition, events[i].Sequence}]; isSkipped {
 			continue
 		}
 		at, ok := index[id]

@@ -84,12 +84,5 @@ func (r *Runner) behind() float64 {
 	if err != nil {
 		return math.NaN()
 	}
-	var n uint64
-	position := r.Position()
-	for partition := range head.Partitions() {
-		if at, read := head.At(partition), position.At(partition); at > read {
-			n += at - read
-		}
-	}
-	return float64(n)
+	return float64(missing(head, r.Position()))
 }

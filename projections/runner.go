@@ -108,11 +108,17 @@ type Runner struct {
 
 	ready chan struct{}
 	done  chan struct{} // closed when Run returned
+	jobs  chan *job
+
+	candidate bool // nobody reads its file yet
+	counted   *counted
 
 	mu       sync.Mutex
 	marks    []mark // by partition; visible
 	position domain.Position
+	newest   time.Time     // when the newest event that was committed was recorded; zero: before Run
 	changed  chan struct{} // closed at every commit, then replaced
+	operator operator
 }
 
 // New is a runner of facts and views on file. A file of other versions of them
@@ -130,7 +136,9 @@ func New(cfg Config, deps Deps, file *File, facts Facts, views ...Projection) (*
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),
 		changed: make(chan struct{}),
+		jobs:    make(chan *job), counted: new(counted),
 	}
+	r.operator.begin = make(chan *candidate, 1)
 	h, err := r.adopt()
 	if err != nil {
 		return nil, err
@@ -146,7 +154,7 @@ func New(cfg Config, deps Deps, file *File, facts Facts, views ...Projection) (*
 	r.folder = &folder{
 		machine: deps.Machine, facts: facts,
 		recent: newCache(uint64(cfg.CacheFacts)), //nolint:gosec // validated: not negative
-		parked: h.parked,
+		parked: h.parked, skipped: h.skipped,
 	}
 	r.metrics, err = newMetrics(deps.Registerer, r)
 	if err != nil {
@@ -172,7 +180,10 @@ func (r *Runner) adopt() (header, error) {
 		if err := r.file.reset(); err != nil {
 			return header{}, err
 		}
-		h = header{parked: map[domain.OrderID]struct{}{}}
+		h = header{parked: map[domain.OrderID]struct{}{}, skipped: h.skipped}
+		if err := r.file.carry(h.skipped); err != nil {
+			return header{}, err
+		}
 	}
 	if err := r.file.prepare(identity, r.deps.Machine.Version(), r.all); err != nil {
 		return header{}, fmt.Errorf("prepare the views %s: %w", r.file.path, err)
@@ -205,7 +216,7 @@ func (r *Runner) Wait(ctx context.Context, position domain.Position) error {
 		select {
 		case <-changed:
 		case <-r.done:
-			return domain.Errorf(domain.Unavailable, "wait for the views: they have stopped")
+			return fmt.Errorf("wait for the views: %w", errStopped())
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the views to hold position %s: %w", position, ctx.Err())
 		}
@@ -238,15 +249,13 @@ func (r *Runner) Run(ctx context.Context) error {
 		return ended(ctx, err)
 	}
 	group, within := errgroup.WithContext(ctx)
-	pieces := make(chan piece)
-	marks := slices.Clone(r.marks) // the committer changes r.marks
-	for partition, m := range marks {
-		f := &follower{runner: r, partition: partition, pieces: pieces, last: m}
-		group.Go(func() error { return f.follow(within) })
+	if !r.candidate {
+		group.Go(func() error {
+			r.operate(within)
+			return within.Err()
+		})
 	}
-	disk := newFlusher(r)
-	group.Go(func() error { return disk.run(within) })
-	group.Go(func() error { return newCommitter(r, disk, marks, head).run(within, pieces) })
+	group.Go(func() error { return r.keepUp(within, head) })
 	return ended(ctx, group.Wait())
 }
 
