@@ -42,6 +42,9 @@ func (f *File) ParkedOrders() (all []Parked, err error) {
 	return all, err
 }
 
+// ParkedOrders are all that are parked, by order id.
+func (r *Runner) ParkedOrders() ([]Parked, error) { return r.file.ParkedOrders() }
+
 // parsePlace takes apart what putParked put together.
 func parsePlace(id domain.OrderID, text string) (Parked, error) {
 	p := Parked{Order: id}

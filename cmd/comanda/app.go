@@ -276,7 +276,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 	server, err := grpcapi.New(grpcapi.Config{}, grpcapi.Deps{
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Views: a.views.runner, Log: a.log,
-		Verifier: a.verifier(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
+		Verifier: a.verifier(), Operator: a.views.runner, Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {
 		return err
