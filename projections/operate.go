@@ -34,7 +34,9 @@ type operator struct {
 // operate runs candidates until ctx ends; first the one that a start before this
 // one left.
 func (r *Runner) operate(ctx context.Context) {
-	r.tidy(ctx)
+	if !r.deps.OnlyLook {
+		r.tidy(ctx)
+	}
 	for {
 		select {
 		case c := <-r.operator.begin:
@@ -206,6 +208,27 @@ func (r *Runner) Rollback() (uint64, error) {
 	r.operator.current = c
 	r.operator.begin <- c
 	return c.number, nil
+}
+
+// Held is a build of views that has caught up.
+type Held struct {
+	File   *File
+	Runner *Runner // which keeps the file up to date
+	// Ended is closed when it was promoted, cancelled or failed, or is about to be.
+	Ended <-chan struct{}
+}
+
+// Held is the build that has caught up and was not promoted yet; nil: there is none.
+func (r *Runner) Held() *Held {
+	r.mu.Lock()
+	c := r.operator.current
+	r.mu.Unlock()
+	if c == nil || !isClosed(c.caughtUp) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &Held{File: c.runner.file, Runner: c.runner, Ended: c.runner.done}
 }
 
 // status is how far c is.

@@ -95,6 +95,8 @@ type Deps struct {
 	Logger  *slog.Logger
 	// Registerer gets the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
+	// OnlyLook leaves a build that an earlier process left where it is.
+	OnlyLook bool
 }
 
 // Runner keeps the projections of a file up to date with the log.

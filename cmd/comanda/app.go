@@ -223,7 +223,7 @@ func (a *app) startViews(ctx context.Context) error {
 	facts, others := proof.Views(v.file)
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
-		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
+		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry, OnlyLook: a.offline,
 	}, v.file, facts, others...)
 	if err != nil {
 		return err
