@@ -88,9 +88,6 @@ type built struct {
 	parked map[domain.OrderID]struct{}
 }
 
-// discard closes and removes the file.
-func (b *built) discard() error { return errors.Join(b.db.Discard(), os.Remove(b.path)) }
-
 // build makes a file at path of the log up to head. When it ends with an error it
 // leaves none.
 func (r *Runner) build(ctx context.Context, path string, head domain.Position, c *counted) (*built, error) {
@@ -375,7 +372,7 @@ func (b *builder) writeOrders(folds <-chan []Change) error {
 					return err
 				}
 				written += folded
-				b.counted.folded.Add(uint64(folded)) //nolint:gosec // a count
+				b.counted.folded.Add(uint64(folded))
 			}
 			return nil
 		})

@@ -13,21 +13,18 @@ import (
 
 // poisoned is a script with an event that does not follow its order's history, and
 // more events after it.
-func poisoned(t *testing.T) (s *projectiontest.Script, healthy *projectiontest.Script, bad domain.Recorded) {
+func poisoned(t *testing.T) (s *projectiontest.Script, bad domain.Recorded) {
 	t.Helper()
-	healthy = filled(t)
 	s = filled(t)
 	e := s.Events()[firstOrder(s)][0]
 	e.ID, e.Revision = "bad", 999
 	bad = s.Append(e)
-	for _, to := range []*projectiontest.Script{s, healthy} {
-		to.Fill(t, 9, 10, 100)
-	}
-	return s, healthy, bad
+	s.Fill(t, 9, 10, 100)
+	return s, bad
 }
 
 func TestARetriedOrderIsParkedAgain(t *testing.T) {
-	s, _, bad := poisoned(t)
+	s, bad := poisoned(t)
 	f := projectiontest.Start(t, viewsPath(t), s, views, projections.Config{})
 	<-f.Runner.Ready()
 	before := f.Dump()
@@ -50,7 +47,7 @@ func TestARetriedOrderIsParkedAgain(t *testing.T) {
 // A skipped event is in no view; all others of its order are, and stay there when
 // the views are built anew.
 func TestASkippedEventIsLeftOut(t *testing.T) {
-	s, _, bad := poisoned(t)
+	s, bad := poisoned(t)
 	f := projectiontest.Start(t, viewsPath(t), s, views, projections.Config{})
 	<-f.Runner.Ready()
 	still, err := f.Runner.SkipParked(t.Context(), bad.Event.OrderID, "made by hand")

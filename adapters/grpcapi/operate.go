@@ -52,7 +52,7 @@ func build(b *projections.BuildStatus) *comandav1.ViewBuild {
 	}
 }
 
-func unsigned(n int64) uint64 { return uint64(max(n, 0)) } //nolint:gosec // not negative
+func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
 // RebuildViews implements [comandav1.ViewServiceServer].
 func (s *viewService) RebuildViews(_ context.Context, r *comandav1.RebuildViewsRequest) (*comandav1.RebuildViewsResponse, error) {
