@@ -78,7 +78,7 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 		return err
 	}
 	_, err := fmt.Fprintf(io.out, "parked orders: %d\nprevious views: %s\nbuild: %s\n",
-		status.GetParkedOrders(), orNone(bytesText(status.GetPreviousBytes())), orNone(buildText(status.GetBuild())))
+		status.GetParkedOrders(), orNone(bytesText(status.GetPreviousBytes())), orNone(buildText(status.GetBuild(), io.now())))
 	return err
 }
 
@@ -91,7 +91,7 @@ func bytesText(n uint64) string {
 }
 
 // buildText is a build on one line; "" for none.
-func buildText(b *comandav1.ViewBuild) string {
+func buildText(b *comandav1.ViewBuild, now time.Time) string {
 	if b == nil {
 		return ""
 	}
@@ -108,7 +108,9 @@ func buildText(b *comandav1.ViewBuild) string {
 	case b.GetCaughtUp():
 		text += "waits for 'comanda views promote'"
 	default:
-		text += fmt.Sprintf("%d %% of %d events", percent(buildDone(b)), b.GetTotal())
+		events, total := buildDone(b)
+		seconds := max(now.Sub(b.GetBeganAt().AsTime()).Seconds(), time.Millisecond.Seconds())
+		text += fmt.Sprintf("%d %% of %d events, %.0f/s", percent(events, total), total, float64(events)/seconds)
 	}
 	return text + fmt.Sprintf(", %d bytes, position %s", b.GetFileBytes(), orNone(b.GetPosition()))
 }
@@ -142,9 +144,9 @@ func (c *watchFlags) watch(ctx context.Context, io *stdio, begin func(context.Co
 			return err
 		}
 		if b.GetOutcome() != "promoted" && b.GetOutcome() != "" {
-			return domain.Errorf(domain.Internal, "build %s", buildText(b))
+			return domain.Errorf(domain.Internal, "build %s", buildText(b, io.now()))
 		}
-		_, err = fmt.Fprintf(io.out, "build %s\n", buildText(b))
+		_, err = fmt.Fprintf(io.out, "build %s\n", buildText(b, io.now()))
 		return err
 	})
 }
