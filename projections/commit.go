@@ -42,6 +42,7 @@ func newCommitter(r *Runner, disk *flusher, marks []mark, head domain.Position) 
 // run commits what comes from pieces until ctx ends. What was not committed then
 // is read again by the next run.
 func (c *committer) run(ctx context.Context, pieces <-chan piece) error {
+	c.live = isClosed(c.runner.ready) // before a pause
 	c.noteLive()
 	c.due = c.live
 	c.pace = time.NewTimer(c.interval())
@@ -127,6 +128,7 @@ func (c *committer) commit(ctx context.Context) error {
 	}
 	r.folder.keep(done)
 	r.publish(c.marks)
+	r.see(c.pending[len(c.pending)-1].Event.RecordedAt)
 	if err := r.file.seen.note(r.deps.Log.Identity(), c.marks); err != nil {
 		r.deps.Logger.WarnContext(ctx, "what the views have read cannot be noted", "error", err)
 	}
@@ -149,22 +151,10 @@ func (c *committer) restartPace() {
 // write is the transaction: rows, indexes, parked orders and marks, or nothing.
 func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
 	var done folded
-	err := r.file.db.Update(func(tx *kv.Tx) error {
+	err := r.file.db().Update(func(tx *kv.Tx) error {
 		var err error
-		done, err = r.folder.fold(tx, events)
-		if err != nil {
+		if done, err = r.apply(tx, events); err != nil {
 			return err
-		}
-		for _, p := range r.all {
-			if err := p.Apply(tx.Bucket(p.Name()), done.changes); err != nil {
-				return fmt.Errorf("apply to the view %s: %w", p.Name(), err)
-			}
-		}
-		for _, p := range done.parked {
-			why := fmt.Sprintf("partition %d sequence %d: %v", p.partition, p.sequence, p.err)
-			if err := tx.Bucket(parkedBucket).Put([]byte(p.order), []byte(why)); err != nil {
-				return err
-			}
 		}
 		for partition, m := range marks {
 			if m.sequence == 0 {
@@ -179,6 +169,25 @@ func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
 	return done, err
 }
 
+// apply folds events, and writes what they change and the orders that they park.
+func (r *Runner) apply(tx *kv.Tx, events []domain.Recorded) (folded, error) {
+	done, err := r.folder.fold(tx, events)
+	if err != nil {
+		return folded{}, err
+	}
+	for _, p := range r.all {
+		if err := p.Apply(tx.Bucket(p.Name()), done.changes); err != nil {
+			return folded{}, fmt.Errorf("apply to the view %s: %w", p.Name(), err)
+		}
+	}
+	for _, p := range done.parked {
+		if err := putParked(tx, &p); err != nil {
+			return folded{}, err
+		}
+	}
+	return done, nil
+}
+
 // publish makes the committed position known to those who wait.
 func (r *Runner) publish(marks []mark) {
 	r.mu.Lock()
@@ -187,6 +196,13 @@ func (r *Runner) publish(marks []mark) {
 	r.position = positionOf(r.marks)
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// see notes when what was committed last was recorded.
+func (r *Runner) see(recorded time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.newest = recorded
 }
 
 // report raises the alarm for orders that were parked.

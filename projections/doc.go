@@ -20,12 +20,31 @@
 //   - No personal data: bbolt keeps the bytes of deleted keys in free pages, so
 //     what must be erasable is never written.
 //
+// A runner that starts far behind the log, as with an empty file, builds a new file
+// beside the old one and puts it in its place: events are written as they are
+// read, orders when all their events are known, what has other keys when all orders
+// are, each in the order of its keys and without fsync until the checkpoint.
+// Readers see the old file until then. A build that is cut off leaves nothing
+// but a file that the next one deletes; one that cannot be is given up, and the
+// views follow the log as ever. Memory does not grow with the log, but for a
+// 256th of its events twice; on disk there is meanwhile a second copy of the events.
+//
+// [Runner.Rebuild] builds a candidate beside the views that serve: a runner of its
+// own on the file with .next at the end of its name, which takes the views' place
+// when it holds what they hold. They stand still for the moment of that, no reader
+// does, and no reader goes back. What they were is kept as .previous for
+// [Runner.Rollback]. A candidate that was cancelled or failed is removed; one that
+// the end of the process cut off is taken up by the next, and held until
+// [Runner.Promote]. A candidate's cache is bounded to 20,000 facts; notifications
+// know nothing of views.
+//
 // Caveats. The file has one checkpoint for all its projections; when any of them
 // has another [Projection.Version] than the file, or the machine that folds has
 // another version, the whole file is made anew and rebuilt from the log. An event that cannot follow the order's history parks its
 // order: it is logged, counted in comanda_projections_parked_orders, and neither
-// it nor later events of that order reach a view until the file is rebuilt; all
-// other orders go on. An event that the log itself cannot decode names no order;
+// it nor later events of that order reach a view before [Runner.RetryParked] or
+// [Runner.SkipParked]; all other orders go on. What was skipped is not in the log:
+// it is carried from file to file, and lost with the last. An event that the log itself cannot decode names no order;
 // it ends [Runner.Run] with the log's error.
 //
 // bbolt is used in this folder and nowhere else.

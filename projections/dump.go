@@ -14,7 +14,7 @@ import (
 // were and whether they were live or rebuilt.
 func (f *File) Dump(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	err := f.db.File(func(tx *bbolt.Tx) error {
+	err := f.db().File(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			return dumpBucket(out, string(name), b)
 		})

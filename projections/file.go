@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +32,9 @@ const (
 const (
 	metaBucket   = "meta"   // identity, versions, marks
 	parkedBucket = "parked" // order id: why
+	// skippedBucket is of the events that an operator left out: partition as two
+	// bytes and sequence as eight, big-endian: order id, a space and the reason.
+	skippedBucket = "skipped"
 )
 
 var (
@@ -41,7 +46,7 @@ var (
 // methods are safe for concurrent use; Close waits for open transactions.
 type File struct {
 	path string
-	db   *kv.DB
+	open atomic.Pointer[kv.DB]
 	seen *seen
 }
 
@@ -73,19 +78,20 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen, err := openSeen(path, fresh)
-	if err != nil {
+	f := &File{path: path}
+	if f.seen, err = openSeen(path, fresh); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &File{path: path, db: db, seen: seen}, nil
+	f.open.Store(kv.New(db))
+	return f, nil
 }
 
-func openDB(path string) (*kv.DB, error) {
+func openDB(path string) (*bbolt.DB, error) {
 	bolt, err := openBolt(path)
 	var system syscall.Errno // the file cannot be reached, whatever is in it
 	switch {
 	case err == nil:
-		return kv.New(bolt), nil
+		return bolt, nil
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, domain.Errorf(domain.Unavailable, "open the views %s: another process has the file: %w", path, err)
 	case errors.As(err, &system):
@@ -115,7 +121,7 @@ func openBolt(path string) (db *bbolt.DB, err error) {
 // Close writes what only memory holds, and closes the file. Nothing may be
 // running on it.
 func (f *File) Close() error {
-	if err := errors.Join(f.db.Close(), f.seen.close()); err != nil {
+	if err := errors.Join(f.db().Close(), f.seen.close()); err != nil {
 		return fmt.Errorf("close the views %s: %w", f.path, err)
 	}
 	return nil
@@ -123,7 +129,7 @@ func (f *File) Close() error {
 
 // Discard closes the file without what only memory holds: a kill leaves as much.
 func (f *File) Discard() error {
-	if err := errors.Join(f.db.Discard(), f.seen.close()); err != nil {
+	if err := errors.Join(f.db().Discard(), f.seen.close()); err != nil {
 		return fmt.Errorf("close the views %s: %w", f.path, err)
 	}
 	return nil
@@ -132,13 +138,47 @@ func (f *File) Discard() error {
 // View calls fn with a read transaction of the newest state. What fn keeps of
 // it must be copied.
 func (f *File) View(fn func(tx *kv.Tx) error) error {
-	return f.db.View(fn)
+	for {
+		db, began := f.db(), false
+		err := db.View(func(tx *kv.Tx) error {
+			began = true
+			return fn(tx)
+		})
+		if began || f.db() == db || !errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
+			return err
+		}
+		// Another file took its place meanwhile.
+	}
+}
+
+// db is the file that is there now.
+func (f *File) db() *kv.DB { return f.open.Load() }
+
+// replace puts db, which is open at the path of another file, in the place of
+// f's. Who reads the old one reads it to the end.
+func (f *File) replace(path string, db *kv.DB) error {
+	if err := os.Rename(path, f.path); err != nil {
+		return fmt.Errorf("replace the views: %w", err)
+	}
+	if err := syncDir(filepath.Dir(f.path)); err != nil {
+		return fmt.Errorf("replace the views: %w", err)
+	}
+	_ = f.open.Swap(db).Discard() // waits for its readers; the file is gone, whatever it says
+	return nil
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path) //nolint:gosec // that of the views
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Snapshot calls fn with the file as it is now. Changes made meanwhile are not
 // seen, and their pages are not reused before fn returns.
 func (f *File) Snapshot(fn func(*Snapshot) error) error {
-	return f.db.View(func(tx *kv.Tx) error {
+	return f.View(func(tx *kv.Tx) error {
 		var position domain.Position
 		err := eachMark(tx, func(partition int, m mark) {
 			position = position.With(partition, m.sequence)
@@ -179,7 +219,7 @@ func (s *Snapshot) Parked(report func(id domain.OrderID, why string)) error {
 
 // reset makes an empty file of f. Nobody may be reading.
 func (f *File) reset() error {
-	if err := f.db.Discard(); err != nil {
+	if err := f.db().Discard(); err != nil {
 		return fmt.Errorf("close the views %s: %w", f.path, err)
 	}
 	if err := os.Remove(f.path); err != nil {
@@ -189,14 +229,18 @@ func (f *File) reset() error {
 	if err != nil {
 		return err
 	}
-	f.db = db
+	f.open.Store(kv.New(db))
 	return nil
 }
 
 // prepare writes the log's identity, and the versions of the machine that folds and
 // of all projections.
 func (f *File) prepare(identity string, machine uint32, all []Projection) error {
-	err := f.db.Update(func(tx *kv.Tx) error {
+	return prepare(f.db(), identity, machine, all)
+}
+
+func prepare(db *kv.DB, identity string, machine uint32, all []Projection) error {
+	err := db.Update(func(tx *kv.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		if err := meta.Put(identityKey, []byte(identity)); err != nil {
 			return err
@@ -214,7 +258,7 @@ func (f *File) prepare(identity string, machine uint32, all []Projection) error 
 	if err != nil {
 		return err
 	}
-	return f.db.Flush()
+	return db.Flush()
 }
 
 // header is what a file says of itself.
@@ -223,11 +267,12 @@ type header struct {
 	stale    []string // names of the projections that have another version, or were folded by another machine
 	marks    map[int]mark
 	parked   map[domain.OrderID]struct{}
+	skipped  map[place]string
 }
 
 func (f *File) header(machine uint32, all []Projection) (header, error) {
-	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}}
-	err := f.db.View(func(tx *kv.Tx) error {
+	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}, skipped: map[place]string{}}
+	err := f.View(func(tx *kv.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		h.identity = string(meta.Get(identityKey))
 		folds := isVersion(meta.Get(machineKey), machine)
@@ -237,6 +282,9 @@ func (f *File) header(machine uint32, all []Projection) (header, error) {
 			}
 		}
 		if err := eachMark(tx, func(partition int, m mark) { h.marks[partition] = m }); err != nil {
+			return err
+		}
+		if err := eachSkipped(tx, func(at place, entry string) { h.skipped[at] = entry }); err != nil {
 			return err
 		}
 		return (&Snapshot{tx: tx}).Parked(func(id domain.OrderID, _ string) { h.parked[id] = struct{}{} })

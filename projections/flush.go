@@ -50,7 +50,7 @@ func (f *flusher) flush(ctx context.Context) error {
 	r := f.runner
 	started := r.deps.Clock()
 	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
-		err := r.file.db.Flush()
+		err := r.file.db().Flush()
 		if err == nil {
 			break
 		}
@@ -59,7 +59,7 @@ func (f *flusher) flush(ctx context.Context) error {
 		}
 		r.metrics.failures.Inc()
 		r.deps.Logger.ErrorContext(ctx, "views cannot be written to their file; trying again",
-			"error", err, "bytes_in_memory", r.file.db.Unflushed())
+			"error", err, "bytes_in_memory", r.file.db().Unflushed())
 		if err := pause(ctx, backoff); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (f *flusher) room(ctx context.Context) error {
 		f.mu.Lock()
 		flushed := f.flushed
 		f.mu.Unlock()
-		held := f.runner.file.db.Unflushed()
+		held := f.runner.file.db().Unflushed()
 		if held < f.runner.cfg.FlushBytes {
 			return nil
 		}

@@ -16,6 +16,13 @@ type folder struct {
 	facts   Facts
 	recent  *cache
 	parked  map[domain.OrderID]struct{}
+	skipped map[place]string // events that are left out, with their entries in the file
+}
+
+// place is where an event is in the log.
+type place struct {
+	partition int
+	sequence  uint64
 }
 
 // folded is what a batch gives.
@@ -32,6 +39,10 @@ type parking struct {
 	err       error
 }
 
+func putParked(tx *kv.Tx, p *parking) error {
+	return tx.Bucket(parkedBucket).Put([]byte(p.order), []byte(p.text()))
+}
+
 // fold reads what it needs of earlier events from tx. It changes nothing in
 // memory, so that a transaction which fails can be tried again; keep does that.
 func (f *folder) fold(tx *kv.Tx, events []domain.Recorded) (folded, error) {
@@ -40,6 +51,9 @@ func (f *folder) fold(tx *kv.Tx, events []domain.Recorded) (folded, error) {
 	for i := range events {
 		id := events[i].Event.OrderID
 		if _, isParked := f.parked[id]; isParked {
+			continue
+		}
+		if _, isSkipped := f.skipped[place{events[i].Partition, events[i].Sequence}]; isSkipped {
 			continue
 		}
 		at, ok := index[id]

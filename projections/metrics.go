@@ -56,7 +56,7 @@ func newMetrics(registerer prometheus.Registerer, r *Runner) (*metrics, error) {
 	}, r.behind)
 	unflushed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "comanda_projections_unflushed_bytes", Help: "Keys and values that only memory holds; after a crash they are read again from the log.",
-	}, func() float64 { return float64(r.file.db.Unflushed()) })
+	}, func() float64 { return float64(r.file.db().Unflushed()) })
 	for _, c := range []prometheus.Collector{m.events, m.commits, m.flushes, unflushed, m.lag, m.failures, m.parked, behind} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register the views' metrics: %w", err)
@@ -84,12 +84,5 @@ func (r *Runner) behind() float64 {
 	if err != nil {
 		return math.NaN()
 	}
-	var n uint64
-	position := r.Position()
-	for partition := range head.Partitions() {
-		if at, read := head.At(partition), position.At(partition); at > read {
-			n += at - read
-		}
-	}
-	return float64(n)
+	return float64(missing(head, r.Position()))
 }

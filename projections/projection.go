@@ -44,7 +44,27 @@ type Facts interface {
 	Events(tx *kv.Tx, id domain.OrderID) ([]domain.Event, error)
 }
 
-// Change is what one batch does to one order.
+// Bulk is a projection that can be built from nothing in the order of its keys,
+// which is several times faster than by Apply. Its bucket is empty then, and the
+// result is what Apply gives. A build hands any other projection to Apply, with
+// all events of an order in one change.
+type Bulk interface {
+	Projection
+	// BuildEvents writes what each event makes by itself. Every event comes once,
+	// in the order of the log: by partition and then by sequence.
+	BuildEvents(b *kv.Bucket, events []domain.Recorded) error
+	// BuildOrders writes the rest. Every order comes once, after all events, in
+	// ascending order of order id, and without Before. What has other keys is given
+	// to put, which writes it into the named bucket in b at the end, or into b
+	// itself for "".
+	BuildOrders(b *kv.Bucket, changes []Change, put Put) error
+}
+
+// Put keeps a key and its value for later. They are copied; no key may come twice.
+type Put func(bucket string, key, value []byte) error
+
+// Change is what one batch does to one order. Sealed parts, the key's id and the
+// previous event's hash are no view's concern: a build leaves them out of Events.
 type Change struct {
 	Order domain.OrderID
 	// Events are the batch's events of the order, by revision; at least one.

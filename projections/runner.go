@@ -39,6 +39,10 @@ type Config struct {
 	// CacheFacts bounds the facts of the orders that are kept in memory for the
 	// next fold. Default 200,000, some 200 MB at worst.
 	CacheFacts int `yaml:"cache_facts"`
+	// BuildFrom is how many events a runner must be behind, at its start, to
+	// build the whole file anew beside the old one, which is faster; it does so
+	// when those are a fifth of the log at least. Default 20,000.
+	BuildFrom int `yaml:"build_from"`
 }
 
 func (c *Config) setDefaults() {
@@ -60,6 +64,9 @@ func (c *Config) setDefaults() {
 	if c.CacheFacts == 0 {
 		c.CacheFacts = 200_000
 	}
+	if c.BuildFrom == 0 {
+		c.BuildFrom = 20_000
+	}
 }
 
 // Validate joins everything that is wrong with c.
@@ -76,6 +83,7 @@ func (c Config) Validate() error {
 	bad("flush_interval", c.FlushInterval < 0)
 	bad("flush_bytes", c.FlushBytes < 0)
 	bad("cache_facts", c.CacheFacts < 0)
+	bad("build_from", c.BuildFrom < 0)
 	return errors.Join(errs...)
 }
 
@@ -87,6 +95,8 @@ type Deps struct {
 	Logger  *slog.Logger
 	// Registerer gets the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
+	// OnlyLook leaves a build that an earlier process left where it is.
+	OnlyLook bool
 }
 
 // Runner keeps the projections of a file up to date with the log.
@@ -100,11 +110,17 @@ type Runner struct {
 
 	ready chan struct{}
 	done  chan struct{} // closed when Run returned
+	jobs  chan *job
+
+	candidate bool // nobody reads its file yet
+	counted   *counted
 
 	mu       sync.Mutex
 	marks    []mark // by partition; visible
 	position domain.Position
+	newest   time.Time     // when the newest event that was committed was recorded; zero: before Run
 	changed  chan struct{} // closed at every commit, then replaced
+	operator operator
 }
 
 // New is a runner of facts and views on file. A file of other versions of them
@@ -122,7 +138,9 @@ func New(cfg Config, deps Deps, file *File, facts Facts, views ...Projection) (*
 		ready:   make(chan struct{}),
 		done:    make(chan struct{}),
 		changed: make(chan struct{}),
+		jobs:    make(chan *job), counted: new(counted),
 	}
+	r.operator.begin = make(chan *candidate, 1)
 	h, err := r.adopt()
 	if err != nil {
 		return nil, err
@@ -138,7 +156,7 @@ func New(cfg Config, deps Deps, file *File, facts Facts, views ...Projection) (*
 	r.folder = &folder{
 		machine: deps.Machine, facts: facts,
 		recent: newCache(uint64(cfg.CacheFacts)), //nolint:gosec // validated: not negative
-		parked: h.parked,
+		parked: h.parked, skipped: h.skipped,
 	}
 	r.metrics, err = newMetrics(deps.Registerer, r)
 	if err != nil {
@@ -164,7 +182,10 @@ func (r *Runner) adopt() (header, error) {
 		if err := r.file.reset(); err != nil {
 			return header{}, err
 		}
-		h = header{parked: map[domain.OrderID]struct{}{}}
+		h = header{parked: map[domain.OrderID]struct{}{}, skipped: h.skipped}
+		if err := r.file.carry(h.skipped); err != nil {
+			return header{}, err
+		}
 	}
 	if err := r.file.prepare(identity, r.deps.Machine.Version(), r.all); err != nil {
 		return header{}, fmt.Errorf("prepare the views %s: %w", r.file.path, err)
@@ -197,11 +218,18 @@ func (r *Runner) Wait(ctx context.Context, position domain.Position) error {
 		select {
 		case <-changed:
 		case <-r.done:
-			return domain.Errorf(domain.Unavailable, "wait for the views: they have stopped")
+			return fmt.Errorf("wait for the views: %w", errStopped())
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the views to hold position %s: %w", position, ctx.Err())
 		}
 	}
+}
+
+// visible is a copy of the marks.
+func (r *Runner) visible() []mark {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.marks)
 }
 
 func (r *Runner) now() (domain.Position, <-chan struct{}) {
@@ -219,16 +247,17 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	group, within := errgroup.WithContext(ctx)
-	pieces := make(chan piece)
-	marks := slices.Clone(r.marks) // the committer changes r.marks
-	for partition, m := range marks {
-		f := &follower{runner: r, partition: partition, pieces: pieces, last: m}
-		group.Go(func() error { return f.follow(within) })
+	if err := r.catchUp(ctx, head); err != nil {
+		return ended(ctx, err)
 	}
-	disk := newFlusher(r)
-	group.Go(func() error { return disk.run(within) })
-	group.Go(func() error { return newCommitter(r, disk, marks, head).run(within, pieces) })
+	group, within := errgroup.WithContext(ctx)
+	if !r.candidate {
+		group.Go(func() error {
+			r.operate(within)
+			return within.Err()
+		})
+	}
+	group.Go(func() error { return r.keepUp(within, head) })
 	return ended(ctx, group.Wait())
 }
 

@@ -119,7 +119,7 @@ func (s *store) deps() grpcapi.Deps {
 	return grpcapi.Deps{
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
 		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file),
-		Views: s.runner, Log: s.log, Verifier: noVerifier{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -139,7 +139,7 @@ func (c *checker) err() error {
 	return err
 }
 
-func (c *checker) orderID(field, text string) domain.OrderID {
+func (c *checker) orderID(field, text string) domain.OrderID { //nolint:unparam // as all its siblings
 	id := domain.OrderID(text)
 	switch {
 	case text == "":

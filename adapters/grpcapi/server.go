@@ -147,6 +147,7 @@ type Deps struct {
 	Views     Views
 	Log       Log
 	Verifier  Verifier
+	Operator  Operator
 	Clock     func() time.Time
 	Logger    *slog.Logger
 	// Registerer gets the metrics; nil: they are kept nowhere.
@@ -192,7 +193,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
 		log: deps.Log, heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
 	})
-	comandav1.RegisterViewServiceServer(s.grpc, &viewService{verifier: deps.Verifier, closing: s.closing})
+	comandav1.RegisterViewServiceServer(s.grpc, &viewService{verifier: deps.Verifier, operator: deps.Operator, closing: s.closing})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)

@@ -15,6 +15,7 @@ type viewService struct {
 	comandav1.UnimplementedViewServiceServer
 
 	verifier Verifier
+	operator Operator
 	closing  <-chan struct{}
 	running  sync.Mutex // held by the one check that may run
 }

@@ -223,7 +223,7 @@ func (a *app) startViews(ctx context.Context) error {
 	facts, others := proof.Views(v.file)
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
-		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
+		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry, OnlyLook: a.offline,
 	}, v.file, facts, others...)
 	if err != nil {
 		return err
@@ -276,7 +276,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 	server, err := grpcapi.New(grpcapi.Config{}, grpcapi.Deps{
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Views: a.views.runner, Log: a.log,
-		Verifier: a.verifier(), Clock: a.now, Logger: a.logger, Registerer: a.registry,
+		Verifier: a.verifier(), Operator: a.views.runner, Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type cli struct {
 	Attention attentionCmd `cmd:"" help:"Read what an operator should see."`
 	Events    eventsCmd    `cmd:"" help:"Read the log."`
 	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table."`
+	Views     viewsCmd     `cmd:"" help:"Operate the views: status, rebuild beside those that serve, parked orders."`
 	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
 	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
 	Bench     benchCmd     `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`

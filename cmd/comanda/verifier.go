@@ -50,18 +50,24 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 	report := &comandav1.VerifyReport{}
 	checker := proof.New(v.views.file, v.wait, order.Default(), func(p *comandav1.VerifyProblem) { add(report, p) })
 	opts.MostProblems = mostProblems
-	opts.Event = func(r *domain.Recorded) error { return checker.Event(ctx, r) }
+	beside := v.startHeld(report)
+	both := func(do func(*proof.Checker) error) error { return errors.Join(do(checker), beside.prove(do)) }
+	opts.Event = func(r *domain.Recorded) error {
+		return both(func(c *proof.Checker) error { return c.Event(ctx, r) })
+	}
 	opts.Order = func(o eventstore.VerifiedOrder) error {
-		return checker.Order(ctx, proof.Order{
-			ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Sequences: o.Sequences, Told: o.Told,
+		return both(func(c *proof.Checker) error {
+			return c.Order(ctx, proof.Order{
+				ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Sequences: o.Sequences, Told: o.Told,
+			})
 		})
 	}
 	found, err := v.log.Verify(ctx, opts)
 	if err == nil {
-		err = checker.Flush(ctx)
+		err = both(func(c *proof.Checker) error { return c.Flush(ctx) })
 	}
 	if err == nil && opts.Since.IsZero() && opts.Limit == 0 {
-		err = checker.Finish(found.Head)
+		err = both(func(c *proof.Checker) error { return c.Finish(found.Head) })
 	}
 	if err != nil {
 		return nil, domain.Position{}, err
@@ -77,6 +83,40 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 	report.Events, report.Orders, report.RowsCompared = found.Events, found.Orders, checker.Compared()
 	report.Position = found.Head.String()
 	return report, found.Head, nil
+}
+
+// held proves a build of views that waits beside those that serve, as long as it
+// is there. A nil one proves nothing.
+type held struct {
+	checker *proof.Checker
+	ended   <-chan struct{}
+}
+
+// startHeld is nil when no build waits.
+func (v *verifier) startHeld(report *comandav1.VerifyReport) *held {
+	build := v.views.runner.Held()
+	if build == nil {
+		return nil
+	}
+	checker := proof.New(build.File, build.Runner, order.Default(), func(p *comandav1.VerifyProblem) {
+		p.Detail = "of the build that waits: " + p.GetDetail()
+		add(report, p)
+	})
+	return &held{checker: checker, ended: build.Ended}
+}
+
+// prove has do go on with the build unless it has ended meanwhile.
+func (h *held) prove(do func(*proof.Checker) error) error {
+	if h == nil {
+		return nil
+	}
+	err := do(h.checker)
+	select {
+	case <-h.ended:
+		return nil
+	default:
+		return err
+	}
 }
 
 // problem is p with the orders that it is about, as far as the views know them.

@@ -28,7 +28,7 @@ const rowsBucket = "rows"
 // View is the projection and its reader. It is safe for concurrent use.
 type View struct{ reader projections.Reader }
 
-var _ projections.Projection = (*View)(nil)
+var _ projections.Bulk = (*View)(nil)
 
 // New is the view as reader gives it.
 func New(reader projections.Reader) *View { return &View{reader: reader} }
@@ -45,13 +45,9 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	moved := make([]moves, len(indexes))
 	for i := range changes {
 		c := &changes[i]
-		row := Row(c.Order, c.State.Source, c.State)
-		stored, err := wire.Marshal(row)
+		row, err := putRow(rows, c)
 		if err != nil {
-			return fmt.Errorf("encode %s: %w", c.Order, err)
-		}
-		if err := rows.Put([]byte(c.Order), stored); err != nil {
-			return fmt.Errorf("put %s: %w", c.Order, err)
+			return err
 		}
 		var before *comandav1.Order
 		if c.Before != nil {
@@ -68,6 +64,43 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	for n := range indexes {
 		if err := moved[n].apply(b.Bucket(indexes[n].bucket)); err != nil {
 			return fmt.Errorf("index orders by %s: %w", indexes[n].name, err)
+		}
+	}
+	return nil
+}
+
+func putRow(rows *kv.Bucket, c *projections.Change) (*comandav1.Order, error) {
+	row := Row(c.Order, c.State.Source, c.State)
+	stored, err := wire.Marshal(row)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", c.Order, err)
+	}
+	if err := rows.Put([]byte(c.Order), stored); err != nil {
+		return nil, fmt.Errorf("put %s: %w", c.Order, err)
+	}
+	return row, nil
+}
+
+// BuildEvents writes nothing: a row is of all the order's events.
+func (v *View) BuildEvents(*kv.Bucket, []domain.Recorded) error { return nil }
+
+// BuildOrders writes the rows, and hands on their index entries.
+func (v *View) BuildOrders(b *kv.Bucket, changes []projections.Change, put projections.Put) error {
+	rows := b.Bucket(rowsBucket)
+	rows.Appended()
+	for i := range changes {
+		row, err := putRow(rows, &changes[i])
+		if err != nil {
+			return err
+		}
+		for n := range indexes {
+			key := indexes[n].key(row)
+			if key == nil {
+				continue
+			}
+			if err := put(indexes[n].bucket, key, nil); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -62,8 +62,19 @@ func Run(t *testing.T, views Views) {
 		follower.Wait()
 		same(t, want, follower.Dump())
 	})
+	t.Run("built at once equals followed", func(t *testing.T) {
+		for _, twice := range []bool{false, true} {
+			cut := s.Copy()
+			cut.Twice = twice
+			cut.Cut = func(n int) int { return min(n, 17) }
+			same(t, want, rebuilt(t, cut, views, AtOnce))
+		}
+	})
 	t.Run("stopped anywhere and started again equals never stopped", func(t *testing.T) {
-		interrupted(t, s, views, want)
+		interrupted(t, s, views, EachBatch, want)
+	})
+	t.Run("stopped anywhere in a build and started again equals never stopped", func(t *testing.T) {
+		interrupted(t, s, views, AtOnce, want)
 	})
 	t.Run("no personal data is in the file", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "views.db")
@@ -78,7 +89,7 @@ func Run(t *testing.T, views Views) {
 // interrupted ends the runner at its first batch, its second and so on, and
 // starts it again on the same file. Every other time the process ends there, and
 // with it what the file does not hold yet.
-func interrupted(t *testing.T, s *Script, views Views, want []byte) {
+func interrupted(t *testing.T, s *Script, views Views, cfg projections.Config, want []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "views.db")
 	for n := range 20 {
@@ -91,7 +102,6 @@ func interrupted(t *testing.T, s *Script, views Views, want []byte) {
 			}
 			return min(left, 3)
 		}
-		cfg := EachBatch
 		cfg.FlushBytes = 1 + 10_000*(n%3) // at every batch, and now and then
 		f := open(t, path, broken, views, cfg)
 		go func() {
@@ -146,6 +156,9 @@ func same(t *testing.T, want, got []byte) {
 		t.Errorf("the views hold other bytes: %d lines in all, want %d", bytes.Count(got, []byte("\n")), bytes.Count(want, []byte("\n")))
 	}
 }
+
+// AtOnce builds the views of whatever is in the log at the start.
+var AtOnce = projections.Config{BuildFrom: 1}
 
 // EachBatch commits every batch of a log by itself.
 var EachBatch = projections.Config{MaxBatch: 1}

@@ -22,6 +22,7 @@ const (
 	RuleDiffers = "view_differs"
 	RuleMissing = "view_missing"
 	RuleExtra   = "view_extra"
+	RuleSkipped = "view_skipped" // an operator left an event out of the views
 )
 
 // Order is an order as the log has it.
@@ -252,6 +253,12 @@ func (c *Checker) Finish(head domain.Position) error {
 		err := s.Parked(func(id domain.OrderID, why string) {
 			c.seen[c.digest(id)] = struct{}{}
 			c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
+		})
+		if err != nil {
+			return err
+		}
+		err = s.Skipped(func(e projections.Skipped) {
+			c.problem(RuleSkipped, Order{ID: e.Order, Partition: e.Partition, Sequence: e.Sequence}, "an operator left it out of the views: "+e.Why)
 		})
 		if err != nil {
 			return err

@@ -250,6 +250,25 @@ func TestAParkedOrderIsAProblem(t *testing.T) {
 	}
 }
 
+func TestASkippedEventIsReportedAsSuch(t *testing.T) {
+	s := filled(t)
+	truth := s.Copy()
+	known := slices.Sorted(maps.Keys(s.Events()))[0]
+	bad := s.Events()[known][0]
+	bad.ID, bad.Revision = "bad", 999
+	s.Append(bad)
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, proof.Views, projections.Config{})
+	<-f.Runner.Ready()
+	if still, err := f.Runner.SkipParked(t.Context(), known, "made by hand"); still != nil || err != nil {
+		t.Fatalf("parked for %+v, %v", still, err)
+	}
+	rules, _ := check(t, f, truth)
+	want := map[string][]domain.OrderID{proof.RuleSkipped: {known}}
+	if diff := cmp.Diff(want, rules); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func edit[M proto.Message](b *bbolt.Bucket, key []byte, m M, fn func(M)) error {
 	if err := proto.Unmarshal(b.Get(key), m); err != nil {
 		return err

@@ -27,7 +27,7 @@ const (
 // View is the projection and its reader. It is safe for concurrent use.
 type View struct{ reader projections.Reader }
 
-var _ projections.Projection = (*View)(nil)
+var _ projections.Bulk = (*View)(nil)
 
 // New is the view as reader gives it.
 func New(reader projections.Reader) *View { return &View{reader: reader} }
@@ -73,6 +73,29 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	}
 	if err := apply(b.Bucket(newestBucket), newest); err != nil {
 		return fmt.Errorf("index purchases: %w", err)
+	}
+	return nil
+}
+
+// BuildEvents writes nothing: a member is of all the order's events.
+func (v *View) BuildEvents(*kv.Bucket, []domain.Recorded) error { return nil }
+
+// BuildOrders hands on the members.
+func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, put projections.Put) error {
+	for i := range changes {
+		keys, value, err := memberOfState(changes[i].Order, changes[i].State)
+		if err != nil {
+			return err
+		}
+		if keys.member == nil {
+			continue
+		}
+		if err := put(membersBucket, keys.member, value); err != nil {
+			return err
+		}
+		if err := put(newestBucket, keys.newest, digestIn(keys.member)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

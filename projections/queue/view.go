@@ -28,7 +28,7 @@ type View struct {
 	items   func(*order.State) []Item
 }
 
-var _ projections.Projection = (*View)(nil)
+var _ projections.Bulk = (*View)(nil)
 
 // New is the view with a bucket and a version as reader gives it; items are what
 // an order has.
@@ -79,6 +79,28 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 		}
 		if err := move(b, before, now); err != nil {
 			return fmt.Errorf("put %s of %s: %w", v.name, c.Order, err)
+		}
+	}
+	return nil
+}
+
+// BuildEvents writes nothing: an item is of all the order's events.
+func (v *View) BuildEvents(*kv.Bucket, []domain.Recorded) error { return nil }
+
+// BuildOrders hands on what each order has.
+func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, put projections.Put) error {
+	for i := range changes {
+		entries, err := v.entries(changes[i].History, changes[i].State)
+		if err != nil {
+			return err
+		}
+		for n := range entries {
+			if slices.ContainsFunc(entries[:n], func(e entry) bool { return bytes.Equal(e.key, entries[n].key) }) {
+				continue
+			}
+			if err := put("", entries[n].key, binary.AppendUvarint(nil, entries[n].revision)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

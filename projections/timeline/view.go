@@ -31,7 +31,10 @@ const (
 // for the methods of [projections.Facts].
 type View struct{ reader projections.Reader }
 
-var _ projections.Facts = (*View)(nil)
+var (
+	_ projections.Facts = (*View)(nil)
+	_ projections.Bulk  = (*View)(nil)
+)
 
 // New is the view as reader gives it.
 func New(reader projections.Reader) *View { return &View{reader: reader} }
@@ -50,12 +53,44 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	orders := b.Bucket(ordersBucket)
 	for i := range changes {
 		c := &changes[i]
-		places := slices.Clone(orders.Get([]byte(c.Order)))
-		for j := range c.Events {
-			places = appendPlace(places, c.Events[j].Partition, c.Events[j].Sequence)
+		if err := putPlaces(orders, c, slices.Clone(orders.Get([]byte(c.Order)))); err != nil {
+			return err
 		}
-		if err := orders.Put([]byte(c.Order), places); err != nil {
-			return fmt.Errorf("put the places of %s: %w", c.Order, err)
+	}
+	return nil
+}
+
+// putPlaces puts the places of the change's events behind those before.
+func putPlaces(orders *kv.Bucket, c *projections.Change, before []byte) error {
+	places := slices.Grow(before, placeSize*len(c.Events))
+	for j := range c.Events {
+		places = appendPlace(places, c.Events[j].Partition, c.Events[j].Sequence)
+	}
+	if err := orders.Put([]byte(c.Order), places); err != nil {
+		return fmt.Errorf("put the places of %s: %w", c.Order, err)
+	}
+	return nil
+}
+
+// BuildEvents writes the events.
+func (v *View) BuildEvents(b *kv.Bucket, events []domain.Recorded) error {
+	stored := b.Bucket(eventsBucket)
+	stored.Appended()
+	for i := range events {
+		if err := putEvent(stored, &events[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BuildOrders writes the orders' places.
+func (v *View) BuildOrders(b *kv.Bucket, changes []projections.Change, _ projections.Put) error {
+	orders := b.Bucket(ordersBucket)
+	orders.Appended()
+	for i := range changes {
+		if err := putPlaces(orders, &changes[i], nil); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -74,13 +109,20 @@ func putEvents(b *kv.Bucket, changes []projections.Change) error {
 	})
 	b.Appended()
 	for _, r := range events {
-		stored, err := wire.Encoded(r)
-		if err != nil {
-			return fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
+		if err := putEvent(b, r); err != nil {
+			return err
 		}
-		if err := b.Put(placeKey(r.Partition, r.Sequence), stored); err != nil {
-			return fmt.Errorf("put the event %s: %w", r.Event.ID, err)
-		}
+	}
+	return nil
+}
+
+func putEvent(b *kv.Bucket, r *domain.Recorded) error {
+	stored, err := wire.Encoded(r)
+	if err != nil {
+		return fmt.Errorf("encode the event %s: %w", r.Event.ID, err)
+	}
+	if err := b.Put(placeKey(r.Partition, r.Sequence), stored); err != nil {
+		return fmt.Errorf("put the event %s: %w", r.Event.ID, err)
 	}
 	return nil
 }

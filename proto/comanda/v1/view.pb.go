@@ -11,6 +11,7 @@ package comandav1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,6 +23,1063 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// GetViewStatusRequest asks for the status.
+type GetViewStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetViewStatusRequest) Reset() {
+	*x = GetViewStatusRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetViewStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetViewStatusRequest) ProtoMessage() {}
+
+func (x *GetViewStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetViewStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetViewStatusRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{0}
+}
+
+// GetViewStatusResponse is how the views are.
+type GetViewStatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The views, which share one file, and so position and lag.
+	Views []*ViewStatus `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	// Whether they have caught up with the log of when the server started.
+	CaughtUp bool `protobuf:"varint,2,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// What the log holds.
+	Head string `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	// Bytes of changes that only memory holds.
+	UnflushedBytes uint64 `protobuf:"varint,4,opt,name=unflushed_bytes,json=unflushedBytes,proto3" json:"unflushed_bytes,omitempty"`
+	// Bytes of the file of the views that the last promotion replaced; 0: there is none.
+	PreviousBytes uint64 `protobuf:"varint,5,opt,name=previous_bytes,json=previousBytes,proto3" json:"previous_bytes,omitempty"`
+	// Orders that are parked.
+	ParkedOrders uint64 `protobuf:"varint,6,opt,name=parked_orders,json=parkedOrders,proto3" json:"parked_orders,omitempty"`
+	// The build that goes on, or the one that ended last; unset: there was none since
+	// the server started.
+	Build         *ViewBuild `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetViewStatusResponse) Reset() {
+	*x = GetViewStatusResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetViewStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetViewStatusResponse) ProtoMessage() {}
+
+func (x *GetViewStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetViewStatusResponse.ProtoReflect.Descriptor instead.
+func (*GetViewStatusResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetViewStatusResponse) GetViews() []*ViewStatus {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+func (x *GetViewStatusResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *GetViewStatusResponse) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *GetViewStatusResponse) GetUnflushedBytes() uint64 {
+	if x != nil {
+		return x.UnflushedBytes
+	}
+	return 0
+}
+
+func (x *GetViewStatusResponse) GetPreviousBytes() uint64 {
+	if x != nil {
+		return x.PreviousBytes
+	}
+	return 0
+}
+
+func (x *GetViewStatusResponse) GetParkedOrders() uint64 {
+	if x != nil {
+		return x.ParkedOrders
+	}
+	return 0
+}
+
+func (x *GetViewStatusResponse) GetBuild() *ViewBuild {
+	if x != nil {
+		return x.Build
+	}
+	return nil
+}
+
+// ViewStatus is one view.
+type ViewStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The version of what it writes.
+	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// What of the log it holds.
+	Position string `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	// How many events of the log it does not hold.
+	LagEvents uint64 `protobuf:"varint,4,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	// The age of the newest event that it holds while the log has newer ones, else 0.
+	LagSeconds float64 `protobuf:"fixed64,5,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"`
+	// Bytes of the file that it is in, with all other views.
+	FileBytes     uint64 `protobuf:"varint,6,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ViewStatus) Reset() {
+	*x = ViewStatus{}
+	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ViewStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ViewStatus) ProtoMessage() {}
+
+func (x *ViewStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
+func (*ViewStatus) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ViewStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ViewStatus) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ViewStatus) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ViewStatus) GetLagEvents() uint64 {
+	if x != nil {
+		return x.LagEvents
+	}
+	return 0
+}
+
+func (x *ViewStatus) GetLagSeconds() float64 {
+	if x != nil {
+		return x.LagSeconds
+	}
+	return 0
+}
+
+func (x *ViewStatus) GetFileBytes() uint64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
+// ViewBuild is a build of the views.
+type ViewBuild struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counted from the start of the server.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// When it began.
+	BeganAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=began_at,json=beganAt,proto3" json:"began_at,omitempty"`
+	// Events up to which it reads the log at once, before it follows; 0 when it has
+	// nothing to read at once.
+	Total uint64 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	// How many of those it has read.
+	Read uint64 `protobuf:"varint,4,opt,name=read,proto3" json:"read,omitempty"`
+	// How many of those are in orders that it has written.
+	Folded uint64 `protobuf:"varint,5,opt,name=folded,proto3" json:"folded,omitempty"`
+	// Whether it has caught up with the log of when it began.
+	CaughtUp bool `protobuf:"varint,6,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// Whether it takes the views' place as soon as it can.
+	Promoting bool `protobuf:"varint,7,opt,name=promoting,proto3" json:"promoting,omitempty"`
+	// What of the log it holds.
+	Position string `protobuf:"bytes,8,opt,name=position,proto3" json:"position,omitempty"`
+	// Bytes of its file.
+	FileBytes uint64 `protobuf:"varint,9,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	// A word: promoted, cancelled, failed or suspended; empty while it goes on.
+	Outcome string `protobuf:"bytes,10,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Why it failed.
+	Detail        string `protobuf:"bytes,11,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ViewBuild) Reset() {
+	*x = ViewBuild{}
+	mi := &file_comanda_v1_view_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ViewBuild) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ViewBuild) ProtoMessage() {}
+
+func (x *ViewBuild) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ViewBuild.ProtoReflect.Descriptor instead.
+func (*ViewBuild) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ViewBuild) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ViewBuild) GetBeganAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeganAt
+	}
+	return nil
+}
+
+func (x *ViewBuild) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ViewBuild) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *ViewBuild) GetFolded() uint64 {
+	if x != nil {
+		return x.Folded
+	}
+	return 0
+}
+
+func (x *ViewBuild) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *ViewBuild) GetPromoting() bool {
+	if x != nil {
+		return x.Promoting
+	}
+	return false
+}
+
+func (x *ViewBuild) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ViewBuild) GetFileBytes() uint64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
+func (x *ViewBuild) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *ViewBuild) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// RebuildViewsRequest begins a build.
+type RebuildViewsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Wait for PromoteViews when it has caught up.
+	Hold          bool `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildViewsRequest) Reset() {
+	*x = RebuildViewsRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildViewsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildViewsRequest) ProtoMessage() {}
+
+func (x *RebuildViewsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildViewsRequest.ProtoReflect.Descriptor instead.
+func (*RebuildViewsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RebuildViewsRequest) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
+// RebuildViewsResponse names the build.
+type RebuildViewsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildViewsResponse) Reset() {
+	*x = RebuildViewsResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildViewsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildViewsResponse) ProtoMessage() {}
+
+func (x *RebuildViewsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildViewsResponse.ProtoReflect.Descriptor instead.
+func (*RebuildViewsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RebuildViewsResponse) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// PromoteViewsRequest promotes the build.
+type PromoteViewsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteViewsRequest) Reset() {
+	*x = PromoteViewsRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteViewsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteViewsRequest) ProtoMessage() {}
+
+func (x *PromoteViewsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteViewsRequest.ProtoReflect.Descriptor instead.
+func (*PromoteViewsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{6}
+}
+
+// PromoteViewsResponse names the build.
+type PromoteViewsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteViewsResponse) Reset() {
+	*x = PromoteViewsResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteViewsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteViewsResponse) ProtoMessage() {}
+
+func (x *PromoteViewsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteViewsResponse.ProtoReflect.Descriptor instead.
+func (*PromoteViewsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PromoteViewsResponse) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// CancelViewBuildRequest cancels the build.
+type CancelViewBuildRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelViewBuildRequest) Reset() {
+	*x = CancelViewBuildRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelViewBuildRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelViewBuildRequest) ProtoMessage() {}
+
+func (x *CancelViewBuildRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelViewBuildRequest.ProtoReflect.Descriptor instead.
+func (*CancelViewBuildRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{8}
+}
+
+// CancelViewBuildResponse names the build.
+type CancelViewBuildResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelViewBuildResponse) Reset() {
+	*x = CancelViewBuildResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelViewBuildResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelViewBuildResponse) ProtoMessage() {}
+
+func (x *CancelViewBuildResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelViewBuildResponse.ProtoReflect.Descriptor instead.
+func (*CancelViewBuildResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CancelViewBuildResponse) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// RollbackViewsRequest goes back.
+type RollbackViewsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackViewsRequest) Reset() {
+	*x = RollbackViewsRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackViewsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackViewsRequest) ProtoMessage() {}
+
+func (x *RollbackViewsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackViewsRequest.ProtoReflect.Descriptor instead.
+func (*RollbackViewsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{10}
+}
+
+// RollbackViewsResponse names the build.
+type RollbackViewsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackViewsResponse) Reset() {
+	*x = RollbackViewsResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackViewsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackViewsResponse) ProtoMessage() {}
+
+func (x *RollbackViewsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackViewsResponse.ProtoReflect.Descriptor instead.
+func (*RollbackViewsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RollbackViewsResponse) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// ListParkedOrdersRequest asks for what is parked.
+type ListParkedOrdersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedOrdersRequest) Reset() {
+	*x = ListParkedOrdersRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedOrdersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedOrdersRequest) ProtoMessage() {}
+
+func (x *ListParkedOrdersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedOrdersRequest.ProtoReflect.Descriptor instead.
+func (*ListParkedOrdersRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{12}
+}
+
+// ListParkedOrdersResponse is what is parked, by order id.
+type ListParkedOrdersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The orders. They are few: each is a fault.
+	Orders        []*ParkedOrder `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedOrdersResponse) Reset() {
+	*x = ListParkedOrdersResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedOrdersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedOrdersResponse) ProtoMessage() {}
+
+func (x *ListParkedOrdersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedOrdersResponse.ProtoReflect.Descriptor instead.
+func (*ListParkedOrdersResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListParkedOrdersResponse) GetOrders() []*ParkedOrder {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
+// ParkedOrder is an order whose events reach no view, from one of them on.
+type ParkedOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Where in the log the event is that does not follow the order's history.
+	Partition uint32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Its sequence.
+	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Why it does not.
+	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParkedOrder) Reset() {
+	*x = ParkedOrder{}
+	mi := &file_comanda_v1_view_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParkedOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParkedOrder) ProtoMessage() {}
+
+func (x *ParkedOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParkedOrder.ProtoReflect.Descriptor instead.
+func (*ParkedOrder) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ParkedOrder) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ParkedOrder) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ParkedOrder) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *ParkedOrder) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// RetryParkedOrderRequest names the order.
+type RetryParkedOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	OrderId       string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryParkedOrderRequest) Reset() {
+	*x = RetryParkedOrderRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryParkedOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryParkedOrderRequest) ProtoMessage() {}
+
+func (x *RetryParkedOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryParkedOrderRequest.ProtoReflect.Descriptor instead.
+func (*RetryParkedOrderRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RetryParkedOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+// RetryParkedOrderResponse is what comes of it.
+type RetryParkedOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the order is parked for now; unset: for nothing, its events are in the views.
+	Parked        *ParkedOrder `protobuf:"bytes,1,opt,name=parked,proto3" json:"parked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryParkedOrderResponse) Reset() {
+	*x = RetryParkedOrderResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryParkedOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryParkedOrderResponse) ProtoMessage() {}
+
+func (x *RetryParkedOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryParkedOrderResponse.ProtoReflect.Descriptor instead.
+func (*RetryParkedOrderResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RetryParkedOrderResponse) GetParked() *ParkedOrder {
+	if x != nil {
+		return x.Parked
+	}
+	return nil
+}
+
+// SkipParkedOrderRequest names the order.
+type SkipParkedOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Why its event is left out, on one line. It is kept with the views; verify
+	// reports it with the event.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkipParkedOrderRequest) Reset() {
+	*x = SkipParkedOrderRequest{}
+	mi := &file_comanda_v1_view_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkipParkedOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkipParkedOrderRequest) ProtoMessage() {}
+
+func (x *SkipParkedOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkipParkedOrderRequest.ProtoReflect.Descriptor instead.
+func (*SkipParkedOrderRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SkipParkedOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *SkipParkedOrderRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// SkipParkedOrderResponse is what comes of it.
+type SkipParkedOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the order is parked for now; unset: for nothing, its other events are in the views.
+	Parked        *ParkedOrder `protobuf:"bytes,1,opt,name=parked,proto3" json:"parked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SkipParkedOrderResponse) Reset() {
+	*x = SkipParkedOrderResponse{}
+	mi := &file_comanda_v1_view_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SkipParkedOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SkipParkedOrderResponse) ProtoMessage() {}
+
+func (x *SkipParkedOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SkipParkedOrderResponse.ProtoReflect.Descriptor instead.
+func (*SkipParkedOrderResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SkipParkedOrderResponse) GetParked() *ParkedOrder {
+	if x != nil {
+		return x.Parked
+	}
+	return nil
+}
 
 // VerifyRequest asks for a check.
 type VerifyRequest struct {
@@ -37,7 +1095,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[0]
+	mi := &file_comanda_v1_view_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -49,7 +1107,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[0]
+	mi := &file_comanda_v1_view_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -62,7 +1120,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{0}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *VerifyRequest) GetSincePosition() string {
@@ -88,7 +1146,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[1]
+	mi := &file_comanda_v1_view_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -100,7 +1158,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[1]
+	mi := &file_comanda_v1_view_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -113,7 +1171,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{1}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *VerifyResponse) GetMessage() isVerifyResponse_Message {
@@ -172,7 +1230,7 @@ type VerifyProgress struct {
 
 func (x *VerifyProgress) Reset() {
 	*x = VerifyProgress{}
-	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	mi := &file_comanda_v1_view_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -184,7 +1242,7 @@ func (x *VerifyProgress) String() string {
 func (*VerifyProgress) ProtoMessage() {}
 
 func (x *VerifyProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	mi := &file_comanda_v1_view_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -197,7 +1255,7 @@ func (x *VerifyProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyProgress.ProtoReflect.Descriptor instead.
 func (*VerifyProgress) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{2}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VerifyProgress) GetEvents() uint64 {
@@ -235,7 +1293,7 @@ type VerifyReport struct {
 
 func (x *VerifyReport) Reset() {
 	*x = VerifyReport{}
-	mi := &file_comanda_v1_view_proto_msgTypes[3]
+	mi := &file_comanda_v1_view_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -247,7 +1305,7 @@ func (x *VerifyReport) String() string {
 func (*VerifyReport) ProtoMessage() {}
 
 func (x *VerifyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[3]
+	mi := &file_comanda_v1_view_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -260,7 +1318,7 @@ func (x *VerifyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
 func (*VerifyReport) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{3}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *VerifyReport) GetEvents() uint64 {
@@ -308,7 +1366,7 @@ func (x *VerifyReport) GetPosition() string {
 // VerifyProblem is one thing that does not hold.
 type VerifyProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A word: hole, unreadable, backwards, sequence, decode, revision, chain, illegal, misfiled, view_differs, view_missing, view_extra, fold.
+	// A word: hole, unreadable, backwards, sequence, decode, revision, chain, illegal, misfiled, view_differs, view_missing, view_extra, view_skipped, fold.
 	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
 	// Partition of the log.
 	Partition uint32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -331,7 +1389,7 @@ type VerifyProblem struct {
 
 func (x *VerifyProblem) Reset() {
 	*x = VerifyProblem{}
-	mi := &file_comanda_v1_view_proto_msgTypes[4]
+	mi := &file_comanda_v1_view_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +1401,7 @@ func (x *VerifyProblem) String() string {
 func (*VerifyProblem) ProtoMessage() {}
 
 func (x *VerifyProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[4]
+	mi := &file_comanda_v1_view_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +1414,7 @@ func (x *VerifyProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyProblem.ProtoReflect.Descriptor instead.
 func (*VerifyProblem) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{4}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VerifyProblem) GetRule() string {
@@ -420,7 +1478,71 @@ var File_comanda_v1_view_proto protoreflect.FileDescriptor
 const file_comanda_v1_view_proto_rawDesc = "" +
 	"\n" +
 	"\x15comanda/v1/view.proto\x12\n" +
-	"comanda.v1\"6\n" +
+	"comanda.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"\x14GetViewStatusRequest\"\x98\x02\n" +
+	"\x15GetViewStatusResponse\x12,\n" +
+	"\x05views\x18\x01 \x03(\v2\x16.comanda.v1.ViewStatusR\x05views\x12\x1b\n" +
+	"\tcaught_up\x18\x02 \x01(\bR\bcaughtUp\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\tR\x04head\x12'\n" +
+	"\x0funflushed_bytes\x18\x04 \x01(\x04R\x0eunflushedBytes\x12%\n" +
+	"\x0eprevious_bytes\x18\x05 \x01(\x04R\rpreviousBytes\x12#\n" +
+	"\rparked_orders\x18\x06 \x01(\x04R\fparkedOrders\x12+\n" +
+	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\"\xb5\x01\n" +
+	"\n" +
+	"ViewStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\tR\bposition\x12\x1d\n" +
+	"\n" +
+	"lag_events\x18\x04 \x01(\x04R\tlagEvents\x12\x1f\n" +
+	"\vlag_seconds\x18\x05 \x01(\x01R\n" +
+	"lagSeconds\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\x06 \x01(\x04R\tfileBytes\"\xc4\x02\n" +
+	"\tViewBuild\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x125\n" +
+	"\bbegan_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\abeganAt\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x04R\x05total\x12\x12\n" +
+	"\x04read\x18\x04 \x01(\x04R\x04read\x12\x16\n" +
+	"\x06folded\x18\x05 \x01(\x04R\x06folded\x12\x1b\n" +
+	"\tcaught_up\x18\x06 \x01(\bR\bcaughtUp\x12\x1c\n" +
+	"\tpromoting\x18\a \x01(\bR\tpromoting\x12\x1a\n" +
+	"\bposition\x18\b \x01(\tR\bposition\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\t \x01(\x04R\tfileBytes\x12\x18\n" +
+	"\aoutcome\x18\n" +
+	" \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06detail\x18\v \x01(\tR\x06detail\")\n" +
+	"\x13RebuildViewsRequest\x12\x12\n" +
+	"\x04hold\x18\x01 \x01(\bR\x04hold\".\n" +
+	"\x14RebuildViewsResponse\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\x15\n" +
+	"\x13PromoteViewsRequest\".\n" +
+	"\x14PromoteViewsResponse\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\x18\n" +
+	"\x16CancelViewBuildRequest\"1\n" +
+	"\x17CancelViewBuildResponse\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\x16\n" +
+	"\x14RollbackViewsRequest\"/\n" +
+	"\x15RollbackViewsResponse\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\x19\n" +
+	"\x17ListParkedOrdersRequest\"K\n" +
+	"\x18ListParkedOrdersResponse\x12/\n" +
+	"\x06orders\x18\x01 \x03(\v2\x17.comanda.v1.ParkedOrderR\x06orders\"t\n" +
+	"\vParkedOrder\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"4\n" +
+	"\x17RetryParkedOrderRequest\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\"K\n" +
+	"\x18RetryParkedOrderResponse\x12/\n" +
+	"\x06parked\x18\x01 \x01(\v2\x17.comanda.v1.ParkedOrderR\x06parked\"K\n" +
+	"\x16SkipParkedOrderRequest\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"J\n" +
+	"\x17SkipParkedOrderResponse\x12/\n" +
+	"\x06parked\x18\x01 \x01(\v2\x17.comanda.v1.ParkedOrderR\x06parked\"6\n" +
 	"\rVerifyRequest\x12%\n" +
 	"\x0esince_position\x18\x01 \x01(\tR\rsincePosition\"\x89\x01\n" +
 	"\x0eVerifyResponse\x128\n" +
@@ -445,9 +1567,17 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12)\n" +
 	"\x10through_sequence\x18\x06 \x01(\x04R\x0fthroughSequence\x12,\n" +
 	"\x12affected_order_ids\x18\a \x03(\tR\x10affectedOrderIds\x12'\n" +
-	"\x0faffected_orders\x18\b \x01(\x04R\x0eaffectedOrders2P\n" +
+	"\x0faffected_orders\x18\b \x01(\x04R\x0eaffectedOrders2\x98\x06\n" +
 	"\vViewService\x12A\n" +
-	"\x06Verify\x12\x19.comanda.v1.VerifyRequest\x1a\x1a.comanda.v1.VerifyResponse0\x01B\x91\x01\n" +
+	"\x06Verify\x12\x19.comanda.v1.VerifyRequest\x1a\x1a.comanda.v1.VerifyResponse0\x01\x12T\n" +
+	"\rGetViewStatus\x12 .comanda.v1.GetViewStatusRequest\x1a!.comanda.v1.GetViewStatusResponse\x12Q\n" +
+	"\fRebuildViews\x12\x1f.comanda.v1.RebuildViewsRequest\x1a .comanda.v1.RebuildViewsResponse\x12Q\n" +
+	"\fPromoteViews\x12\x1f.comanda.v1.PromoteViewsRequest\x1a .comanda.v1.PromoteViewsResponse\x12Z\n" +
+	"\x0fCancelViewBuild\x12\".comanda.v1.CancelViewBuildRequest\x1a#.comanda.v1.CancelViewBuildResponse\x12T\n" +
+	"\rRollbackViews\x12 .comanda.v1.RollbackViewsRequest\x1a!.comanda.v1.RollbackViewsResponse\x12]\n" +
+	"\x10ListParkedOrders\x12#.comanda.v1.ListParkedOrdersRequest\x1a$.comanda.v1.ListParkedOrdersResponse\x12]\n" +
+	"\x10RetryParkedOrder\x12#.comanda.v1.RetryParkedOrderRequest\x1a$.comanda.v1.RetryParkedOrderResponse\x12Z\n" +
+	"\x0fSkipParkedOrder\x12\".comanda.v1.SkipParkedOrderRequest\x1a#.comanda.v1.SkipParkedOrderResponseB\x91\x01\n" +
 	"\x0ecom.comanda.v1B\tViewProtoP\x01Z+comanda.internal/proto/comanda/v1;comandav1\xa2\x02\x03CXX\xaa\x02\n" +
 	"Comanda.V1\xca\x02\n" +
 	"Comanda\\V1\xe2\x02\x16Comanda\\V1\\GPBMetadata\xea\x02\vComanda::V1b\x06proto3"
@@ -464,25 +1594,67 @@ func file_comanda_v1_view_proto_rawDescGZIP() []byte {
 	return file_comanda_v1_view_proto_rawDescData
 }
 
-var file_comanda_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_comanda_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_comanda_v1_view_proto_goTypes = []any{
-	(*VerifyRequest)(nil),  // 0: comanda.v1.VerifyRequest
-	(*VerifyResponse)(nil), // 1: comanda.v1.VerifyResponse
-	(*VerifyProgress)(nil), // 2: comanda.v1.VerifyProgress
-	(*VerifyReport)(nil),   // 3: comanda.v1.VerifyReport
-	(*VerifyProblem)(nil),  // 4: comanda.v1.VerifyProblem
+	(*GetViewStatusRequest)(nil),     // 0: comanda.v1.GetViewStatusRequest
+	(*GetViewStatusResponse)(nil),    // 1: comanda.v1.GetViewStatusResponse
+	(*ViewStatus)(nil),               // 2: comanda.v1.ViewStatus
+	(*ViewBuild)(nil),                // 3: comanda.v1.ViewBuild
+	(*RebuildViewsRequest)(nil),      // 4: comanda.v1.RebuildViewsRequest
+	(*RebuildViewsResponse)(nil),     // 5: comanda.v1.RebuildViewsResponse
+	(*PromoteViewsRequest)(nil),      // 6: comanda.v1.PromoteViewsRequest
+	(*PromoteViewsResponse)(nil),     // 7: comanda.v1.PromoteViewsResponse
+	(*CancelViewBuildRequest)(nil),   // 8: comanda.v1.CancelViewBuildRequest
+	(*CancelViewBuildResponse)(nil),  // 9: comanda.v1.CancelViewBuildResponse
+	(*RollbackViewsRequest)(nil),     // 10: comanda.v1.RollbackViewsRequest
+	(*RollbackViewsResponse)(nil),    // 11: comanda.v1.RollbackViewsResponse
+	(*ListParkedOrdersRequest)(nil),  // 12: comanda.v1.ListParkedOrdersRequest
+	(*ListParkedOrdersResponse)(nil), // 13: comanda.v1.ListParkedOrdersResponse
+	(*ParkedOrder)(nil),              // 14: comanda.v1.ParkedOrder
+	(*RetryParkedOrderRequest)(nil),  // 15: comanda.v1.RetryParkedOrderRequest
+	(*RetryParkedOrderResponse)(nil), // 16: comanda.v1.RetryParkedOrderResponse
+	(*SkipParkedOrderRequest)(nil),   // 17: comanda.v1.SkipParkedOrderRequest
+	(*SkipParkedOrderResponse)(nil),  // 18: comanda.v1.SkipParkedOrderResponse
+	(*VerifyRequest)(nil),            // 19: comanda.v1.VerifyRequest
+	(*VerifyResponse)(nil),           // 20: comanda.v1.VerifyResponse
+	(*VerifyProgress)(nil),           // 21: comanda.v1.VerifyProgress
+	(*VerifyReport)(nil),             // 22: comanda.v1.VerifyReport
+	(*VerifyProblem)(nil),            // 23: comanda.v1.VerifyProblem
+	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
 }
 var file_comanda_v1_view_proto_depIdxs = []int32{
-	2, // 0: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
-	3, // 1: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
-	4, // 2: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
-	0, // 3: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
-	1, // 4: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2,  // 0: comanda.v1.GetViewStatusResponse.views:type_name -> comanda.v1.ViewStatus
+	3,  // 1: comanda.v1.GetViewStatusResponse.build:type_name -> comanda.v1.ViewBuild
+	24, // 2: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
+	14, // 3: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
+	14, // 4: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	14, // 5: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	21, // 6: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
+	22, // 7: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
+	23, // 8: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
+	19, // 9: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
+	0,  // 10: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
+	4,  // 11: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
+	6,  // 12: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
+	8,  // 13: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
+	10, // 14: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
+	12, // 15: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
+	15, // 16: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
+	17, // 17: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
+	20, // 18: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
+	1,  // 19: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
+	5,  // 20: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
+	7,  // 21: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
+	9,  // 22: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
+	11, // 23: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
+	13, // 24: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
+	16, // 25: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
+	18, // 26: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_view_proto_init() }
@@ -490,7 +1662,7 @@ func file_comanda_v1_view_proto_init() {
 	if File_comanda_v1_view_proto != nil {
 		return
 	}
-	file_comanda_v1_view_proto_msgTypes[1].OneofWrappers = []any{
+	file_comanda_v1_view_proto_msgTypes[20].OneofWrappers = []any{
 		(*VerifyResponse_Progress)(nil),
 		(*VerifyResponse_Report)(nil),
 	}
@@ -500,7 +1672,7 @@ func file_comanda_v1_view_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comanda_v1_view_proto_rawDesc), len(file_comanda_v1_view_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

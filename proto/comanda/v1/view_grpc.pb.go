@@ -21,7 +21,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ViewService_Verify_FullMethodName = "/comanda.v1.ViewService/Verify"
+	ViewService_Verify_FullMethodName           = "/comanda.v1.ViewService/Verify"
+	ViewService_GetViewStatus_FullMethodName    = "/comanda.v1.ViewService/GetViewStatus"
+	ViewService_RebuildViews_FullMethodName     = "/comanda.v1.ViewService/RebuildViews"
+	ViewService_PromoteViews_FullMethodName     = "/comanda.v1.ViewService/PromoteViews"
+	ViewService_CancelViewBuild_FullMethodName  = "/comanda.v1.ViewService/CancelViewBuild"
+	ViewService_RollbackViews_FullMethodName    = "/comanda.v1.ViewService/RollbackViews"
+	ViewService_ListParkedOrders_FullMethodName = "/comanda.v1.ViewService/ListParkedOrders"
+	ViewService_RetryParkedOrder_FullMethodName = "/comanda.v1.ViewService/RetryParkedOrder"
+	ViewService_SkipParkedOrder_FullMethodName  = "/comanda.v1.ViewService/SkipParkedOrder"
 )
 
 // ViewServiceClient is the client API for ViewService service.
@@ -33,6 +41,26 @@ type ViewServiceClient interface {
 	// Verify reads the log, whole or since a position, and compares the views with a
 	// fresh fold. It sends progress while it reads and one report at the end.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyResponse], error)
+	// GetViewStatus says how far the views are, and a build of them.
+	GetViewStatus(ctx context.Context, in *GetViewStatusRequest, opts ...grpc.CallOption) (*GetViewStatusResponse, error)
+	// RebuildViews begins to build the views anew beside those that serve, from the
+	// log. There is one build at a time: FAILED_PRECONDITION while another goes on.
+	RebuildViews(ctx context.Context, in *RebuildViewsRequest, opts ...grpc.CallOption) (*RebuildViewsResponse, error)
+	// PromoteViews has the build take the place of the views as soon as it has caught
+	// up with them. What they were is kept, until the next promotion.
+	PromoteViews(ctx context.Context, in *PromoteViewsRequest, opts ...grpc.CallOption) (*PromoteViewsResponse, error)
+	// CancelViewBuild ends the build and removes it.
+	CancelViewBuild(ctx context.Context, in *CancelViewBuildRequest, opts ...grpc.CallOption) (*CancelViewBuildResponse, error)
+	// RollbackViews brings the views back that the last promotion replaced, as soon as
+	// they have caught up with the log. It is a build too.
+	RollbackViews(ctx context.Context, in *RollbackViewsRequest, opts ...grpc.CallOption) (*RollbackViewsResponse, error)
+	// ListParkedOrders lists the orders whose events reach no view.
+	ListParkedOrders(ctx context.Context, in *ListParkedOrdersRequest, opts ...grpc.CallOption) (*ListParkedOrdersResponse, error)
+	// RetryParkedOrder reads a parked order's events again.
+	RetryParkedOrder(ctx context.Context, in *RetryParkedOrderRequest, opts ...grpc.CallOption) (*RetryParkedOrderResponse, error)
+	// SkipParkedOrder leaves the event at which an order was parked out of the views,
+	// and reads those after it.
+	SkipParkedOrder(ctx context.Context, in *SkipParkedOrderRequest, opts ...grpc.CallOption) (*SkipParkedOrderResponse, error)
 }
 
 type viewServiceClient struct {
@@ -62,6 +90,86 @@ func (c *viewServiceClient) Verify(ctx context.Context, in *VerifyRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ViewService_VerifyClient = grpc.ServerStreamingClient[VerifyResponse]
 
+func (c *viewServiceClient) GetViewStatus(ctx context.Context, in *GetViewStatusRequest, opts ...grpc.CallOption) (*GetViewStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetViewStatusResponse)
+	err := c.cc.Invoke(ctx, ViewService_GetViewStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) RebuildViews(ctx context.Context, in *RebuildViewsRequest, opts ...grpc.CallOption) (*RebuildViewsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RebuildViewsResponse)
+	err := c.cc.Invoke(ctx, ViewService_RebuildViews_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) PromoteViews(ctx context.Context, in *PromoteViewsRequest, opts ...grpc.CallOption) (*PromoteViewsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromoteViewsResponse)
+	err := c.cc.Invoke(ctx, ViewService_PromoteViews_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) CancelViewBuild(ctx context.Context, in *CancelViewBuildRequest, opts ...grpc.CallOption) (*CancelViewBuildResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelViewBuildResponse)
+	err := c.cc.Invoke(ctx, ViewService_CancelViewBuild_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) RollbackViews(ctx context.Context, in *RollbackViewsRequest, opts ...grpc.CallOption) (*RollbackViewsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackViewsResponse)
+	err := c.cc.Invoke(ctx, ViewService_RollbackViews_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListParkedOrders(ctx context.Context, in *ListParkedOrdersRequest, opts ...grpc.CallOption) (*ListParkedOrdersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListParkedOrdersResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListParkedOrders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) RetryParkedOrder(ctx context.Context, in *RetryParkedOrderRequest, opts ...grpc.CallOption) (*RetryParkedOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RetryParkedOrderResponse)
+	err := c.cc.Invoke(ctx, ViewService_RetryParkedOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) SkipParkedOrder(ctx context.Context, in *SkipParkedOrderRequest, opts ...grpc.CallOption) (*SkipParkedOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SkipParkedOrderResponse)
+	err := c.cc.Invoke(ctx, ViewService_SkipParkedOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ViewServiceServer is the server API for ViewService service.
 // All implementations must embed UnimplementedViewServiceServer
 // for forward compatibility.
@@ -71,6 +179,26 @@ type ViewServiceServer interface {
 	// Verify reads the log, whole or since a position, and compares the views with a
 	// fresh fold. It sends progress while it reads and one report at the end.
 	Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error
+	// GetViewStatus says how far the views are, and a build of them.
+	GetViewStatus(context.Context, *GetViewStatusRequest) (*GetViewStatusResponse, error)
+	// RebuildViews begins to build the views anew beside those that serve, from the
+	// log. There is one build at a time: FAILED_PRECONDITION while another goes on.
+	RebuildViews(context.Context, *RebuildViewsRequest) (*RebuildViewsResponse, error)
+	// PromoteViews has the build take the place of the views as soon as it has caught
+	// up with them. What they were is kept, until the next promotion.
+	PromoteViews(context.Context, *PromoteViewsRequest) (*PromoteViewsResponse, error)
+	// CancelViewBuild ends the build and removes it.
+	CancelViewBuild(context.Context, *CancelViewBuildRequest) (*CancelViewBuildResponse, error)
+	// RollbackViews brings the views back that the last promotion replaced, as soon as
+	// they have caught up with the log. It is a build too.
+	RollbackViews(context.Context, *RollbackViewsRequest) (*RollbackViewsResponse, error)
+	// ListParkedOrders lists the orders whose events reach no view.
+	ListParkedOrders(context.Context, *ListParkedOrdersRequest) (*ListParkedOrdersResponse, error)
+	// RetryParkedOrder reads a parked order's events again.
+	RetryParkedOrder(context.Context, *RetryParkedOrderRequest) (*RetryParkedOrderResponse, error)
+	// SkipParkedOrder leaves the event at which an order was parked out of the views,
+	// and reads those after it.
+	SkipParkedOrder(context.Context, *SkipParkedOrderRequest) (*SkipParkedOrderResponse, error)
 	mustEmbedUnimplementedViewServiceServer()
 }
 
@@ -83,6 +211,30 @@ type UnimplementedViewServiceServer struct{}
 
 func (UnimplementedViewServiceServer) Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error {
 	return status.Error(codes.Unimplemented, "method Verify not implemented")
+}
+func (UnimplementedViewServiceServer) GetViewStatus(context.Context, *GetViewStatusRequest) (*GetViewStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetViewStatus not implemented")
+}
+func (UnimplementedViewServiceServer) RebuildViews(context.Context, *RebuildViewsRequest) (*RebuildViewsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RebuildViews not implemented")
+}
+func (UnimplementedViewServiceServer) PromoteViews(context.Context, *PromoteViewsRequest) (*PromoteViewsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PromoteViews not implemented")
+}
+func (UnimplementedViewServiceServer) CancelViewBuild(context.Context, *CancelViewBuildRequest) (*CancelViewBuildResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelViewBuild not implemented")
+}
+func (UnimplementedViewServiceServer) RollbackViews(context.Context, *RollbackViewsRequest) (*RollbackViewsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackViews not implemented")
+}
+func (UnimplementedViewServiceServer) ListParkedOrders(context.Context, *ListParkedOrdersRequest) (*ListParkedOrdersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListParkedOrders not implemented")
+}
+func (UnimplementedViewServiceServer) RetryParkedOrder(context.Context, *RetryParkedOrderRequest) (*RetryParkedOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryParkedOrder not implemented")
+}
+func (UnimplementedViewServiceServer) SkipParkedOrder(context.Context, *SkipParkedOrderRequest) (*SkipParkedOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SkipParkedOrder not implemented")
 }
 func (UnimplementedViewServiceServer) mustEmbedUnimplementedViewServiceServer() {}
 func (UnimplementedViewServiceServer) testEmbeddedByValue()                     {}
@@ -116,13 +268,190 @@ func _ViewService_Verify_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ViewService_VerifyServer = grpc.ServerStreamingServer[VerifyResponse]
 
+func _ViewService_GetViewStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetViewStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).GetViewStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_GetViewStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).GetViewStatus(ctx, req.(*GetViewStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_RebuildViews_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RebuildViewsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).RebuildViews(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_RebuildViews_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).RebuildViews(ctx, req.(*RebuildViewsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_PromoteViews_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteViewsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).PromoteViews(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_PromoteViews_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).PromoteViews(ctx, req.(*PromoteViewsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_CancelViewBuild_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelViewBuildRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).CancelViewBuild(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_CancelViewBuild_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).CancelViewBuild(ctx, req.(*CancelViewBuildRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_RollbackViews_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackViewsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).RollbackViews(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_RollbackViews_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).RollbackViews(ctx, req.(*RollbackViewsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListParkedOrders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListParkedOrdersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListParkedOrders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListParkedOrders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListParkedOrders(ctx, req.(*ListParkedOrdersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_RetryParkedOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryParkedOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).RetryParkedOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_RetryParkedOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).RetryParkedOrder(ctx, req.(*RetryParkedOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_SkipParkedOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SkipParkedOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).SkipParkedOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_SkipParkedOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).SkipParkedOrder(ctx, req.(*SkipParkedOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ViewService_ServiceDesc is the grpc.ServiceDesc for ViewService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var ViewService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "comanda.v1.ViewService",
 	HandlerType: (*ViewServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetViewStatus",
+			Handler:    _ViewService_GetViewStatus_Handler,
+		},
+		{
+			MethodName: "RebuildViews",
+			Handler:    _ViewService_RebuildViews_Handler,
+		},
+		{
+			MethodName: "PromoteViews",
+			Handler:    _ViewService_PromoteViews_Handler,
+		},
+		{
+			MethodName: "CancelViewBuild",
+			Handler:    _ViewService_CancelViewBuild_Handler,
+		},
+		{
+			MethodName: "RollbackViews",
+			Handler:    _ViewService_RollbackViews_Handler,
+		},
+		{
+			MethodName: "ListParkedOrders",
+			Handler:    _ViewService_ListParkedOrders_Handler,
+		},
+		{
+			MethodName: "RetryParkedOrder",
+			Handler:    _ViewService_RetryParkedOrder_Handler,
+		},
+		{
+			MethodName: "SkipParkedOrder",
+			Handler:    _ViewService_SkipParkedOrder_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Verify",

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+func TestBuildText(t *testing.T) {
+	began := time.Date(2026, time.May, 9, 12, 0, 0, 0, time.UTC)
+	build := func(change func(*comandav1.ViewBuild)) *comandav1.ViewBuild {
+		b := &comandav1.ViewBuild{Number: 7, BeganAt: timestamppb.New(began), Total: 1000, Read: 1000, Folded: 200, FileBytes: 64}
+		change(b)
+		return b
+	}
+	const head = "7 began 2026-05-09T12:00:00Z, "
+	for want, b := range map[string]*comandav1.ViewBuild{
+		"": nil,
+		head + "60 % of 1000 events, 300/s, 64 bytes, position none": build(func(*comandav1.ViewBuild) {}),
+		head + "waits for 'comanda views promote', 64 bytes, position 0:9": build(func(b *comandav1.ViewBuild) {
+			b.CaughtUp, b.Position = true, "0:9"
+		}),
+		head + "is being promoted, 64 bytes, position 0:9": build(func(b *comandav1.ViewBuild) {
+			b.CaughtUp, b.Promoting, b.Position = true, true, "0:9"
+		}),
+		head + "failed: disk full": build(func(b *comandav1.ViewBuild) { b.Outcome, b.Detail = "failed", "disk full" }),
+	} {
+		if got := buildText(b, began.Add(2*time.Second)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

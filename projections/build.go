@@ -1,0 +1,480 @@
+package projections
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
+)
+
+// Of a build: how many events, and events of order changes, one transaction
+// writes, and how many sorted entries.
+const (
+	buildEvents  = 32_768
+	buildEntries = 100_000
+)
+
+// errRead ends the reading of a partition.
+var errRead = errors.New("read up to the head")
+
+// Progress is how far a build of views is.
+type Progress struct {
+	Total  uint64 // events up to which the log is read
+	Read   uint64 // events that were read
+	Folded uint64 // events that are in the orders that were written
+}
+
+// counted is a Progress that is counted while others look.
+type counted struct{ total, read, folded atomic.Uint64 }
+
+func (c *counted) progress() Progress {
+	return Progress{Total: c.total.Load(), Read: c.read.Load(), Folded: c.folded.Load()}
+}
+
+// builder is one build: a new file with all that is in the log up to some
+// position, with its checkpoint and on disk.
+//
+// It reads the log once. What each event makes by itself is written at once; the
+// event then waits, on disk, for its range of order ids. The ranges are folded
+// one after the other, so that every order is written once and in its place; what
+// has other keys waits for all orders, and is sorted. Beside what kv and the log's
+// reader need, there are in memory the events of two ranges (a 256th each), 4 MB
+// of those that wait, and some 16 MB for each bucket with other keys.
+//
+// An order whose events do not follow one another is known only when others of its
+// events were written; the build then begins again, without those.
+type builder struct {
+	runner  *Runner
+	path    string
+	head    domain.Position
+	without map[domain.OrderID]parking // orders that go no further than to an event
+	counted *counted
+	// remembered is what the views hold of the log; the build holds it too, or fails.
+	remembered []mark
+
+	bolt   *bbolt.DB
+	db     *kv.DB
+	spill  *spill
+	marks  []mark
+	parked []parking // found in folding
+	sorted map[sortedBucket]*sorter
+}
+
+// sortedBucket is a bucket that is written at the end: that of a view, or one in it.
+type sortedBucket struct{ view, name string }
+
+func (s sortedBucket) in(tx *kv.Tx) *kv.Bucket {
+	if s.name == "" {
+		return tx.Bucket(s.view)
+	}
+	return tx.Bucket(s.view, s.name)
+}
+
+// built is a file that a build made. Its database is open.
+type built struct {
+	path   string
+	db     *kv.DB
+	marks  []mark
+	parked map[domain.OrderID]struct{}
+}
+
+// build makes a file at path of the log up to head. When it ends with an error it
+// leaves none.
+func (r *Runner) build(ctx context.Context, path string, head domain.Position, c *counted) (*built, error) {
+	b := &builder{
+		runner: r, path: path, head: head, without: map[domain.OrderID]parking{}, counted: c, remembered: r.visible(),
+	}
+	for again := range 2 {
+		done, err := b.attempt(ctx)
+		if err != nil || done != nil {
+			return done, err
+		}
+		if again == 1 {
+			break
+		}
+		for _, p := range b.parked {
+			b.without[p.order] = p
+		}
+	}
+	return nil, fmt.Errorf("build the views: the order %s: %w", b.parked[0].order, b.parked[0].err)
+}
+
+// attempt is nil when orders were found that go no further.
+func (b *builder) attempt(ctx context.Context) (done *built, err error) {
+	if err := os.Remove(b.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("build the views: %w", err)
+	}
+	r := b.runner
+	b.marks, b.parked, b.sorted = make([]mark, len(r.marks)), nil, map[sortedBucket]*sorter{}
+	b.count()
+	if b.bolt, err = openDB(b.path); err != nil {
+		return nil, err
+	}
+	b.bolt.NoSync = true // until it is whole
+	b.db = kv.New(b.bolt)
+	defer func() {
+		err = errors.Join(err, b.close())
+		if err != nil || done == nil {
+			done, err = nil, errors.Join(err, b.bolt.Close(), os.Remove(b.path))
+		}
+	}()
+	if b.spill, err = newSpill(b.path + ".events"); err != nil {
+		return nil, err
+	}
+	if err := carry(b.db, r.folder.skipped); err != nil {
+		return nil, fmt.Errorf("build the views: %w", err)
+	}
+	if err := prepare(b.db, r.deps.Log.Identity(), r.deps.Machine.Version(), r.all); err != nil {
+		return nil, fmt.Errorf("build the views: %w", err)
+	}
+	for _, step := range []func(context.Context) error{b.read, b.fold, b.entries, b.finish} {
+		if err := step(ctx); err != nil {
+			return nil, fmt.Errorf("build the views: %w", err)
+		}
+		if len(b.parked) > 0 {
+			return nil, nil //nolint:nilnil // to begin again
+		}
+	}
+	done = &built{path: b.path, db: kv.New(b.bolt), marks: b.marks, parked: map[domain.OrderID]struct{}{}}
+	for id := range b.without {
+		done.parked[id] = struct{}{}
+	}
+	return done, nil
+}
+
+// count begins to count.
+func (b *builder) count() {
+	var total uint64
+	for partition := range b.marks {
+		total += b.head.At(partition)
+	}
+	b.counted.total.Store(total)
+	b.counted.read.Store(0)
+	b.counted.folded.Store(0)
+}
+
+// close ends what only the build needed.
+func (b *builder) close() error {
+	var errs []error
+	if b.spill != nil {
+		errs = append(errs, b.spill.close())
+	}
+	for _, s := range b.sorted {
+		errs = append(errs, s.close())
+	}
+	b.spill, b.sorted = nil, nil
+	return errors.Join(errs...)
+}
+
+// read reads the log up to the head, partition by partition.
+func (b *builder) read(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	batches := make(chan []domain.Recorded, 4)
+	group.Go(func() error {
+		defer close(batches)
+		for partition := range b.marks {
+			if err := b.follow(ctx, partition, b.head.At(partition), batches); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	group.Go(func() error { return b.write(ctx, batches) })
+	return group.Wait()
+}
+
+// follow sends the events of a partition up to a sequence.
+func (b *builder) follow(ctx context.Context, partition int, until uint64, batches chan<- []domain.Recorded) error {
+	m := &b.marks[partition]
+	if until == 0 {
+		return nil
+	}
+	err := b.runner.deps.Log.Follow(ctx, partition, 0, func(events []domain.Recorded) error {
+		events = slices.Clone(events)
+		from := 0
+		for from < len(events) && events[from].Sequence <= m.sequence {
+			from++ // it came before
+		}
+		to := from
+		for to < len(events) && events[to].Sequence <= until {
+			to++
+		}
+		if to > from {
+			if err := b.compare(events[from:to]); err != nil {
+				return err
+			}
+			*m = mark{sequence: events[to-1].Sequence, hash: events[to-1].Hash}
+			select {
+			case batches <- events[from:to]:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if m.sequence == until {
+			return errRead
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errRead):
+		return nil
+	case err == nil:
+		return cmp.Or(ctx.Err(), errors.New("the log stopped"))
+	default:
+		return err
+	}
+}
+
+// compare looks for another event than the views remember.
+func (b *builder) compare(events []domain.Recorded) error {
+	known, first := b.remembered[events[0].Partition], events[0].Sequence
+	if known.sequence < first || known.sequence > events[len(events)-1].Sequence {
+		return nil
+	}
+	at, found := slices.BinarySearchFunc(events, known.sequence, func(r domain.Recorded, sequence uint64) int {
+		return cmp.Compare(r.Sequence, sequence)
+	})
+	if !found || events[at].Hash != known.hash {
+		return domain.Errorf(domain.Corrupt, "partition %d went backwards: at sequence %d the log holds another event than the views remember",
+			events[0].Partition, known.sequence)
+	}
+	return nil
+}
+
+// write stores what events make by themselves, many in a transaction, and spills
+// them.
+func (b *builder) write(ctx context.Context, batches <-chan []domain.Recorded) error {
+	for open := true; open; {
+		err := b.update(func(tx *kv.Tx) error {
+			for written := 0; written < buildEvents; {
+				var events []domain.Recorded
+				select {
+				case events, open = <-batches:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				if !open {
+					return nil
+				}
+				written += len(events)
+				if err := b.writeEvents(tx, events); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// update writes to the file.
+func (b *builder) update(fn func(tx *kv.Tx) error) error {
+	if err := b.db.Update(fn); err != nil {
+		return err
+	}
+	return b.db.Flush()
+}
+
+func (b *builder) writeEvents(tx *kv.Tx, events []domain.Recorded) error {
+	b.counted.read.Add(uint64(len(events)))
+	if len(b.without) > 0 || len(b.runner.folder.skipped) > 0 {
+		events = slices.DeleteFunc(events, b.isLeftOut)
+	}
+	for _, p := range b.runner.all {
+		if bulk, ok := p.(Bulk); ok {
+			if err := bulk.BuildEvents(tx.Bucket(p.Name()), events); err != nil {
+				return fmt.Errorf("build the view %s: %w", p.Name(), err)
+			}
+		}
+	}
+	for i := range events {
+		if err := b.spill.add(&events[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isLeftOut reports whether r was skipped, or is or comes after what its order
+// cannot follow.
+func (b *builder) isLeftOut(r domain.Recorded) bool {
+	if _, skipped := b.runner.folder.skipped[place{r.Partition, r.Sequence}]; skipped {
+		return true
+	}
+	p, ok := b.without[r.Event.OrderID]
+	return ok && cmp.Or(cmp.Compare(r.Partition, p.partition), cmp.Compare(r.Sequence, p.sequence)) >= 0
+}
+
+// fold makes the orders, range by range.
+func (b *builder) fold(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	folds := make(chan []Change)
+	group.Go(func() error {
+		defer close(folds)
+		f := &folder{machine: b.runner.deps.Machine, facts: nothing{b.runner.folder.facts}, recent: newCache(0)}
+		for n := range ranges {
+			events, err := b.spill.events(n)
+			if err != nil {
+				return err
+			}
+			done, err := f.fold(nil, events)
+			if err != nil {
+				return err
+			}
+			if b.parked = append(b.parked, done.parked...); len(b.parked) > 0 {
+				continue // to find all
+			}
+			select {
+			case folds <- done.changes:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	group.Go(func() error { return b.writeOrders(folds) })
+	return group.Wait()
+}
+
+// nothing is facts that know no order yet.
+type nothing struct{ Facts }
+
+// Events are none.
+func (nothing) Events(*kv.Tx, domain.OrderID) ([]domain.Event, error) { return nil, nil }
+
+// writeOrders stores what orders make, many in a transaction.
+func (b *builder) writeOrders(folds <-chan []Change) error {
+	for open := true; open; {
+		err := b.update(func(tx *kv.Tx) error {
+			for written := 0; written < buildEvents; {
+				var changes []Change
+				if changes, open = <-folds; !open {
+					return nil
+				}
+				folded := 0
+				for i := range changes {
+					folded += len(changes[i].Events)
+				}
+				if err := b.writeChanges(tx, changes); err != nil {
+					return err
+				}
+				written += folded
+				b.counted.folded.Add(uint64(folded))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) writeChanges(tx *kv.Tx, changes []Change) error {
+	for _, p := range b.runner.all {
+		var err error
+		if bulk, ok := p.(Bulk); ok {
+			err = bulk.BuildOrders(tx.Bucket(p.Name()), changes, func(name string, key, value []byte) error {
+				return b.put(sortedBucket{view: p.Name(), name: name}, key, value)
+			})
+		} else {
+			err = p.Apply(tx.Bucket(p.Name()), changes)
+		}
+		if err != nil {
+			return fmt.Errorf("build the view %s: %w", p.Name(), err)
+		}
+	}
+	return nil
+}
+
+// put keeps an entry until all are known.
+func (b *builder) put(to sortedBucket, key, value []byte) error {
+	s := b.sorted[to]
+	if s == nil {
+		s = &sorter{path: b.path + ".entries", most: sorterBytes}
+		b.sorted[to] = s
+	}
+	return s.add(key, value)
+}
+
+// entries writes what was sorted.
+func (b *builder) entries(ctx context.Context) error {
+	byName := func(x, y sortedBucket) int { return cmp.Or(cmp.Compare(x.view, y.view), cmp.Compare(x.name, y.name)) }
+	for _, to := range slices.SortedFunc(maps.Keys(b.sorted), byName) {
+		s := b.sorted[to]
+		if err := b.writeSorted(ctx, to, s); err != nil {
+			return fmt.Errorf("write %s of the view %s: %w", to.name, to.view, err)
+		}
+		if err := s.close(); err != nil {
+			return err
+		}
+		delete(b.sorted, to)
+	}
+	return nil
+}
+
+func (b *builder) writeSorted(ctx context.Context, to sortedBucket, s *sorter) error {
+	var waiting []sortedEntry
+	write := func() error {
+		err := b.update(func(tx *kv.Tx) error {
+			bucket := to.in(tx)
+			bucket.Appended()
+			for _, e := range waiting {
+				if err := bucket.Put(e.key, e.value); err != nil {
+					return err
+				}
+			}
+			return ctx.Err()
+		})
+		waiting = waiting[:0]
+		return err
+	}
+	err := s.each(func(key, value []byte) error {
+		waiting = append(waiting, sortedEntry{key: key, value: value})
+		if len(waiting) < buildEntries {
+			return nil
+		}
+		return write()
+	})
+	if err != nil {
+		return err
+	}
+	return write()
+}
+
+// finish writes the checkpoint once the rest is on disk, and then that.
+func (b *builder) finish(context.Context) error {
+	if err := b.bolt.Sync(); err != nil {
+		return err
+	}
+	b.bolt.NoSync = false
+	return b.update(func(tx *kv.Tx) error {
+		for _, p := range b.without {
+			if err := putParked(tx, &p); err != nil {
+				return err
+			}
+		}
+		for partition, m := range b.marks {
+			if m.sequence == 0 {
+				continue
+			}
+			if err := putMark(tx, partition, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

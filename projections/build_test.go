@@ -1,0 +1,251 @@
+package projections_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections"
+	"comanda.internal/projections/kv"
+	"comanda.internal/projections/projectiontest"
+)
+
+// plain hides that a projection can be built.
+type plain struct{ projections.Projection }
+
+func TestAViewThatCannotBeBuiltIsApplied(t *testing.T) {
+	s := filled(t)
+	applied := func(r projections.Reader) (projections.Facts, []projections.Projection) {
+		facts, others := views(r)
+		for i := range others {
+			others[i] = plain{others[i]}
+		}
+		return facts, others
+	}
+	f := projectiontest.Start(t, viewsPath(t), s, applied, projectiontest.AtOnce)
+	f.Wait()
+	if !bytes.Equal(f.Dump(), build(t, viewsPath(t), s)) {
+		t.Error("the views hold other bytes")
+	}
+}
+
+// startBuild runs the views of s, told to build, and returns what was logged when
+// they hold all of it.
+func startBuild(t *testing.T, path string, s *projectiontest.Script) (*projections.File, string) {
+	t.Helper()
+	var logged bytes.Buffer
+	d := deps(s)
+	d.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	file := openFile(t, path)
+	facts, others := views(file)
+	r, err := projections.New(projectiontest.AtOnce, d, file, facts, others...)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	head, err := s.Head(ctx)
+	must(t, err)
+	<-r.Ready()
+	must(t, r.Wait(ctx, head))
+	cancel()
+	must(t, <-ended)
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+	must(t, err)
+	if !slices.Equal(left, []string{path, path + ".seen"}) {
+		t.Errorf("there are files %v, want %s and what it has seen alone", left, path)
+	}
+	return file, logged.String()
+}
+
+func dump(t *testing.T, f *projections.File) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	must(t, f.Dump(&out))
+	return out.Bytes()
+}
+
+func TestViewsThatAreFarBehindAreBuilt(t *testing.T) {
+	s, path := filled(t), viewsPath(t)
+	build(t, path, s)
+	s.Fill(t, 8, 40, 300)
+	must(t, os.WriteFile(path+".building", []byte("of a build that was cut off"), 0o600))
+	file, logged := startBuild(t, path, s)
+	if !strings.Contains(logged, `msg="views are built"`) {
+		t.Errorf("they were not: %s", logged)
+	}
+	if !bytes.Equal(dump(t, file), build(t, viewsPath(t), s)) {
+		t.Error("the views hold other bytes")
+	}
+}
+
+func TestViewsThatAreNearlyUpToDateAreNotBuilt(t *testing.T) {
+	s, path := filled(t), viewsPath(t)
+	build(t, path, s)
+	s.Fill(t, 8, 40, 10)
+	_, logged := startBuild(t, path, s)
+	if strings.Contains(logged, "built") {
+		t.Errorf("they were: %s", logged)
+	}
+}
+
+func TestAnOrderThatIsParkedIsLeftOutOfABuild(t *testing.T) {
+	s := filled(t)
+	bad := s.Events()[firstOrder(s)][0]
+	bad.ID, bad.Revision = "bad", 999
+	s.Append(bad)
+	s.Fill(t, 9, 10, 100) // which knows nothing of it, and has more of the order
+	file, logged := startBuild(t, viewsPath(t), s)
+	if !strings.Contains(logged, `msg="views are built"`) {
+		t.Errorf("logged: %s", logged)
+	}
+	parked := 0
+	must(t, file.Snapshot(func(s *projections.Snapshot) error {
+		return s.Parked(func(domain.OrderID, string) { parked++ })
+	}))
+	if parked != 1 {
+		t.Errorf("%d orders are parked, want the one", parked)
+	}
+	if !bytes.Equal(dump(t, file), build(t, viewsPath(t), s)) {
+		t.Error("the views hold other bytes")
+	}
+}
+
+func firstOrder(s *projectiontest.Script) domain.OrderID {
+	var ids []domain.OrderID
+	for id := range s.Events() {
+		ids = append(ids, id)
+	}
+	return slices.Min(ids)
+}
+
+// TestReadersDuringABuild reads while files take one another's place, and wants to
+// see whole views only: none or all.
+func TestReadersDuringABuild(t *testing.T) {
+	s := filled(t)
+	orders := len(s.Events())
+	file := openFile(t, viewsPath(t))
+	facts, others := views(file)
+	r, err := projections.New(projectiontest.AtOnce, deps(s), file, facts, others...)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				n := 0
+				err := file.View(func(tx *kv.Tx) error {
+					return tx.Bucket("orders", "rows").ForEach(func(_, _ []byte) error { n++; return nil })
+				})
+				if err != nil || (n != 0 && n != orders) {
+					t.Errorf("%d rows, %v; want none or %d", n, err, orders)
+					return
+				}
+			}
+		})
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	<-r.Ready()
+	cancel()
+	readers.Wait()
+	must(t, <-ended)
+}
+
+// brokenLog ends with an error after some events.
+type brokenLog struct {
+	*projectiontest.Script
+
+	mu     sync.Mutex
+	broken bool
+}
+
+var errTorn = errors.New("torn")
+
+func (l *brokenLog) Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error {
+	l.mu.Lock()
+	tear := !l.broken
+	l.broken = true
+	l.mu.Unlock()
+	return l.Script.Follow(ctx, partition, after, func(events []domain.Recorded) error {
+		if tear {
+			return errTorn
+		}
+		return handle(events)
+	})
+}
+
+func TestABuildThatFailsIsNoLoss(t *testing.T) {
+	s, path := filled(t), viewsPath(t)
+	f := projectiontest.Start(t, path, &brokenLog{Script: s}, views, projectiontest.AtOnce)
+	f.Wait()
+	if !bytes.Equal(f.Dump(), build(t, viewsPath(t), s)) {
+		t.Error("the views hold other bytes")
+	}
+	if _, err := os.Stat(path + ".building"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the unfinished build is still there: %v", err)
+	}
+}
+
+func TestSorterSortsInMemoryAndInRuns(t *testing.T) {
+	var keys, want []string
+	for i := range 500 {
+		key := fmt.Sprintf("%x", (i*7919)%1000)
+		keys, want = append(keys, key), append(want, key)
+	}
+	slices.Sort(want)
+	var both []string
+	for _, key := range want {
+		both = append(both, key, "of "+key)
+	}
+	for _, most := range []int{1, 40, 1 << 20} {
+		got, err := projections.Sorted(filepath.Join(t.TempDir(), "entries"), most, keys)
+		if diff := cmp.Diff(both, got); diff != "" || err != nil {
+			t.Errorf("with %d bytes in memory: %v (-want +got):\n%s", most, err, diff)
+		}
+	}
+}
+
+func TestRangesAscendWithOrderIDs(t *testing.T) {
+	seen := map[int]bool{}
+	var ids []domain.OrderID
+	for i := range 5000 {
+		ids = append(ids, domain.Identity{Tenant: "loja", ProviderOrderID: fmt.Sprint(i)}.OrderID())
+	}
+	slices.Sort(ids)
+	last := 0
+	for _, id := range ids {
+		n := projections.RangeOf(id)
+		if n < last || n > 255 {
+			t.Fatalf("%s is in range %d, after %d", id, n, last)
+		}
+		seen[n], last = true, n
+	}
+	if len(seen) != 256 {
+		t.Errorf("5,000 orders are in %d ranges", len(seen))
+	}
+}
+
+// TestAnOrderIsSpilledAndReadAgain has more events in one range than are held in memory.
+func TestAnOrderIsSpilledAndReadAgain(t *testing.T) {
+	s := projectiontest.NewScript(1)
+	fact := domain.Fact{Kind: domain.KindDetails, Provider: "comanda", ProviderOrderID: "A-1", Detail: strings.Repeat("x", 500)}
+	for i := range 100 {
+		fact.Key = fmt.Sprint(i)
+		s.Record(t, "loja", fact)
+	}
+	file, logged := startBuild(t, viewsPath(t), s)
+	if !strings.Contains(logged, `msg="views are built"`) || !bytes.Equal(dump(t, file), build(t, viewsPath(t), s)) {
+		t.Errorf("the views hold other bytes, or were not built: %s", logged)
+	}
+}

@@ -1,0 +1,219 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
+)
+
+// What the paths of other files beside the views' end with.
+const (
+	building = ".building" // is being built, and worth nothing before that ends
+	next     = ".next"     // is to take the views' place
+	previous = ".previous" // had the views' place
+)
+
+// candidateFacts bounds the facts in memory of views that nobody reads yet.
+const candidateFacts = 20_000
+
+// candidate is a file that is to take the place of the views: a runner of its own
+// builds it from the log and keeps it up to date until then.
+type candidate struct {
+	number  uint64
+	serving *Runner
+	began   time.Time
+	counted *counted
+
+	wanted    chan struct{} // closed: take the place as soon as it holds what the views hold
+	cancelled chan struct{} // closed: be gone
+	caughtUp  chan struct{} // closed: it holds what the log held when it began
+	ended     chan struct{} // closed: it is over
+	want      func()        // closes wanted
+	cancel    func()        // closes cancelled
+
+	mu     sync.Mutex
+	runner *Runner // nil: not yet
+}
+
+func (r *Runner) newCandidate(number uint64) *candidate {
+	c := &candidate{
+		number: number, serving: r, began: r.deps.Clock(), counted: new(counted),
+		wanted: make(chan struct{}), cancelled: make(chan struct{}), caughtUp: make(chan struct{}), ended: make(chan struct{}),
+	}
+	c.want = sync.OnceFunc(func() { close(c.wanted) })
+	c.cancel = sync.OnceFunc(func() { close(c.cancelled) })
+	return c
+}
+
+// The ways in which a build ends.
+const (
+	Promoted  = "promoted"
+	Cancelled = "cancelled"
+	Failed    = "failed"
+	Suspended = "suspended" // until the next start
+)
+
+var (
+	errCancelled = errors.New("cancelled")
+	errSuspended = errors.New("the views are stopped")
+)
+
+// run makes the file and ends when it has taken the views' place, or never will.
+func (c *candidate) run(ctx context.Context) error {
+	path := c.serving.file.path + next
+	file, err := openCandidate(path)
+	if domain.KindOf(err) == domain.Corrupt { // it is of a start before this
+		if err = os.Remove(path); err == nil {
+			file, err = openCandidate(path)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	err = c.runOn(ctx, file)
+	switch {
+	case err == nil:
+		return nil // the file is the serving runner's
+	case errors.Is(err, errSuspended):
+		return errors.Join(err, file.Close())
+	default:
+		return errors.Join(err, file.Discard(), os.Remove(path))
+	}
+}
+
+func openCandidate(path string) (*File, error) {
+	db, err := openDB(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{path: path}
+	f.open.Store(kv.New(db))
+	return f, nil
+}
+
+func (c *candidate) runOn(ctx context.Context, file *File) error {
+	s := c.serving
+	var skipped map[place]string
+	err := s.exclusively(ctx, func(context.Context) error {
+		skipped = s.folder.skipped // which is never changed, but replaced
+		return nil
+	})
+	if ctx.Err() != nil {
+		return errSuspended
+	}
+	if err == nil {
+		err = file.carry(skipped)
+	}
+	if err != nil {
+		return err
+	}
+	cfg, deps := s.cfg, s.deps
+	cfg.CacheFacts = min(cfg.CacheFacts, candidateFacts)
+	cfg.BuildFrom = 1
+	deps.Registerer = nil
+	runner, err := New(cfg, deps, file, s.folder.facts, s.all[1:]...)
+	if err != nil {
+		return err
+	}
+	runner.candidate = true
+	runner.counted = c.counted
+	c.mu.Lock()
+	c.runner = runner
+	c.mu.Unlock()
+	within, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- runner.Run(within) }()
+	end := sync.OnceValue(func() error {
+		stop()
+		return <-ended
+	})
+	err = c.await(ctx, runner)
+	if err == nil {
+		err = s.exclusively(ctx, func(ctx context.Context) error { return s.promote(ctx, runner, end) })
+		if err != nil && ctx.Err() != nil {
+			err = errSuspended
+		}
+	}
+	running := end()
+	if errors.Is(err, errEnded) {
+		return fmt.Errorf("build the views: %w", running)
+	}
+	return err
+}
+
+// errEnded says that a candidate's runner ended by itself.
+var errEnded = errors.New("ended")
+
+// await returns nil when the candidate is to take the views' place, and can.
+func (c *candidate) await(ctx context.Context, runner *Runner) error {
+	for i, event := range []<-chan struct{}{runner.Ready(), c.wanted} {
+		select {
+		case <-event:
+			if i == 0 {
+				close(c.caughtUp)
+			}
+		case <-c.cancelled:
+			return errCancelled
+		case <-runner.done:
+			if ctx.Err() != nil {
+				return errSuspended
+			}
+			return errEnded
+		case <-ctx.Done():
+			return errSuspended
+		}
+	}
+	return nil
+}
+
+// promote puts the file of a runner, which end stops, in the place of r's. It is
+// a job: r stands still.
+func (r *Runner) promote(ctx context.Context, of *Runner, end func() error) error {
+	if err := of.Wait(ctx, r.Position()); err != nil { // so that no reader goes back
+		return err
+	}
+	if err := end(); err != nil {
+		return err
+	}
+	if err := r.file.succeed(of.file); err != nil {
+		return err
+	}
+	r.adoptState(&built{marks: of.marks, parked: of.folder.parked})
+	return nil
+}
+
+// adoptState makes r's state that of the file which took the place of its own.
+func (r *Runner) adoptState(b *built) {
+	r.folder.parked = b.parked
+	r.folder.recent = newCache(r.folder.recent.bound)
+	r.metrics.parked.Set(float64(len(b.parked)))
+	r.publish(b.marks)
+}
+
+// succeed puts g's file in the place of f's, which is kept beside it. A process
+// that ends in between leaves one of the two there, whole.
+func (f *File) succeed(g *File) error {
+	if err := errors.Join(f.db().Flush(), g.db().Flush()); err != nil {
+		return fmt.Errorf("promote the views: %w", err)
+	}
+	if err := remove(f.path + previous); err != nil {
+		return fmt.Errorf("promote the views: %w", err)
+	}
+	if err := os.Link(f.path, f.path+previous); err != nil {
+		return fmt.Errorf("promote the views: %w", err)
+	}
+	return f.replace(g.path, g.db())
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"comanda.internal/domain"
+)
+
+// BuildStatus is a build of views beside those that serve.
+type BuildStatus struct {
+	Number    uint64 // of this runner's builds
+	Began     time.Time
+	CaughtUp  bool // it holds all that was in the log when it began
+	Wanted    bool // it takes the views' place as soon as it can
+	Progress  Progress
+	Position  domain.Position
+	FileBytes int64
+	// Outcome is how it ended; "" while it goes on. Detail says why it failed.
+	Outcome, Detail string
+}
+
+// operator runs one candidate after the other. Its fields are guarded by the
+// runner's mu.
+type operator struct {
+	builds  uint64
+	current *candidate
+	last    *BuildStatus    // of the build that ended last
+	begin   chan *candidate // of one
+}
+
+// operate runs candidates until ctx ends; first the one that a start before this
+// one left.
+func (r *Runner) operate(ctx context.Context) {
+	if !r.deps.OnlyLook {
+		r.tidy(ctx)
+	}
+	for {
+		select {
+		case c := <-r.operator.begin:
+			r.note(ctx, c, c.run(ctx))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tidy takes up what was left by a process that ended.
+func (r *Runner) tidy(ctx context.Context) {
+	here, err := os.Stat(r.file.path)
+	if err == nil {
+		if was, err := os.Stat(r.file.path + previous); err == nil && os.SameFile(here, was) {
+			_ = os.Remove(r.file.path + previous) // cut off before the candidate took the place
+		}
+	}
+	if _, err := os.Stat(r.file.path + next); err != nil {
+		return
+	}
+	if _, err := r.start(); err == nil {
+		r.deps.Logger.InfoContext(ctx, "a build of views goes on; it waits to be promoted", "path", r.file.path+next)
+	}
+}
+
+// note keeps how a candidate ended.
+func (r *Runner) note(ctx context.Context, c *candidate, err error) {
+	s := c.status()
+	switch {
+	case err == nil:
+		s.Outcome = Promoted
+	case errors.Is(err, errCancelled):
+		s.Outcome = Cancelled
+	case errors.Is(err, errSuspended):
+		s.Outcome = Suspended
+	default:
+		s.Outcome, s.Detail = Failed, err.Error()
+	}
+	r.deps.Logger.InfoContext(ctx, "a build of views ended", "build", s.Number, "outcome", s.Outcome, "detail", s.Detail)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.operator.last, r.operator.current = &s, nil
+	close(c.ended)
+}
+
+// AwaitBuild waits until the build of that number has ended, or has caught up and
+// waits for [Runner.Promote]. Only the newest is known.
+func (r *Runner) AwaitBuild(ctx context.Context, number uint64) (BuildStatus, error) {
+	r.mu.Lock()
+	c, last := r.operator.current, r.operator.last
+	r.mu.Unlock()
+	switch {
+	case c != nil && c.number == number:
+	case last != nil && last.Number == number:
+		return *last, nil
+	default:
+		return BuildStatus{}, domain.Errorf(domain.NotFound, "no build %d of views is known", number)
+	}
+	caughtUp := c.caughtUp
+	if isClosed(c.wanted) {
+		caughtUp = nil
+	}
+	select {
+	case <-c.ended:
+		return r.AwaitBuild(ctx, number)
+	case <-caughtUp:
+		return c.status(), nil
+	case <-r.done:
+		return BuildStatus{}, errStopped()
+	case <-ctx.Done():
+		return BuildStatus{}, ctx.Err()
+	}
+}
+
+// start begins a candidate; there is one at a time.
+func (r *Runner) start() (*candidate, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.operator.current != nil {
+		return nil, errBuilding()
+	}
+	r.operator.builds++
+	c := r.newCandidate(r.operator.builds)
+	r.operator.current = c
+	r.operator.begin <- c
+	return c, nil
+}
+
+func errBuilding() error {
+	return domain.Errorf(domain.Refused, "a build of views is under way: promote it or cancel it first")
+}
+
+// operable is nil once the views have caught up, and until they stop.
+func (r *Runner) operable() error {
+	select {
+	case <-r.done:
+		return errStopped()
+	default:
+	}
+	select {
+	case <-r.ready:
+		return nil
+	default:
+		return domain.Errorf(domain.Unavailable, "the views have not caught up yet")
+	}
+}
+
+// Rebuild begins to build the views anew beside those that serve, and gives the
+// build's number. The build takes their place when it has caught up; when hold
+// says so, only after [Runner.Promote].
+func (r *Runner) Rebuild(hold bool) (uint64, error) {
+	if err := r.operable(); err != nil {
+		return 0, err
+	}
+	c, err := r.start()
+	if err != nil {
+		return 0, err
+	}
+	if !hold {
+		c.want()
+	}
+	return c.number, nil
+}
+
+// Promote has the build that is under way take the place of the views as soon as
+// it has caught up, and gives its number.
+func (r *Runner) Promote() (uint64, error) { return r.tell((*candidate).wantIt) }
+
+// CancelBuild ends the build that is under way, and removes it.
+func (r *Runner) CancelBuild() (uint64, error) { return r.tell((*candidate).cancelIt) }
+
+func (c *candidate) wantIt()   { c.want() }
+func (c *candidate) cancelIt() { c.cancel() }
+
+func (r *Runner) tell(what func(*candidate)) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.operator.current
+	if c == nil {
+		return 0, domain.Errorf(domain.NotFound, "no build of views is under way")
+	}
+	what(c)
+	return c.number, nil
+}
+
+// Rollback brings back the views that the last promotion replaced, as soon as
+// they have caught up; those that serve now are then kept in their place. It gives
+// the number of the build that this is.
+func (r *Runner) Rollback() (uint64, error) {
+	if err := r.operable(); err != nil {
+		return 0, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.operator.current != nil {
+		return 0, errBuilding()
+	}
+	err := os.Rename(r.file.path+previous, r.file.path+next)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, domain.Errorf(domain.NotFound, "there are no previous views to go back to")
+	}
+	if err != nil {
+		return 0, err
+	}
+	r.operator.builds++
+	c := r.newCandidate(r.operator.builds)
+	c.want()
+	r.operator.current = c
+	r.operator.begin <- c
+	return c.number, nil
+}
+
+// Held is a build of views that has caught up.
+type Held struct {
+	File   *File
+	Runner *Runner // which keeps the file up to date
+	// Ended is closed when it was promoted, cancelled or failed, or is about to be.
+	Ended <-chan struct{}
+}
+
+// Held is the build that has caught up and was not promoted yet; nil: there is none.
+func (r *Runner) Held() *Held {
+	r.mu.Lock()
+	c := r.operator.current
+	r.mu.Unlock()
+	if c == nil || !isClosed(c.caughtUp) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &Held{File: c.runner.file, Runner: c.runner, Ended: c.runner.done}
+}
+
+// status is how far c is.
+func (c *candidate) status() BuildStatus {
+	c.mu.Lock()
+	runner := c.runner
+	c.mu.Unlock()
+	s := BuildStatus{
+		Number: c.number, Began: c.began, Wanted: isClosed(c.wanted), Progress: c.counted.progress(),
+		FileBytes: sizeOf(c.serving.file.path+next) + sizeOf(c.serving.file.path+next+building),
+	}
+	if runner != nil {
+		s.Position, s.CaughtUp = runner.Position(), isClosed(c.caughtUp)
+	}
+	return s
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}

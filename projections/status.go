@@ -1,0 +1,78 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"comanda.internal/domain"
+)
+
+// Status is how the views are.
+type Status struct {
+	Views     []ViewStatus
+	CaughtUp  bool // with the log of when the process started
+	Position  domain.Position
+	Head      domain.Position // of the log
+	LagEvents uint64          // in the log and not in the views
+	// Lag is the age of the newest event in the views while the log has newer
+	// ones; 0 when it has none, or when it is not known yet.
+	Lag           time.Duration
+	Unflushed     int // bytes that only memory holds
+	FileBytes     int64
+	PreviousBytes int64 // of the file that the last promotion replaced; 0: there is none
+	Parked        int   // orders
+	// Build is the build that is under way, or else the one that ended last; nil
+	// when there was none.
+	Build *BuildStatus
+}
+
+// ViewStatus is one view. All of a file have one position.
+type ViewStatus struct {
+	Name    string
+	Version uint32
+}
+
+// Status asks the log for its head, and says how the views are.
+func (r *Runner) Status(ctx context.Context) (*Status, error) {
+	position := r.Position() // before the head
+	head, err := r.deps.Log.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parked, err := r.file.ParkedOrders()
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{
+		CaughtUp: isClosed(r.ready), Position: position, Head: head, LagEvents: missing(head, position),
+		Unflushed: r.file.db().Unflushed(), FileBytes: sizeOf(r.file.path), PreviousBytes: sizeOf(r.file.path + previous),
+		Parked: len(parked),
+	}
+	for _, p := range r.all {
+		s.Views = append(s.Views, ViewStatus{Name: p.Name(), Version: p.Version()})
+	}
+	r.mu.Lock()
+	newest, current, last := r.newest, r.operator.current, r.operator.last
+	r.mu.Unlock()
+	if s.LagEvents > 0 && !newest.IsZero() {
+		s.Lag = max(0, r.deps.Clock().Sub(newest))
+	}
+	switch {
+	case current != nil:
+		build := current.status()
+		s.Build = &build
+	case last != nil:
+		s.Build = last
+	}
+	return s, nil
+}
+
+// missing is how many events up to head position does not cover.
+func missing(head, position domain.Position) (n uint64) {
+	for partition := range head.Partitions() {
+		if at, read := head.At(partition), position.At(partition); at > read {
+			n += at - read
+		}
+	}
+	return n
+}
