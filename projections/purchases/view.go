@@ -15,13 +15,16 @@ import (
 
 const (
 	name    = "purchases"
-	version = 1
+	version = 2
 )
 
 // The buckets below the view's own.
 const (
 	membersBucket = "members" // see keys.go: see member.go
 	newestBucket  = "newest"  // see keys.go: digest of the reference
+
+	formerBucket       = "former"        // key of a member: nothing
+	formerNewestBucket = "former_newest" // key in newest, and digest of the reference: nothing
 )
 
 // View is the projection and its reader. It is safe for concurrent use.
@@ -43,7 +46,7 @@ type put struct{ key, value []byte }
 
 // Apply writes the members that changed.
 func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
-	var members, newest []put
+	var members, newest, former, formerNewest []put
 	for i := range changes {
 		c := &changes[i]
 		old, oldValue, err := memberOfState(c.Order, c.Before)
@@ -67,6 +70,18 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 		if moved && now.member != nil {
 			newest = append(newest, put{now.newest, digestIn(now.member)})
 		}
+		for _, k := range formerKeys(c.Order, c.Before) {
+			former, formerNewest = append(former, put{key: k.member}), append(formerNewest, put{key: k.newest})
+		}
+		for _, k := range formerKeys(c.Order, c.State) {
+			former, formerNewest = append(former, put{k.member, []byte{}}), append(formerNewest, put{k.newest, []byte{}})
+		}
+	}
+	if err := apply(b.Bucket(formerBucket), former); err != nil {
+		return fmt.Errorf("put former members of purchases: %w", err)
+	}
+	if err := apply(b.Bucket(formerNewestBucket), formerNewest); err != nil {
+		return fmt.Errorf("index former purchases: %w", err)
 	}
 	if err := apply(b.Bucket(membersBucket), members); err != nil {
 		return fmt.Errorf("put members of purchases: %w", err)
@@ -89,13 +104,27 @@ func memberOfState(id domain.OrderID, s *order.State) (keys, []byte, error) {
 	return keysOf(s.Identity.Tenant, s.Reference, s.FirstRecordedAt, id), value, nil
 }
 
+// formerKeys are where an order stands in the buckets of former references, whose
+// keys in newest end with the digest.
+func formerKeys(id domain.OrderID, s *order.State) []keys {
+	if s == nil || len(s.FormerReferences) == 0 {
+		return nil
+	}
+	out := make([]keys, len(s.FormerReferences))
+	for i, reference := range s.FormerReferences {
+		out[i] = keysOf(s.Identity.Tenant, reference, s.FirstRecordedAt, id).former()
+	}
+	return out
+}
+
 func digestIn(member []byte) []byte {
 	return member[len(member)-placeSize-referenceSize:][:referenceSize]
 }
 
-// apply makes the changes in the order of keys, which touches every page once.
+// apply makes the changes in the order of keys, which touches every page once; of
+// those of one key the last one holds.
 func apply(b *kv.Bucket, puts []put) error {
-	slices.SortFunc(puts, func(x, y put) int { return bytes.Compare(x.key, y.key) })
+	slices.SortStableFunc(puts, func(x, y put) int { return bytes.Compare(x.key, y.key) })
 	for _, p := range puts {
 		var err error
 		if p.value == nil {
