@@ -124,14 +124,15 @@ func TestThePastIsAFoldOfItsEvents(t *testing.T) {
 				}
 			}
 		}
-		second := projectiontest.Epoch.Add(time.Duration(rapid.IntRange(-1, 25).Draw(rt, "second")) * time.Second)
+		second := projectiontest.Epoch.Add(time.Duration(rapid.IntRange(0, 24).Draw(rt, "second")) * time.Second)
 		w.wantList(rt, asof.KnownAt(second), w.then(rt, func(e *domain.Event) bool { return !e.RecordedAt.After(second) }))
-		minute := projectiontest.Epoch.Add(-time.Duration(rapid.IntRange(-1, 10).Draw(rt, "minute")) * time.Minute)
+		minute := projectiontest.Epoch.Add(-time.Duration(rapid.IntRange(0, 9).Draw(rt, "minute")) * time.Minute)
 		w.wantList(rt, asof.OccurredAt(minute), w.then(rt, func(e *domain.Event) bool { return !e.EffectiveAt.After(minute) }))
 	})
 }
 
-// wantList reads a list page by page, by a drawn filter, and holds it to rows.
+// wantList reads a list page by page, without and with a drawn filter, and holds it to
+// rows.
 func (w *world) wantList(t *rapid.T, m asof.Moment, rows []*comandav1.Order) {
 	filter := orders.Filter{
 		Tenant:    rapid.SampledFrom([]domain.TenantID{"", "", "loja", "outra", "outr"}).Draw(t, "of"),
@@ -141,8 +142,13 @@ func (w *world) wantList(t *rapid.T, m asof.Moment, rows []*comandav1.Order) {
 			return domain.Status(rapid.IntRange(0, int(domain.StatusCount)-1).Draw(t, "status"))
 		}), 0, 3).Draw(t, "statuses"),
 		ProviderOrderID: rapid.SampledFrom([]string{"", "", "A", "Z"}).Draw(t, "provider order id"),
-		Attention:       rapid.IntRange(0, 3).Draw(t, "attention") == 0,
+		Attention:       rapid.SampledFrom([]bool{false, false, true}).Draw(t, "attention"),
 	}
+	w.wantPages(t, m, orders.Filter{}, slices.Clone(rows))
+	w.wantPages(t, m, filter, rows)
+}
+
+func (w *world) wantPages(t *rapid.T, m asof.Moment, filter orders.Filter, rows []*comandav1.Order) {
 	want := slices.DeleteFunc(rows, func(o *comandav1.Order) bool {
 		status, _ := wire.FromStatus(o.GetStatus())
 		return filter.Tenant != "" && o.GetTenant() != string(filter.Tenant) ||
