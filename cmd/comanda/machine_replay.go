@@ -38,7 +38,7 @@ func (c *machineReplayCmd) Run(ctx context.Context, out *stdio) error {
 	if err != nil {
 		return usagef("--table: %v", err)
 	}
-	other, err := otherMachine(text)
+	other, err := otherMachine(text) //nolint:contextcheck // looplab is asked with a context that nobody cancels: see order.New
 	if err != nil {
 		return usagef("--table %s: %v", c.Table, err)
 	}

@@ -48,8 +48,8 @@ func (m Moment) until() time.Time {
 // written tells moments apart.
 func (m Moment) written() string {
 	b := []byte{1 + byte(m.kind)}
-	b = binary.BigEndian.AppendUint64(b, uint64(m.at.Unix())) //nolint:gosec // as bytes
-	b = binary.BigEndian.AppendUint64(b, uint64(m.at.Nanosecond()))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.at.Unix()))       //nolint:gosec // as bytes
+	b = binary.BigEndian.AppendUint64(b, uint64(m.at.Nanosecond())) //nolint:gosec // not negative
 	return string(binary.BigEndian.AppendUint64(b, m.revision))
 }
 

@@ -60,7 +60,7 @@ func (v *View) ListPast(filter Filter, past Past, page Page) (rows []*comandav1.
 func afterAll(at time.Time) *place {
 	nanos := uint64(math.MaxUint64)
 	if at.Before(time.Unix(0, math.MaxInt64)) {
-		nanos = uint64(max(at.UnixNano(), 0)) + 1 //nolint:gosec // not negative
+		nanos = uint64(max(at.UnixNano(), 0)) + 1
 	}
 	p := placeOfNanos(nanos, "")
 	return &p

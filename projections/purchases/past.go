@@ -118,7 +118,7 @@ func (r *rewinder) end(prefix []byte) []byte {
 	if r.past.Until.IsZero() || !r.past.Until.Before(time.Unix(0, math.MaxInt64)) {
 		return nil
 	}
-	nanos := uint64(max(r.past.Until.UnixNano(), 0)) //nolint:gosec // not negative
+	nanos := uint64(max(r.past.Until.UnixNano(), 0))
 	return binary.BigEndian.AppendUint64(bytes.Clone(prefix), nanos+1)
 }
 

@@ -46,50 +46,61 @@ type put struct{ key, value []byte }
 
 // Apply writes the members that changed.
 func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
-	var members, newest, former, formerNewest []put
+	var w writes
 	for i := range changes {
-		c := &changes[i]
-		old, oldValue, err := memberOfState(c.Order, c.Before)
-		if err != nil {
+		if err := w.member(&changes[i]); err != nil {
 			return err
 		}
-		now, value, err := memberOfState(c.Order, c.State)
-		if err != nil {
-			return err
-		}
-		moved := !bytes.Equal(old.member, now.member)
-		if moved && old.member != nil {
-			members = append(members, put{key: old.member})
-		}
-		if now.member != nil && (moved || !bytes.Equal(oldValue, value)) {
-			members = append(members, put{now.member, value})
-		}
-		if moved && now.member == nil {
-			newest = append(newest, put{key: old.newest})
-		}
-		if moved && now.member != nil {
-			newest = append(newest, put{now.newest, digestIn(now.member)})
-		}
-		for _, k := range formerKeys(c.Order, c.Before) {
-			former, formerNewest = append(former, put{key: k.member}), append(formerNewest, put{key: k.newest})
-		}
-		for _, k := range formerKeys(c.Order, c.State) {
-			former, formerNewest = append(former, put{k.member, []byte{}}), append(formerNewest, put{k.newest, []byte{}})
-		}
+		w.formerly(&changes[i])
 	}
-	if err := apply(b.Bucket(formerBucket), former); err != nil {
-		return fmt.Errorf("put former members of purchases: %w", err)
-	}
-	if err := apply(b.Bucket(formerNewestBucket), formerNewest); err != nil {
-		return fmt.Errorf("index former purchases: %w", err)
-	}
-	if err := apply(b.Bucket(membersBucket), members); err != nil {
-		return fmt.Errorf("put members of purchases: %w", err)
-	}
-	if err := apply(b.Bucket(newestBucket), newest); err != nil {
-		return fmt.Errorf("index purchases: %w", err)
+	for _, of := range []struct {
+		bucket string
+		puts   []put
+	}{{formerBucket, w.former}, {formerNewestBucket, w.formerNewest}, {membersBucket, w.members}, {newestBucket, w.newest}} {
+		if err := apply(b.Bucket(of.bucket), of.puts); err != nil {
+			return fmt.Errorf("put %s of purchases: %w", of.bucket, err)
+		}
 	}
 	return nil
+}
+
+// writes are what changes do to each bucket.
+type writes struct{ members, newest, former, formerNewest []put }
+
+// member moves an order to where it is now.
+func (w *writes) member(c *projections.Change) error {
+	old, oldValue, err := memberOfState(c.Order, c.Before)
+	if err != nil {
+		return err
+	}
+	now, value, err := memberOfState(c.Order, c.State)
+	if err != nil {
+		return err
+	}
+	moved := !bytes.Equal(old.member, now.member)
+	if moved && old.member != nil {
+		w.members = append(w.members, put{key: old.member})
+	}
+	if now.member != nil && (moved || !bytes.Equal(oldValue, value)) {
+		w.members = append(w.members, put{now.member, value})
+	}
+	if moved && now.member == nil {
+		w.newest = append(w.newest, put{key: old.newest})
+	}
+	if moved && now.member != nil {
+		w.newest = append(w.newest, put{now.newest, digestIn(now.member)})
+	}
+	return nil
+}
+
+// formerly writes the references that an order had.
+func (w *writes) formerly(c *projections.Change) {
+	for _, k := range formerKeys(c.Order, c.Before) {
+		w.former, w.formerNewest = append(w.former, put{key: k.member}), append(w.formerNewest, put{key: k.newest})
+	}
+	for _, k := range formerKeys(c.Order, c.State) {
+		w.former, w.formerNewest = append(w.former, put{k.member, []byte{}}), append(w.formerNewest, put{k.newest, []byte{}})
+	}
 }
 
 // memberOfState is the member of an order; no keys when it is in no purchase.

@@ -18,7 +18,7 @@ func TestOccurred(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPair()
-		for _, a := range drawArrivals(t, 8) {
+		for _, a := range drawArrivals(t, 6) {
 			p.wantDecision(t, a)
 			if rapid.IntRange(0, 2).Draw(t, "operator") == 0 {
 				p.wantWord(t, drawWord(t, "w"+a.fact.Key, p.ids()))
@@ -82,7 +82,7 @@ func TestDiffer(t *testing.T) {
 	codes := order.Codes()
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPair()
-		for _, a := range drawArrivals(t, 8) {
+		for _, a := range drawArrivals(t, 6) {
 			p.wantDecision(t, a)
 		}
 		status := domain.Status(rapid.IntRange(0, int(domain.StatusCount)-1).Draw(t, "status"))
