@@ -47,10 +47,17 @@ type detailedError struct {
 func (e *detailedError) Unwrap() error { return e.error }
 
 // notFound says that there is no such thing; kind is its message's full name.
-func notFound(kind, name string) error {
+func notFound(kind, name string) error { return notFoundThen(kind, name, false) }
+
+// notFoundThen is notFound, of the past or of now.
+func notFoundThen(kind, name string, past bool) error {
+	text := "no fact of it was recorded"
+	if past {
+		text = "there is none, or there was none yet"
+	}
 	return &detailedError{
-		error:  domain.Errorf(domain.NotFound, "%s: no fact of it was recorded", name),
-		detail: &errdetails.ResourceInfo{ResourceType: kind, ResourceName: name, Description: "no fact of it was recorded"},
+		error:  domain.Errorf(domain.NotFound, "%s: %s", name, text),
+		detail: &errdetails.ResourceInfo{ResourceType: kind, ResourceName: name, Description: text},
 	}
 }
 

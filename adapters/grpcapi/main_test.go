@@ -20,12 +20,14 @@ import (
 	"comanda.internal/eventstore/natsnode"
 	"comanda.internal/eventstore/privacy"
 	"comanda.internal/projections"
+	"comanda.internal/projections/asof"
 	"comanda.internal/projections/attention"
 	"comanda.internal/projections/conflicts"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/proof"
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/whatif"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -119,7 +121,8 @@ func (s *store) deps() grpcapi.Deps {
 	return grpcapi.Deps{
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
 		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file),
-		Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Past: asof.New(s.file), Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner,
+		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 

@@ -2,8 +2,13 @@ package grpcapi
 
 import (
 	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/domain"
+	"comanda.internal/projections/asof"
 	"comanda.internal/projections/orders"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
@@ -23,6 +28,7 @@ type orderService struct {
 
 	orders    Orders
 	histories Histories
+	past      Past
 	reads
 }
 
@@ -32,23 +38,34 @@ func (s *orderService) GetOrder(ctx context.Context, req *comandav1.GetOrderRequ
 	id := check.orderID("order_id", req.GetOrderId())
 	full := check.view("view", req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
+	moment, past := check.moment(req)
+	if at, ok := req.GetAsOf().(*comandav1.GetOrderRequest_AsOfRevision); ok {
+		moment, past = asof.Revision(at.AsOfRevision), true
+	}
 	if err := check.err(); err != nil {
 		return nil, err
 	}
-	if err := s.await(ctx, position); err != nil {
+	if err := s.awaitPast(ctx, position, past); err != nil {
 		return nil, err
 	}
-	row, found, err := s.orders.Get(id)
+	row, found, err := s.get(ctx, id, moment, past)
 	if err != nil {
 		return nil, err
 	}
 	if !found {
-		return nil, notFound(orderResource, string(id))
+		return nil, notFoundThen(orderResource, string(id), past)
 	}
 	if !full {
 		orders.Basic(row)
 	}
 	return &comandav1.GetOrderResponse{Order: row}, nil
+}
+
+func (s *orderService) get(ctx context.Context, id domain.OrderID, moment asof.Moment, past bool) (*comandav1.Order, bool, error) {
+	if past {
+		return s.past.Order(ctx, id, moment)
+	}
+	return s.orders.Get(id)
 }
 
 // ListOrders implements [comandav1.OrderServiceServer].
@@ -66,13 +83,14 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
 	full := check.view("view", req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
+	moment, past := check.moment(req)
 	if err := check.err(); err != nil {
 		return nil, err
 	}
-	if err := s.await(ctx, position); err != nil {
+	if err := s.awaitPast(ctx, position, past); err != nil {
 		return nil, err
 	}
-	rows, next, err := s.orders.List(filter, page)
+	rows, next, err := s.list(ctx, filter, page, moment, past)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +100,15 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 		}
 	}
 	return &comandav1.ListOrdersResponse{Orders: rows, NextPageToken: next}, nil
+}
+
+func (s *orderService) list(
+	ctx context.Context, filter orders.Filter, page orders.Page, moment asof.Moment, past bool,
+) (rows []*comandav1.Order, next string, err error) {
+	if past {
+		return s.past.Orders(ctx, filter, moment, page)
+	}
+	return s.orders.List(filter, page)
 }
 
 // GetOrderHistory implements [comandav1.OrderServiceServer].
@@ -106,7 +133,25 @@ func (s *orderService) GetOrderHistory(ctx context.Context, req *comandav1.GetOr
 }
 
 // reads is what every service that answers from the views waits with.
-type reads struct{ views Views }
+type reads struct {
+	views Views
+	log   Log
+}
+
+// awaitPast is await; who asks of the past also waits until the views hold all that
+// was recorded before the call, of which some may be of the moment asked for.
+func (r *reads) awaitPast(ctx context.Context, position domain.Position, past bool) error {
+	if past {
+		head, err := r.log.Head(ctx)
+		if err != nil {
+			return fmt.Errorf("read the head of the log: %w", err)
+		}
+		if err := r.await(ctx, head); err != nil {
+			return err
+		}
+	}
+	return r.await(ctx, position)
+}
 
 // await refuses while the views are being built, for an order that they do not
 // know yet may well exist; then it waits for position.
@@ -137,6 +182,32 @@ func (c *checker) err() error {
 	err := domain.Errorf(domain.Invalid, "the request is not valid")
 	err.Fields = c.fields
 	return err
+}
+
+// pastRequest is one that may ask of the past.
+type pastRequest interface {
+	GetAsKnownAt() *timestamppb.Timestamp
+	GetAsOccurredAt() *timestamppb.Timestamp
+}
+
+// moment is as of when a request asks; false: as of now.
+func (c *checker) moment(req pastRequest) (m asof.Moment, past bool) {
+	for _, as := range []struct {
+		field string
+		at    *timestamppb.Timestamp
+		of    func(time.Time) asof.Moment
+	}{
+		{"as_known_at", req.GetAsKnownAt(), asof.KnownAt}, {"as_occurred_at", req.GetAsOccurredAt(), asof.OccurredAt},
+	} {
+		if as.at == nil {
+			continue
+		}
+		if as.at.CheckValid() != nil {
+			c.violate(as.field, "must be a time of the years 1 to 9999")
+		}
+		m, past = as.of(as.at.AsTime()), true
+	}
+	return m, past
 }
 
 func (c *checker) orderID(field, text string) domain.OrderID { //nolint:unparam // as all its siblings

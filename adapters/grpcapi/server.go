@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
+	"comanda.internal/projections/asof"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/queue"
@@ -97,6 +99,20 @@ type Purchases interface {
 	List(filter purchases.Filter, page purchases.Page) (found []*comandav1.Purchase, next string, err error)
 }
 
+// Past reads orders and purchases as they were.
+type Past interface {
+	Order(ctx context.Context, id domain.OrderID, m asof.Moment) (*comandav1.Order, bool, error)
+	Orders(ctx context.Context, filter orders.Filter, m asof.Moment, page orders.Page) (rows []*comandav1.Order, next string, err error)
+	Purchase(ctx context.Context, tenant domain.TenantID, reference string, m asof.Moment) (*comandav1.Purchase, bool, error)
+	Purchases(ctx context.Context, filter purchases.Filter, m asof.Moment, page purchases.Page) (found []*comandav1.Purchase, next string, err error)
+}
+
+// Replayer folds every order by another machine.
+type Replayer interface {
+	// Replay calls send with differences and progress, whose error ends it.
+	Replay(ctx context.Context, other *order.Machine, tenant domain.TenantID, send func(*comandav1.ReplayResponse) error) (*comandav1.ReplayReport, error)
+}
+
 // Queue reads a view of things that wait for an operator.
 type Queue interface {
 	List(filter queue.Filter, page queue.Page) (items []*comandav1.QueueItem, next string, err error)
@@ -142,12 +158,14 @@ type Deps struct {
 	Orders    Orders
 	Histories Histories
 	Purchases Purchases
+	Past      Past
 	Conflicts Queue
 	Attention Queue
 	Views     Views
 	Log       Log
 	Verifier  Verifier
 	Operator  Operator
+	Replayer  Replayer
 	Clock     func() time.Time
 	Logger    *slog.Logger
 	// Registerer gets the metrics; nil: they are kept nowhere.
@@ -186,14 +204,15 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.UnaryInterceptor(guard.unary),
 		grpc.StreamInterceptor(guard.stream),
 	)
-	views := reads{deps.Views}
-	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, reads: views})
-	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, reads: views})
+	views := reads{deps.Views, deps.Log}
+	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, past: deps.Past, reads: views})
+	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
 		log: deps.Log, heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
 	})
 	comandav1.RegisterViewServiceServer(s.grpc, &viewService{verifier: deps.Verifier, operator: deps.Operator, closing: s.closing})
+	comandav1.RegisterMachineServiceServer(s.grpc, &machineService{replayer: deps.Replayer, closing: s.closing, reads: views})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
@@ -253,6 +272,7 @@ func (s *Server) setHealth(state healthv1.HealthCheckResponse_ServingStatus) {
 		comandav1.QueueService_ServiceDesc.ServiceName,
 		comandav1.EventService_ServiceDesc.ServiceName,
 		comandav1.ViewService_ServiceDesc.ServiceName,
+		comandav1.MachineService_ServiceDesc.ServiceName,
 	} {
 		s.health.SetServingStatus(service, state)
 	}

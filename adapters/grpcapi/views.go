@@ -32,7 +32,7 @@ func (s *viewService) Verify(r *comandav1.VerifyRequest, stream grpc.ServerStrea
 		return domain.Errorf(domain.Exhausted, "a check is running already")
 	}
 	defer s.running.Unlock()
-	ctx, cancel := s.untilClosing(stream.Context())
+	ctx, cancel := untilClosing(stream.Context(), s.closing)
 	defer cancel()
 	report, err := s.verifier.Verify(ctx, since, func(p *comandav1.VerifyProgress) error {
 		return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Progress{Progress: p}})
@@ -46,15 +46,15 @@ func (s *viewService) Verify(r *comandav1.VerifyRequest, stream grpc.ServerStrea
 	return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Report{Report: report}})
 }
 
-// untilClosing is ctx, which also ends when the server stops. cancel returns
+// untilClosing is ctx, which also ends when the server stops, at closing. cancel returns
 // when what watches for it has ended.
-func (s *viewService) untilClosing(ctx context.Context) (context.Context, func()) {
+func untilClosing(ctx context.Context, closing <-chan struct{}) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
-		case <-s.closing:
+		case <-closing:
 			cancel()
 		case <-ctx.Done():
 		}

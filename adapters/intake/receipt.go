@@ -35,6 +35,19 @@ const (
 	wordRelayed     = "relayed"
 )
 
+// Position is the position at which all outcomes can be read; zero when there are none.
+func (r *Receipt) Position() domain.Position {
+	var p domain.Position
+	for i := range r.Outcomes {
+		if i == 0 {
+			p = r.Outcomes[i].Position
+			continue
+		}
+		p = p.Merge(r.Outcomes[i].Position)
+	}
+	return p
+}
+
 // Quarantined reports whether the message is in quarantine.
 func (r *Receipt) Quarantined() bool { return r.QuarantineID != "" }
 

@@ -16,9 +16,14 @@ type answer struct {
 	contentType []string
 	body        []byte
 	retryAfter  string // seconds; "" is none
+	position    string // to be read at, of what was recorded; "" is none
 	allow       bool   // says which methods there are
 	challenge   bool   // says how to authenticate
 }
+
+// PositionHeader has the position at which all that a message recorded can be read: also
+// where the body is a platform's own and has no room for it.
+const PositionHeader = "Comanda-Position"
 
 // Header values that never change, shared by every response.
 var (
@@ -34,6 +39,9 @@ func (a *answer) write(w http.ResponseWriter, header http.Header) {
 	header["X-Content-Type-Options"] = noSniff
 	if a.retryAfter != "" {
 		header["Retry-After"] = []string{a.retryAfter}
+	}
+	if a.position != "" {
+		header[PositionHeader] = []string{a.position}
 	}
 	if a.allow {
 		header["Allow"] = allowPost
@@ -102,6 +110,12 @@ func appendProblem(b []byte, status int, detail string) []byte {
 
 // answerReceipt is the answer for an accepted message.
 func answerReceipt(providerName string, receipt *intake.Receipt, requestID string) answer {
+	a := answerOutcome(providerName, receipt, requestID)
+	a.position = receipt.Position().String()
+	return a
+}
+
+func answerOutcome(providerName string, receipt *intake.Receipt, requestID string) answer {
 	voxuy := providerName == provider.Voxuy
 	if receipt.Quarantined() && (voxuy || providerName == provider.Comanda) && senderCanAct(receipt.Reason) {
 		if voxuy {

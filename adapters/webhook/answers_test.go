@@ -251,6 +251,9 @@ func check(t *testing.T, s *store, h *house, rows []row) {
 			if diff := cmp.Diff(want, after, cmp.Comparer(domain.Position.Equal)); diff != "" {
 				t.Errorf("stored (-want +got):\n%s", diff)
 			}
+			if position := w.Header().Get("Comanda-Position"); c.events > 0 && position != after.Events.String() {
+				t.Errorf("position %q, want %q", position, after.Events)
+			}
 			before = after
 		})
 	}

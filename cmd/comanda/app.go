@@ -28,12 +28,14 @@ import (
 	"comanda.internal/eventstore/privacy"
 	"comanda.internal/eventstore/scrub"
 	"comanda.internal/projections"
+	"comanda.internal/projections/asof"
 	"comanda.internal/projections/attention"
 	"comanda.internal/projections/conflicts"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/proof"
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/whatif"
 )
 
 // app is the running program. Its start methods are called in the order in
@@ -276,7 +278,8 @@ func (a *app) startGRPC(ctx context.Context) error {
 	server, err := grpcapi.New(grpcapi.Config{}, grpcapi.Deps{
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Views: a.views.runner, Log: a.log,
-		Verifier: a.verifier(), Operator: a.views.runner, Clock: a.now, Logger: a.logger, Registerer: a.registry,
+		Past: asof.New(a.views.file), Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
+		Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {
 		return err

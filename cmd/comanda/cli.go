@@ -25,7 +25,7 @@ type cli struct {
 	Conflicts conflictsCmd `cmd:"" help:"Read the events that their orders' facts contradict."`
 	Attention attentionCmd `cmd:"" help:"Read what an operator should see."`
 	Events    eventsCmd    `cmd:"" help:"Read the log."`
-	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table."`
+	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table, or what another would change."`
 	Views     viewsCmd     `cmd:"" help:"Operate the views: status, rebuild beside those that serve, parked orders."`
 	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
 	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`

@@ -4,15 +4,22 @@ import (
 	"comanda.internal/domain/order"
 )
 
-// machineCmd shows the transition table.
+// machineCmd is about the transition table.
 type machineCmd struct {
-	Output string `short:"o" enum:"table,mermaid,dot" default:"table" help:"Output format: table, mermaid or dot."`
+	Show   machineShowCmd   `cmd:"" default:"withargs" help:"Show the transition table."`
+	Replay machineReplayCmd `cmd:"" help:"Say which orders another table would change, and why. Writes nothing."`
+}
+
+type machineShowCmd struct {
+	Output string `short:"o" enum:"table,csv,mermaid,dot" default:"table" help:"Output format: table, csv (for 'machine replay'), mermaid or dot."`
 }
 
 // Run writes the table that this binary decides by.
-func (c *machineCmd) Run(io *stdio) error {
+func (c *machineShowCmd) Run(io *stdio) error {
 	m := order.Default()
 	switch c.Output {
+	case formatCSV:
+		return m.WriteCSV(io.out)
 	case "mermaid":
 		return m.WriteMermaid(io.out)
 	case "dot":

@@ -28,6 +28,8 @@ type ordersCmd struct {
 type ordersListCmd struct {
 	clientFlags
 	outputFlag
+	asOfFlag
+	pastFlags
 
 	Tenant    string   `help:"Only this merchant's."`
 	Status    []string `help:"Only orders in one of these statuses (started, pending, approved, …)."`
@@ -43,27 +45,38 @@ type ordersListCmd struct {
 
 // Run pages through ListOrders.
 func (c *ordersListCmd) Run(ctx context.Context, io *stdio) error {
-	statuses, err := parseStatuses(c.Status)
+	req := &comandav1.ListOrdersRequest{
+		Tenant: c.Tenant, Reference: c.Reference, MinPosition: c.MinPosition, Source: c.Source,
+		ProviderOrderId: c.ProviderOrderID, Attention: c.Attention, View: comandav1.OrderView_ORDER_VIEW_FULL,
+	}
+	var err error
+	if req.Statuses, err = parseStatuses(c.Status); err != nil {
+		return err
+	}
+	as, err := c.moment(c.AsOf)
 	if err != nil {
 		return err
 	}
+	if as.known != nil {
+		req.AsOf = &comandav1.ListOrdersRequest_AsKnownAt{AsKnownAt: as.known}
+	}
+	if as.occurred != nil {
+		req.AsOf = &comandav1.ListOrdersRequest_AsOccurredAt{AsOccurredAt: as.occurred}
+	}
 	return c.with(func(conn *grpc.ClientConn) error {
-		return c.list(ctx, comandav1.NewOrderServiceClient(conn), statuses, io)
+		return c.list(ctx, comandav1.NewOrderServiceClient(conn), req, io)
 	})
 }
 
 func (c *ordersListCmd) list(
-	ctx context.Context, client comandav1.OrderServiceClient, statuses []comandav1.OrderStatus, io *stdio,
+	ctx context.Context, client comandav1.OrderServiceClient, req *comandav1.ListOrdersRequest, io *stdio,
 ) error {
 	p := newPrinter(io.out, c.Output, orderColumns())
 	return pages(c.Limit, p, func(size int32, token string) ([]*comandav1.Order, string, error) {
 		ctx, cancel := c.unary(ctx)
 		defer cancel()
-		page, err := client.ListOrders(ctx, &comandav1.ListOrdersRequest{
-			Tenant: c.Tenant, Statuses: statuses, Reference: c.Reference, MinPosition: c.MinPosition,
-			Source: c.Source, ProviderOrderId: c.ProviderOrderID, Attention: c.Attention,
-			View: comandav1.OrderView_ORDER_VIEW_FULL, PageSize: size, PageToken: token,
-		})
+		req.PageSize, req.PageToken = size, token
+		page, err := client.ListOrders(ctx, req)
 		return page.GetOrders(), page.GetNextPageToken(), err
 	})
 }
@@ -110,24 +123,44 @@ func parseStatuses(words []string) ([]comandav1.OrderStatus, error) {
 type ordersGetCmd struct {
 	clientFlags
 	outputFlag
+	pastFlags
 
 	ID          string `arg:"" help:"The order's id, as ord_…"`
+	AsOf        string `xor:"past" placeholder:"TIME|REVISION" help:"Short for --as-known-at; or what we knew when the order had REVISION events."`
 	MinPosition string `help:"Wait until the view has read this position of an earlier answer."`
 }
 
 // Run shows one order; as a table, a field a line.
 func (c *ordersGetCmd) Run(ctx context.Context, io *stdio) error {
+	req, err := c.request()
+	if err != nil {
+		return err
+	}
 	return c.with(func(conn *grpc.ClientConn) error {
 		ctx, cancel := c.unary(ctx)
 		defer cancel()
-		answer, err := comandav1.NewOrderServiceClient(conn).GetOrder(ctx, &comandav1.GetOrderRequest{
-			OrderId: c.ID, View: comandav1.OrderView_ORDER_VIEW_FULL, MinPosition: c.MinPosition,
-		})
+		answer, err := comandav1.NewOrderServiceClient(conn).GetOrder(ctx, req)
 		if err != nil {
 			return err
 		}
 		return printOne(io.out, c.Output, orderColumns(), answer.GetOrder())
 	})
+}
+
+func (c *ordersGetCmd) request() (*comandav1.GetOrderRequest, error) {
+	req := &comandav1.GetOrderRequest{OrderId: c.ID, View: comandav1.OrderView_ORDER_VIEW_FULL, MinPosition: c.MinPosition}
+	if revision, ok := parseRevision(c.AsOf); ok {
+		req.AsOf = &comandav1.GetOrderRequest_AsOfRevision{AsOfRevision: revision}
+		return req, nil
+	}
+	as, err := c.moment(c.AsOf)
+	if as.known != nil {
+		req.AsOf = &comandav1.GetOrderRequest_AsKnownAt{AsKnownAt: as.known}
+	}
+	if as.occurred != nil {
+		req.AsOf = &comandav1.GetOrderRequest_AsOccurredAt{AsOccurredAt: as.occurred}
+	}
+	return req, err
 }
 
 type ordersHistoryCmd struct {

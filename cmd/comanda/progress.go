@@ -68,6 +68,17 @@ func (p *progress) tell(now time.Time, events, total uint64, text string) {
 	_, _ = fmt.Fprintf(p.out, "%s: %s\n", p.doing, text)
 }
 
+// count shows text where nobody knows how much there is.
+func (p *progress) count(now time.Time, text string) {
+	p.shown = now
+	if p.terminal {
+		text = eraseTheLine + p.doing + " " + text
+	} else {
+		text = p.doing + ": " + text + "\n"
+	}
+	_, _ = io.WriteString(p.out, text)
+}
+
 // done leaves a terminal's line empty.
 func (p *progress) done() {
 	if p.terminal {

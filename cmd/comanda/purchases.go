@@ -20,6 +20,8 @@ type purchasesCmd struct {
 type purchasesListCmd struct {
 	clientFlags
 	outputFlag
+	asOfFlag
+	pastFlags
 
 	Tenant      string   `help:"Only this merchant's."`
 	Status      []string `help:"Only purchases in one of these statuses (started, pending, approved, …)."`
@@ -29,9 +31,20 @@ type purchasesListCmd struct {
 
 // Run pages through ListPurchases.
 func (c *purchasesListCmd) Run(ctx context.Context, io *stdio) error {
-	statuses, err := parseStatuses(c.Status)
+	req := &comandav1.ListPurchasesRequest{Tenant: c.Tenant, MinPosition: c.MinPosition}
+	var err error
+	if req.Statuses, err = parseStatuses(c.Status); err != nil {
+		return err
+	}
+	as, err := c.moment(c.AsOf)
 	if err != nil {
 		return err
+	}
+	if as.known != nil {
+		req.AsOf = &comandav1.ListPurchasesRequest_AsKnownAt{AsKnownAt: as.known}
+	}
+	if as.occurred != nil {
+		req.AsOf = &comandav1.ListPurchasesRequest_AsOccurredAt{AsOccurredAt: as.occurred}
 	}
 	p := newPrinter(io.out, c.Output, purchaseColumns())
 	return c.with(func(conn *grpc.ClientConn) error {
@@ -39,9 +52,8 @@ func (c *purchasesListCmd) Run(ctx context.Context, io *stdio) error {
 		return pages(c.Limit, p, func(size int32, token string) ([]*comandav1.Purchase, string, error) {
 			ctx, cancel := c.unary(ctx)
 			defer cancel()
-			page, err := client.ListPurchases(ctx, &comandav1.ListPurchasesRequest{
-				Tenant: c.Tenant, Statuses: statuses, MinPosition: c.MinPosition, PageSize: size, PageToken: token,
-			})
+			req.PageSize, req.PageToken = size, token
+			page, err := client.ListPurchases(ctx, req)
 			return page.GetPurchases(), page.GetNextPageToken(), err
 		})
 	})
@@ -50,6 +62,8 @@ func (c *purchasesListCmd) Run(ctx context.Context, io *stdio) error {
 type purchasesGetCmd struct {
 	clientFlags
 	outputFlag
+	asOfFlag
+	pastFlags
 
 	Tenant      string `arg:"" help:"The merchant, as loja."`
 	Reference   string `arg:"" help:"The merchant's own code for the purchase."`
@@ -58,12 +72,21 @@ type purchasesGetCmd struct {
 
 // Run shows one purchase; as a table, a field a line.
 func (c *purchasesGetCmd) Run(ctx context.Context, io *stdio) error {
+	req := &comandav1.GetPurchaseRequest{Tenant: c.Tenant, Reference: c.Reference, MinPosition: c.MinPosition}
+	as, err := c.moment(c.AsOf)
+	if err != nil {
+		return err
+	}
+	if as.known != nil {
+		req.AsOf = &comandav1.GetPurchaseRequest_AsKnownAt{AsKnownAt: as.known}
+	}
+	if as.occurred != nil {
+		req.AsOf = &comandav1.GetPurchaseRequest_AsOccurredAt{AsOccurredAt: as.occurred}
+	}
 	return c.with(func(conn *grpc.ClientConn) error {
 		ctx, cancel := c.unary(ctx)
 		defer cancel()
-		answer, err := comandav1.NewPurchaseServiceClient(conn).GetPurchase(ctx, &comandav1.GetPurchaseRequest{
-			Tenant: c.Tenant, Reference: c.Reference, MinPosition: c.MinPosition,
-		})
+		answer, err := comandav1.NewPurchaseServiceClient(conn).GetPurchase(ctx, req)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -99,30 +98,30 @@ func (c *triggerCmd) Run(ctx context.Context, out *stdio) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.send(ctx, p, source, options)
+	answer, position, err := c.send(ctx, p, source, options)
 	if err != nil {
 		return err
 	}
-	c.awaitView(ctx, answer)
+	c.awaitView(ctx, position)
 	_, err = fmt.Fprintf(out.out, "%s\n", bytes.TrimSpace(answer))
 	return err
 }
 
 // send posts the message of options, with the dates that the order's earlier
 // messages had, as its platform would.
-func (c *triggerCmd) send(ctx context.Context, p platform, source *sourceConfig, options sample.Options) ([]byte, error) {
+func (c *triggerCmd) send(ctx context.Context, p platform, source *sourceConfig, options sample.Options) (answer []byte, position string, err error) {
 	body, action, err := p.sample(options)
 	if err != nil {
-		return nil, usagef("%v", err)
+		return nil, "", usagef("%v", err)
 	}
 	if c.remember(ctx, source, action, body, &options) {
 		if body, action, err = p.sample(options); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	target, err := c.target(source, action)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	return c.post(ctx, target, source, body)
 }
@@ -217,49 +216,43 @@ func (c *triggerCmd) target(source *sourceConfig, action string) (string, error)
 }
 
 // post sends body with the source's token, and answers with the server's answer.
-func (c *triggerCmd) post(ctx context.Context, target string, source *sourceConfig, body []byte) ([]byte, error) {
+func (c *triggerCmd) post(ctx context.Context, target string, source *sourceConfig, body []byte) (answer []byte, position string, err error) {
 	if source.Auth.Type != webhook.AuthToken || len(source.Auth.Tokens) == 0 {
-		return nil, usagef("source %s: trigger can send a token, not %s", source.ID, source.Auth.Type)
+		return nil, "", usagef("source %s: trigger can send a token, not %s", source.ID, source.Auth.Type)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Authorization", "Bearer "+source.Auth.Tokens[0].Reveal())
 	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
 	if err != nil {
-		return nil, domain.Errorf(domain.Unavailable, "post the webhook: %w", err)
+		return nil, "", domain.Errorf(domain.Unavailable, "post the webhook: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
+	answer, err = io.ReadAll(response.Body)
 	if err != nil {
-		return nil, domain.Errorf(domain.Unavailable, "read the answer: %w", err)
+		return nil, "", domain.Errorf(domain.Unavailable, "read the answer: %w", err)
 	}
 	switch {
 	case response.StatusCode < http.StatusMultipleChoices:
-		return answer, nil
+		return answer, response.Header.Get(webhook.PositionHeader), nil
 	case response.StatusCode == http.StatusServiceUnavailable, response.StatusCode == http.StatusTooManyRequests:
-		return nil, domain.Errorf(domain.Unavailable, "the server answers %s: %s", response.Status, answer)
+		return nil, "", domain.Errorf(domain.Unavailable, "the server answers %s: %s", response.Status, answer)
 	default:
-		return nil, fmt.Errorf("the server answers %s: %s", response.Status, answer)
+		return nil, "", fmt.Errorf("the server answers %s: %s", response.Status, answer)
 	}
 }
 
 // awaitView waits until a command that reads orders sees what was posted. It is
 // a kindness: the answer stands without it.
-func (c *triggerCmd) awaitView(ctx context.Context, answer []byte) {
-	var posted struct {
-		OrderID  string `json:"order_id"`
-		Position string `json:"position"`
-	}
-	if json.Unmarshal(answer, &posted) != nil || posted.Position == "" {
+func (c *triggerCmd) awaitView(ctx context.Context, position string) {
+	if position == "" {
 		return
 	}
 	_ = c.with(func(conn *grpc.ClientConn) error {
-		_, err := comandav1.NewOrderServiceClient(conn).GetOrder(ctx, &comandav1.GetOrderRequest{
-			OrderId: posted.OrderID, MinPosition: posted.Position,
-		})
+		_, err := comandav1.NewOrderServiceClient(conn).ListOrders(ctx, &comandav1.ListOrdersRequest{PageSize: 1, MinPosition: position})
 		return err
 	})
 }

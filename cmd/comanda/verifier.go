@@ -153,21 +153,12 @@ func add(report *comandav1.VerifyReport, p *comandav1.VerifyProblem) {
 func verifyOffline(
 	ctx context.Context, cmd *serveCmd, out *stdio, since domain.Position, show func(*comandav1.VerifyProgress),
 ) (report *comandav1.VerifyReport, err error) {
-	if err := exists(filepath.Join(cmd.DataDir, natsDir)); err != nil {
-		return nil, err
+	a, err := openOffline(ctx, cmd, out)
+	if a != nil {
+		defer func() { err = errors.Join(err, a.stack.stop(ctx)) }()
 	}
-	cfg, err := cmd.configured()
 	if err != nil {
 		return nil, err
-	}
-	cmd.NATSListen = natsnode.None
-	a := newApp(cmd, cfg, out)
-	a.offline = true
-	defer func() { err = errors.Join(err, a.stack.stop(ctx)) }()
-	for _, step := range []func(context.Context) error{a.startNode, a.openViews, a.openLog, a.startViews} {
-		if err := step(ctx); err != nil {
-			return nil, err
-		}
 	}
 	views := &lenient{Waiter: a.views.runner}
 	v := &verifier{log: a.log, views: &a.views, wait: views}
@@ -179,6 +170,27 @@ func verifyOffline(
 		add(report, &comandav1.VerifyProblem{Rule: ruleStopped, Detail: fmt.Sprintf("the views end where they are: %v", <-a.stack.failed)})
 	}
 	return report, err
+}
+
+// openOffline opens the log and the views of a data directory on which no server
+// runs, only to look. The caller stops what it answers, also after an error.
+func openOffline(ctx context.Context, cmd *serveCmd, out *stdio) (*app, error) {
+	if err := exists(filepath.Join(cmd.DataDir, natsDir)); err != nil {
+		return nil, err
+	}
+	cfg, err := cmd.configured()
+	if err != nil {
+		return nil, err
+	}
+	cmd.NATSListen = natsnode.None
+	a := newApp(cmd, cfg, out)
+	a.offline = true
+	for _, step := range []func(context.Context) error{a.startNode, a.openViews, a.openLog, a.startViews} {
+		if err := step(ctx); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
 }
 
 // ruleStopped says that the views cannot follow the log to its end.

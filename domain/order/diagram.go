@@ -46,6 +46,24 @@ func trimLine(out *bytes.Buffer) {
 	out.WriteByte('\n')
 }
 
+// WriteCSV writes m's table in the form of transitions.csv, as [ParseTable] reads it.
+func (m *Machine) WriteCSV(w io.Writer) error {
+	var out bytes.Buffer
+	out.WriteString("status")
+	for kind := firstKind; kind < kindsEnd; kind++ {
+		out.WriteString("," + kind.String())
+	}
+	out.WriteByte('\n')
+	for status := range domain.StatusCount {
+		out.WriteString(status.String())
+		for kind := firstKind; kind < kindsEnd; kind++ {
+			out.WriteString("," + string(m.table.cells[status][kind]))
+		}
+		out.WriteByte('\n')
+	}
+	return write(w, &out)
+}
+
 // WriteMermaid writes m's edges as a mermaid state diagram. looplab's own
 // visualizer draws an arrow an event, sixty of them, with colons in their names
 // that mermaid takes for its own; this one draws an arrow a pair of statuses.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,3 +51,18 @@ var errBroken = errors.New("broken pipe")
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errBroken }
+
+// TestCSV shows that a table that was written is read as itself, also with the spaces,
+// the line ends and the byte order mark that a spreadsheet adds.
+func TestCSV(t *testing.T) {
+	var b bytes.Buffer
+	if err := order.Default().WriteCSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{b.String(), "\ufeff" + strings.ReplaceAll(strings.ReplaceAll(b.String(), ",", " , "), "\n", "\r\n\r\n")} {
+		table, err := order.ParseTable(strings.NewReader(text))
+		if err != nil || table != order.DefaultTable() {
+			t.Errorf("%v: another table than was written:\n%s", err, text)
+		}
+	}
+}

@@ -46,6 +46,7 @@ func (f *folding) state(h *History) *State {
 	if s.Status == domain.StatusPending {
 		s.Phase = g.phase
 	}
+	s.FormerReferences = h.otherReferences(s.Reference)
 	slices.Sort(s.PaymentIDs)
 	slices.Sort(s.Flags)
 	for _, step := range f.path {

@@ -28,6 +28,7 @@ type folding struct {
 	watch domain.EventID
 	why   string      // of the watched fact; "" when it moved the order at its place
 	acted domain.Kind // as which the watched fact acted
+	trace *[]Act      // every fact of a status kind, and a completed refund; nil: not kept
 
 	paid     payments // of all facts
 	refunded refunds  // of all facts
@@ -65,9 +66,13 @@ func (f *folding) fold() {
 	for i, e := range f.facts {
 		why, acted := WhyNotStatus, e.kind
 		if e.kind.Moves() {
+			before, steps := f.status, len(f.path)
 			acted = actingKind(e.kind, f.full)
 			why = f.act(i, e, acted)
 			f.observe(e)
+			if f.trace != nil {
+				f.note(Act{Event: e.id, Kind: e.kind, Acted: acted, At: e.at, Before: before}, steps, why)
+			}
 		}
 		if e.id == f.watch {
 			f.why, f.acted = why, acted
@@ -299,7 +304,11 @@ func (f *folding) completeRefund() {
 	if f.ask(domain.KindRefunded, c, domain.StatusNone) != domain.StatusRefunded {
 		return
 	}
+	before, steps := f.status, len(f.path)
 	f.move(domain.Step{Event: f.lastRefund(), To: domain.StatusRefunded, Why: WhyRefundComplete})
+	if f.trace != nil {
+		f.note(Act{Event: f.path[steps].Event, Acted: domain.KindRefunded, Before: before}, steps, WhyRefundComplete)
+	}
 }
 
 // lastRefund is the greatest fact in sort order that tells of a refund.

@@ -210,6 +210,21 @@ func (h *History) OrderID() domain.OrderID {
 	return h.order
 }
 
+// otherReferences are those that any fact gave, but for one; sorted.
+func (h *History) otherReferences(one string) []string {
+	if h == nil {
+		return nil
+	}
+	var others []string
+	for _, e := range h.facts {
+		if r := e.rest.reference; r != "" && r != one && !slices.Contains(others, r) {
+			others = append(others, r)
+		}
+	}
+	slices.Sort(others)
+	return others
+}
+
 // KeyID is the name of the order's data key, from its first event; "" for nil.
 // A Decision on a new order cannot know it: the history of a first event that was
 // sealed is made by With.

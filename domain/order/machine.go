@@ -36,7 +36,7 @@ type authority interface {
 // New is the machine of table. An error is of kind Invalid and names everything
 // that is wrong with the table.
 func New(table Table) (*Machine, error) {
-	if problems := table.problems(); len(problems) > 0 {
+	if problems := table.problems(&places{}); len(problems) > 0 {
 		return nil, domain.Errorf(domain.Invalid, "transition table: %w", errors.Join(problems...))
 	}
 	m := &Machine{version: Version, table: table}

@@ -16,6 +16,9 @@ type State struct {
 	Identity  domain.Identity
 	Source    domain.SourceID // of the first event
 	Reference string
+	// FormerReferences are the others that facts gave, whatever became of those
+	// facts; sorted.
+	FormerReferences []string
 
 	Currency        string
 	Total           domain.Amount

@@ -101,67 +101,97 @@ func (t Table) With(status domain.Status, kind domain.Kind, code Code) Table {
 
 // ParseTable reads a table in the form of transitions.csv: a header line of
 // "status" and kinds, then a line a status. Its errors, of kind Invalid, name
-// every unknown name, repeat and missing cell at once.
+// every unknown name, repeat and missing cell at once, with the line, from 1, and
+// the cell in it, from 1, where there is one.
 func ParseTable(r io.Reader) (Table, error) {
-	var t Table
-	var lines [][]string
-	for in := bufio.NewScanner(r); ; {
-		if !in.Scan() {
-			if err := in.Err(); err != nil {
-				return Table{}, fmt.Errorf("read a transition table: %w", err)
-			}
-			break
-		}
-		if line := strings.TrimSpace(in.Text()); line != "" {
-			lines = append(lines, strings.Split(line, ","))
-		}
+	lines, err := readLines(r)
+	if err != nil {
+		return Table{}, err
 	}
 	if len(lines) == 0 {
 		return Table{}, domain.Errorf(domain.Invalid, "transition table: empty")
 	}
+	var t Table
+	var at places
 	kinds, problems := parseHeader(lines[0])
-	for _, line := range lines[1:] {
-		problems = append(problems, t.parseRow(line, kinds)...)
+	for _, l := range lines[1:] {
+		problems = append(problems, t.parseRow(l, kinds, &at)...)
 	}
-	problems = append(problems, t.problems()...)
+	problems = append(problems, t.problems(&at)...)
 	if len(problems) > 0 {
 		return Table{}, domain.Errorf(domain.Invalid, "transition table: %w", errors.Join(problems...))
 	}
 	return t, nil
 }
 
-func parseHeader(header []string) ([]domain.Kind, []error) {
+// line is one that is not blank.
+type line struct {
+	number int
+	cells  []string
+}
+
+// wrong is what is wrong with a cell of l, from 0.
+func (l *line) wrong(cell int, format string, args ...any) error {
+	return fmt.Errorf("line %d, cell %d: "+format, append([]any{l.number, cell + 1}, args...)...) //nolint:err113 // told, not compared
+}
+
+// readLines splits at commas; spaces around a cell, and a byte order mark, are nothing.
+func readLines(r io.Reader) (lines []line, err error) {
+	in := bufio.NewScanner(r)
+	for number := 1; in.Scan(); number++ {
+		text := strings.TrimSpace(strings.TrimPrefix(in.Text(), "\ufeff"))
+		if text == "" {
+			continue
+		}
+		l := line{number: number, cells: strings.Split(text, ",")}
+		for i := range l.cells {
+			l.cells[i] = strings.TrimSpace(l.cells[i])
+		}
+		lines = append(lines, l)
+	}
+	if err := in.Err(); err != nil {
+		return nil, fmt.Errorf("read a transition table: %w", err)
+	}
+	return lines, nil
+}
+
+// places say where in a text each cell of a table stood, as "line 3, cell 2: ";
+// "" where it did not.
+type places [domain.StatusCount][kindsEnd]string
+
+func parseHeader(header line) ([]domain.Kind, []error) {
 	var problems []error
-	kinds := make([]domain.Kind, 0, len(header))
-	for i, name := range header {
+	kinds := make([]domain.Kind, 0, len(header.cells))
+	for i, name := range header.cells {
 		if i == 0 {
 			continue
 		}
 		kind, ok := domain.ParseKind(name)
 		if !ok || !kind.Moves() {
-			problems = append(problems, fmt.Errorf("column %q: not a kind that may move the status", name))
+			problems = append(problems, header.wrong(i, "column %q: not a kind that may move the status", name))
 		} else if slices.Contains(kinds, kind) {
-			problems = append(problems, fmt.Errorf("column %q: twice", name))
+			problems = append(problems, header.wrong(i, "column %q: twice", name))
 		}
 		kinds = append(kinds, kind)
 	}
 	return kinds, problems
 }
 
-func (t *Table) parseRow(line []string, kinds []domain.Kind) []error {
-	status, ok := domain.ParseStatus(line[0])
+func (t *Table) parseRow(row line, kinds []domain.Kind, at *places) []error {
+	status, ok := domain.ParseStatus(row.cells[0])
 	if !ok {
-		return []error{fmt.Errorf("row %q: not a status", line[0])}
+		return []error{row.wrong(0, "row %q: not a status", row.cells[0])}
 	}
 	if t.cells[status] != (Table{}).cells[status] {
-		return []error{fmt.Errorf("row %q: twice", line[0])}
+		return []error{row.wrong(0, "row %q: twice", row.cells[0])}
 	}
-	if len(line)-1 != len(kinds) {
-		return []error{fmt.Errorf("row %s: %d cells, want %d", status, len(line)-1, len(kinds))}
+	if len(row.cells)-1 != len(kinds) {
+		return []error{row.wrong(len(row.cells)-1, "row %s: %d cells, want %d", status, len(row.cells)-1, len(kinds))}
 	}
 	for i, kind := range kinds {
 		if kind.Moves() {
-			t.cells[status][kind] = Code(line[i+1])
+			t.cells[status][kind] = Code(row.cells[i+1])
+			at[status][kind] = fmt.Sprintf("line %d, cell %d: ", row.number, i+2)
 		}
 	}
 	return nil
@@ -169,12 +199,12 @@ func (t *Table) parseRow(line []string, kinds []domain.Kind) []error {
 
 // problems is everything that is wrong with t: empty cells, unknown codes,
 // edges of a status to itself, statuses that no way leads to.
-func (t *Table) problems() []error {
+func (t *Table) problems(at *places) []error {
 	var problems []error
 	for status := range domain.StatusCount {
 		for kind := firstKind; kind < kindsEnd; kind++ {
 			if _, err := parseCode(t.cells[status][kind], status); err != nil {
-				problems = append(problems, fmt.Errorf("%s, %s: %w", status, kind, err))
+				problems = append(problems, fmt.Errorf("%s%s, %s: %w", at[status][kind], status, kind, err))
 			}
 		}
 	}

@@ -57,13 +57,13 @@ func TestParseTableRefuses(t *testing.T) {
 	}{
 		"nothing":        {"\n\n", []string{"empty"}},
 		"a missing row":  {good[:strings.LastIndex(good, "chargeback,.")], []string{"chargeback, started: no code"}},
-		"a short row":    {strings.Replace(good, "started,.,.,", "started,.,", 1), []string{"row started: 11 cells, want 12", "started, pending: no code"}},
-		"unknown status": {strings.Replace(good, "\nrefused,", "\nrefusal,", 1), []string{`row "refusal": not a status`, "refused, started: no code"}},
-		"unknown kind":   {strings.Replace(good, "abandoned", "left", 1), []string{`column "left"`, "none, abandoned: no code"}},
+		"a short row":    {strings.Replace(good, "started,.,.,", "started,.,", 1), []string{"line 3, cell 12: row started: 11 cells, want 12", "started, pending: no code"}},
+		"unknown status": {strings.Replace(good, "\nrefused,", "\nrefusal,", 1), []string{`line 6, cell 1: row "refusal": not a status`, "refused, started: no code"}},
+		"unknown kind":   {strings.Replace(good, "abandoned", "left", 1), []string{`line 1, cell 3: column "left"`, "none, abandoned: no code"}},
 		"a kind of no status": {
 			strings.Replace(good, "abandoned", "details", 1), []string{`column "details": not a kind that may move the status`},
 		},
-		"unknown code":   {strings.Replace(good, "~", "%", 1), []string{`cancelled, pending: "%" is not a code`}},
+		"unknown code":   {strings.Replace(good, "~", "%", 1), []string{`line 7, cell 4: cancelled, pending: "%" is not a code`}},
 		"none is no way": {strings.Replace(good, "~", "none", 1), []string{`cancelled, pending: "none" is not a code`}},
 		"an edge to itself": {
 			strings.Replace(good, "approved,.,.,!", "approved,approved,.,!", 1), []string{`approved, started: "approved" is an edge to itself`},

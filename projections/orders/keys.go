@@ -28,9 +28,13 @@ func firstPlaceOf(row *comandav1.Order) place {
 }
 
 func placeAt(at *timestamppb.Timestamp, id string) place {
-	var p place
 	nanos := at.GetSeconds()*1e9 + int64(at.GetNanos())
-	binary.BigEndian.PutUint64(p[:8], uint64(nanos)) //nolint:gosec // recorded after 1970
+	return placeOfNanos(uint64(nanos), id) //nolint:gosec // recorded after 1970
+}
+
+func placeOfNanos(nanos uint64, id string) place {
+	var p place
+	binary.BigEndian.PutUint64(p[:8], nanos)
 	copy(p[8:], id)
 	return p
 }
@@ -94,6 +98,9 @@ var indexes = []index{
 		}
 		return withPlace(tenantPrefix(row.GetTenant()), placeOf(row))
 	}},
+	{"first recording", "by_first", func(row *comandav1.Order) []byte {
+		return withPlace(tenantPrefix(row.GetTenant()), firstPlaceOf(row))
+	}},
 }
 
 // Places in indexes.
@@ -103,6 +110,7 @@ const (
 	indexSource
 	indexProviderOrderID
 	indexAttention
+	indexFirst
 )
 
 func withPlace(prefix []byte, p place) []byte { return append(prefix, p[:]...) }

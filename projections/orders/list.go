@@ -39,19 +39,18 @@ const maxExamined = 5_000
 // to the front and may be missed; none is given twice at one revision. The
 // error's kind is Invalid for a token of another filter.
 func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next string, err error) {
-	filter.Statuses = slices.Clone(filter.Statuses)
-	slices.Sort(filter.Statuses)
-	filter.Statuses = slices.Compact(filter.Statuses)
-	before, err := parseToken(page.Token, filter)
+	filter.normalize()
+	bound := filter.bound("")
+	before, err := parseToken(page.Token, bound)
 	if err != nil {
 		return nil, "", err
 	}
 	err = v.reader.View(func(tx *kv.Tx) error {
-		var last place
-		var more bool
-		rows, last, more, err = list(tx.Bucket(name), filter, before, page.Size)
-		if more {
-			next = newToken(filter, last)
+		b := tx.Bucket(name)
+		l := lister{filter: filter, size: page.Size, rows: b.Bucket(rowsBucket), as: asItIs}
+		last, more, err := l.list(openRanges(b, filter.ranges, filter.Tenant, before))
+		if rows = l.found; more {
+			next = newToken(bound, last)
 		}
 		return err
 	})
@@ -61,25 +60,34 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 	return rows, next, nil
 }
 
-// list reads up to size matching rows before a place; last is the last place it
-// looked at, more whether there are others.
-func list(b *kv.Bucket, filter Filter, before *place, size int) (found []*comandav1.Order, last place, more bool, err error) {
-	ranges := openRanges(b, filter, before)
-	rows := b.Bucket(rowsBucket)
+func asItIs(row *comandav1.Order) (*comandav1.Order, error) { return row, nil }
+
+// normalize sorts the statuses and leaves out repeats.
+func (f *Filter) normalize() {
+	f.Statuses = slices.Clone(f.Statuses)
+	slices.Sort(f.Statuses)
+	f.Statuses = slices.Compact(f.Statuses)
+}
+
+// lister gathers a page.
+type lister struct {
+	filter Filter
+	size   int
+	rows   *kv.Bucket
+	as     func(row *comandav1.Order) (*comandav1.Order, error) // the order to look at; nil for none
+	found  []*comandav1.Order
+}
+
+// list reads the matching orders of the ranges; last is the last place it looked
+// at, more whether there are others.
+func (l *lister) list(ranges spans) (last place, more bool, err error) {
 	for examined := 0; len(ranges) > 0; examined++ {
-		if len(found) == size || examined == maxExamined {
-			return found, last, true, nil
+		if len(l.found) == l.size || examined == maxExamined {
+			return last, true, nil
 		}
 		last = ranges[0].at
-		row, err := rowIn(rows, last.orderID())
-		if err != nil {
-			return nil, last, false, err
-		}
-		if row == nil {
-			return nil, last, false, domain.Errorf(domain.Corrupt, "orders: the index names %s, which has no row", last.orderID())
-		}
-		if filter.matches(row) {
-			found = append(found, row)
+		if err := l.look(last.orderID()); err != nil {
+			return last, false, err
 		}
 		if ranges[0].back() {
 			heap.Fix(&ranges, 0)
@@ -87,7 +95,21 @@ func list(b *kv.Bucket, filter Filter, before *place, size int) (found []*comand
 			heap.Pop(&ranges)
 		}
 	}
-	return found, last, false, nil
+	return last, false, nil
+}
+
+func (l *lister) look(id domain.OrderID) error {
+	row, err := rowIn(l.rows, id)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return domain.Errorf(domain.Corrupt, "orders: the index names %s, which has no row", id)
+	}
+	if row, err = l.as(row); err == nil && row != nil && l.filter.matches(row) {
+		l.found = append(l.found, row)
+	}
+	return err
 }
 
 // matches decides what the ranges do not.
@@ -158,13 +180,15 @@ func (s *spans) Pop() any {
 	return last
 }
 
-// openRanges are the ranges that hold what filter asks for, each at its newest
-// entry before a place.
-func openRanges(b *kv.Bucket, filter Filter, before *place) spans {
-	n, prefixes := filter.ranges()
+// openRanges are the ranges of a tenant, or of all, each at its newest entry before
+// a place.
+func openRanges(
+	b *kv.Bucket, ranges func() (index int, prefixes func(tenant string) [][]byte), tenant domain.TenantID, before *place,
+) spans {
+	n, prefixes := ranges()
 	index := b.Bucket(indexes[n].bucket)
-	tenants := []string{string(filter.Tenant)}
-	if filter.Tenant == "" {
+	tenants := []string{string(tenant)}
+	if tenant == "" {
 		tenants = tenantsIn(index)
 	}
 	var open spans

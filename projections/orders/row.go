@@ -55,6 +55,8 @@ func Row(id domain.OrderID, source domain.SourceID, s *order.State) *comandav1.O
 		CustomEvent:     s.CustomEvent,
 		Path:            wire.Steps(s.Path),
 		MachineVersion:  s.MachineVersion,
+
+		FormerReferences: s.FormerReferences,
 	}
 }
 

@@ -16,14 +16,14 @@ const (
 	tokenSize    = 1 + digestSize + placeSize
 )
 
-func newToken(filter Filter, last place) string {
-	digest := filter.digest()
-	token := append([]byte{tokenVersion}, digest[:]...)
+// newToken ends a page of what bound tells from other lists.
+func newToken(bound [digestSize]byte, last place) string {
+	token := append([]byte{tokenVersion}, bound[:]...)
 	return base64.RawURLEncoding.EncodeToString(append(token, last[:]...))
 }
 
 // parseToken is the place before which the page begins; nil is the newest order.
-func parseToken(token string, filter Filter) (*place, error) {
+func parseToken(token string, bound [digestSize]byte) (*place, error) {
 	if token == "" {
 		return nil, nil //nolint:nilnil // the first page has no place
 	}
@@ -31,7 +31,7 @@ func parseToken(token string, filter Filter) (*place, error) {
 	if err != nil || len(decoded) != tokenSize || decoded[0] != tokenVersion {
 		return nil, badToken("not a page token that Comanda gave out")
 	}
-	if digest := filter.digest(); string(decoded[1:1+digestSize]) != string(digest[:]) {
+	if [digestSize]byte(decoded[1:1+digestSize]) != bound {
 		return nil, badToken("it is of another request: all but page_size must be the same for every page")
 	}
 	p := place(decoded[1+digestSize:])
@@ -44,10 +44,10 @@ func badToken(why string) error {
 	return err
 }
 
-// digest tells filters apart. Statuses must be sorted and without repeats.
-func (f *Filter) digest() [digestSize]byte {
+// bound tells filters, and pasts, apart. Statuses must be sorted and without repeats.
+func (f *Filter) bound(past string) [digestSize]byte {
 	var buf []byte
-	for _, part := range []string{string(f.Tenant), f.Reference, string(f.Source), f.ProviderOrderID} {
+	for _, part := range []string{string(f.Tenant), f.Reference, string(f.Source), f.ProviderOrderID, past} {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(part)))
 		buf = append(buf, part...)
 	}

@@ -18,7 +18,7 @@ import (
 
 const (
 	name    = "orders"
-	version = 3
+	version = 4
 )
 
 // rowsBucket, below the view's own, is of order id: Order. Those of the indexes are

@@ -3,6 +3,7 @@ package purchases
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -14,11 +15,20 @@ import (
 // nothing when all is well. Members that it should not have are found by CheckAll.
 func (v *View) Check(id domain.OrderID, state *order.State) (problems []string, err error) {
 	want, value, err := memberOfState(id, state)
-	if err != nil || want.member == nil {
+	former := formerKeys(id, state)
+	if err != nil || want.member == nil && len(former) == 0 {
 		return nil, err
 	}
 	err = v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
+		for _, k := range former {
+			if b.Bucket(formerBucket).Get(k.member) == nil || b.Bucket(formerNewestBucket).Get(k.newest) == nil {
+				problems = append(problems, "the order is missing in the index of former purchases")
+			}
+		}
+		if want.member == nil {
+			return nil
+		}
 		stored := b.Bucket(membersBucket).Get(want.member)
 		switch {
 		case stored == nil:
@@ -52,26 +62,47 @@ func differs(key, stored, value []byte) string {
 func (v *View) CheckAll(row func(domain.OrderID) (*comandav1.Order, error), report func(id domain.OrderID, problem string)) error {
 	return v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
-		check := func(bucket, what string, keyOf func(keys) []byte) error {
-			return b.Bucket(bucket).ForEach(func(k, _ []byte) error {
-				if len(k) <= placeSize {
-					report("", fmt.Sprintf("%s has a key of %d bytes", what, len(k)))
+		for _, of := range []struct {
+			bucket, what string
+			tail         int // bytes of the key behind its place
+			keys         func(row *comandav1.Order) [][]byte
+		}{
+			{membersBucket, "the view of purchases", 0, func(row *comandav1.Order) [][]byte { return [][]byte{keysOfRow(row).member} }},
+			{newestBucket, "the index of purchases", 0, func(row *comandav1.Order) [][]byte { return [][]byte{keysOfRow(row).newest} }},
+			{formerBucket, "the view of former purchases", 0, func(row *comandav1.Order) [][]byte {
+				return each(formerKeysOfRow(row), func(k keys) []byte { return k.member })
+			}},
+			{formerNewestBucket, "the index of former purchases", referenceSize, func(row *comandav1.Order) [][]byte {
+				return each(formerKeysOfRow(row), func(k keys) []byte { return k.newest })
+			}},
+		} {
+			err := b.Bucket(of.bucket).ForEach(func(k, _ []byte) error {
+				if len(k) <= placeSize+of.tail {
+					report("", fmt.Sprintf("%s has a key of %d bytes", of.what, len(k)))
 					return nil
 				}
-				_, id := placeIn(k)
+				_, id := placeIn(k[:len(k)-of.tail])
 				order, err := row(id)
 				if err != nil {
 					return err
 				}
-				if order == nil || !bytes.Equal(keyOf(keysOfRow(order)), k) {
-					report(id, "has a stray entry in "+what)
+				if order == nil || !slices.ContainsFunc(of.keys(order), func(want []byte) bool { return bytes.Equal(want, k) }) {
+					report(id, "has a stray entry in "+of.what)
 				}
 				return nil
 			})
+			if err != nil {
+				return err
+			}
 		}
-		if err := check(membersBucket, "the view of purchases", func(k keys) []byte { return k.member }); err != nil {
-			return err
-		}
-		return check(newestBucket, "the index of purchases", func(k keys) []byte { return k.newest })
+		return nil
 	})
+}
+
+func each(all []keys, one func(keys) []byte) [][]byte {
+	out := make([][]byte, len(all))
+	for i, k := range all {
+		out[i] = one(k)
+	}
+	return out
 }

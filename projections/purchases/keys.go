@@ -35,9 +35,23 @@ func keysOf(tenant domain.TenantID, reference string, first time.Time, id domain
 	}
 }
 
+// former are k in the buckets of former references.
+func (k keys) former() keys {
+	return keys{member: k.member, newest: append(k.newest, digestIn(k.member)...)}
+}
+
 // keysOfRow are those of an order as the view of orders has it.
 func keysOfRow(row *comandav1.Order) keys {
 	return keysOf(domain.TenantID(row.GetTenant()), row.GetReference(), row.GetFirstRecordedAt().AsTime(), domain.OrderID(row.GetOrderId()))
+}
+
+// formerKeysOfRow are its former ones.
+func formerKeysOfRow(row *comandav1.Order) []keys {
+	out := make([]keys, len(row.GetFormerReferences()))
+	for i, reference := range row.GetFormerReferences() {
+		out[i] = keysOf(domain.TenantID(row.GetTenant()), reference, row.GetFirstRecordedAt().AsTime(), domain.OrderID(row.GetOrderId())).former()
+	}
+	return out
 }
 
 // purchaseKey begins the keys of a purchase's members. A reference is foreign text

@@ -189,8 +189,9 @@ func TestEveryPurchaseIsThePlainRollUp(t *testing.T) {
 				seen["several"] += count(want.GetOrderCount() > 1)
 			}
 		}
-		listed(rt, view, all)
+		listed(rt, view.List, all)
 		proven(rt, view, all)
+		asItWas(rt, view, s)
 	})
 	for _, what := range []string{"flags", "two approved", "several"} {
 		if seen[what] == 0 {
@@ -208,8 +209,11 @@ func count(of ...bool) (n int) {
 	return n
 }
 
+// listing is a way to list purchases.
+type listing func(purchases.Filter, purchases.Page) ([]*comandav1.Purchase, string, error)
+
 // listed compares pages with the plain way: all purchases, filtered and sorted.
-func listed(t *rapid.T, view *purchases.View, all []known) {
+func listed(t *rapid.T, list listing, all []known) {
 	filter := purchases.Filter{
 		Tenant: rapid.SampledFrom([]domain.TenantID{"", "loja", "outra", "outr"}).Draw(t, "of"),
 		Statuses: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) domain.Status {
@@ -234,7 +238,7 @@ func listed(t *rapid.T, view *purchases.View, all []known) {
 	})
 	size := rapid.IntRange(1, 4).Draw(t, "size")
 	for token := ""; ; {
-		page, next, err := view.List(filter, purchases.Page{Size: size, Token: token})
+		page, next, err := list(filter, purchases.Page{Size: size, Token: token})
 		if err != nil || len(page) > size {
 			t.Fatalf("%d purchases on a page of %d, %v", len(page), size, err)
 		}
@@ -258,7 +262,7 @@ func proven(t *rapid.T, view *purchases.View, all []known) {
 		}
 		rows[k.id] = &comandav1.Order{
 			OrderId: string(k.id), Tenant: string(k.state.Identity.Tenant), Reference: k.state.Reference,
-			FirstRecordedAt: timestamppb.New(k.state.FirstRecordedAt),
+			FirstRecordedAt: timestamppb.New(k.state.FirstRecordedAt), FormerReferences: k.state.FormerReferences,
 		}
 	}
 	row := func(id domain.OrderID) (*comandav1.Order, error) { return rows[id], nil }

@@ -15,13 +15,16 @@ import (
 
 const (
 	name    = "purchases"
-	version = 1
+	version = 2
 )
 
 // The buckets below the view's own.
 const (
 	membersBucket = "members" // see keys.go: see member.go
 	newestBucket  = "newest"  // see keys.go: digest of the reference
+
+	formerBucket       = "former"        // key of a member: nothing
+	formerNewestBucket = "former_newest" // key in newest, and digest of the reference: nothing
 )
 
 // View is the projection and its reader. It is safe for concurrent use.
@@ -43,36 +46,14 @@ type put struct{ key, value []byte }
 
 // Apply writes the members that changed.
 func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
-	var members, newest []put
-	for i := range changes {
-		c := &changes[i]
-		old, oldValue, err := memberOfState(c.Order, c.Before)
-		if err != nil {
-			return err
-		}
-		now, value, err := memberOfState(c.Order, c.State)
-		if err != nil {
-			return err
-		}
-		moved := !bytes.Equal(old.member, now.member)
-		if moved && old.member != nil {
-			members = append(members, put{key: old.member})
-		}
-		if now.member != nil && (moved || !bytes.Equal(oldValue, value)) {
-			members = append(members, put{now.member, value})
-		}
-		if moved && now.member == nil {
-			newest = append(newest, put{key: old.newest})
-		}
-		if moved && now.member != nil {
-			newest = append(newest, put{now.newest, digestIn(now.member)})
-		}
+	w, err := writesOf(changes)
+	if err != nil {
+		return err
 	}
-	if err := apply(b.Bucket(membersBucket), members); err != nil {
-		return fmt.Errorf("put members of purchases: %w", err)
-	}
-	if err := apply(b.Bucket(newestBucket), newest); err != nil {
-		return fmt.Errorf("index purchases: %w", err)
+	for _, of := range w.buckets() {
+		if err := apply(b.Bucket(of.bucket), of.puts); err != nil {
+			return fmt.Errorf("put %s of purchases: %w", of.bucket, err)
+		}
 	}
 	return nil
 }
@@ -81,23 +62,79 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 func (v *View) BuildEvents(*kv.Bucket, []domain.Recorded) error { return nil }
 
 // BuildOrders hands on the members.
-func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, put projections.Put) error {
-	for i := range changes {
-		keys, value, err := memberOfState(changes[i].Order, changes[i].State)
-		if err != nil {
-			return err
-		}
-		if keys.member == nil {
-			continue
-		}
-		if err := put(membersBucket, keys.member, value); err != nil {
-			return err
-		}
-		if err := put(newestBucket, keys.newest, digestIn(keys.member)); err != nil {
-			return err
+func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, keep projections.Put) error {
+	w, err := writesOf(changes)
+	if err != nil {
+		return err
+	}
+	for _, of := range w.buckets() {
+		for _, p := range of.puts {
+			if err := keep(of.bucket, p.key, p.value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// writes are what changes do to each bucket.
+type writes struct{ members, newest, former, formerNewest []put }
+
+func writesOf(changes []projections.Change) (*writes, error) {
+	w := new(writes)
+	for i := range changes {
+		if err := w.member(&changes[i]); err != nil {
+			return nil, err
+		}
+		w.formerly(&changes[i])
+	}
+	return w, nil
+}
+
+// bucketPuts are what is put into one bucket.
+type bucketPuts struct {
+	bucket string
+	puts   []put
+}
+
+func (w *writes) buckets() []bucketPuts {
+	return []bucketPuts{{formerBucket, w.former}, {formerNewestBucket, w.formerNewest}, {membersBucket, w.members}, {newestBucket, w.newest}}
+}
+
+// member moves an order to where it is now.
+func (w *writes) member(c *projections.Change) error {
+	old, oldValue, err := memberOfState(c.Order, c.Before)
+	if err != nil {
+		return err
+	}
+	now, value, err := memberOfState(c.Order, c.State)
+	if err != nil {
+		return err
+	}
+	moved := !bytes.Equal(old.member, now.member)
+	if moved && old.member != nil {
+		w.members = append(w.members, put{key: old.member})
+	}
+	if now.member != nil && (moved || !bytes.Equal(oldValue, value)) {
+		w.members = append(w.members, put{now.member, value})
+	}
+	if moved && now.member == nil {
+		w.newest = append(w.newest, put{key: old.newest})
+	}
+	if moved && now.member != nil {
+		w.newest = append(w.newest, put{now.newest, digestIn(now.member)})
+	}
+	return nil
+}
+
+// formerly writes the references that an order had.
+func (w *writes) formerly(c *projections.Change) {
+	for _, k := range formerKeys(c.Order, c.Before) {
+		w.former, w.formerNewest = append(w.former, put{key: k.member}), append(w.formerNewest, put{key: k.newest})
+	}
+	for _, k := range formerKeys(c.Order, c.State) {
+		w.former, w.formerNewest = append(w.former, put{k.member, []byte{}}), append(w.formerNewest, put{k.newest, []byte{}})
+	}
 }
 
 // memberOfState is the member of an order; no keys when it is in no purchase.
@@ -112,13 +149,27 @@ func memberOfState(id domain.OrderID, s *order.State) (keys, []byte, error) {
 	return keysOf(s.Identity.Tenant, s.Reference, s.FirstRecordedAt, id), value, nil
 }
 
+// formerKeys are where an order stands in the buckets of former references, whose
+// keys in newest end with the digest.
+func formerKeys(id domain.OrderID, s *order.State) []keys {
+	if s == nil || len(s.FormerReferences) == 0 {
+		return nil
+	}
+	out := make([]keys, len(s.FormerReferences))
+	for i, reference := range s.FormerReferences {
+		out[i] = keysOf(s.Identity.Tenant, reference, s.FirstRecordedAt, id).former()
+	}
+	return out
+}
+
 func digestIn(member []byte) []byte {
 	return member[len(member)-placeSize-referenceSize:][:referenceSize]
 }
 
-// apply makes the changes in the order of keys, which touches every page once.
+// apply makes the changes in the order of keys, which touches every page once; of
+// those of one key the last one holds.
 func apply(b *kv.Bucket, puts []put) error {
-	slices.SortFunc(puts, func(x, y put) int { return bytes.Compare(x.key, y.key) })
+	slices.SortStableFunc(puts, func(x, y put) int { return bytes.Compare(x.key, y.key) })
 	for _, p := range puts {
 		var err error
 		if p.value == nil {

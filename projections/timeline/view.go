@@ -180,6 +180,23 @@ func (v *View) Orders(yield func(domain.OrderID) error) error {
 	})
 }
 
+// After are the first orders after one, by id, "" for the first of all; most of them at
+// the most.
+func (v *View) After(tx *kv.Tx, after domain.OrderID, most int) []domain.OrderID {
+	b := tx.Bucket(name)
+	if b == nil {
+		return nil
+	}
+	c := b.Bucket(ordersBucket).Cursor()
+	var ids []domain.OrderID
+	for k, _ := c.Seek([]byte(after)); k != nil && len(ids) < most; k, _ = c.Next() {
+		if id := domain.OrderID(k); id != after {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // First is the place in the log of the order's first event; sequence 0 when the
 // view knows no such order.
 func (v *View) First(id domain.OrderID) (partition int, sequence uint64, err error) {

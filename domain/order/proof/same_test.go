@@ -25,18 +25,18 @@ func sameSums(a, b *order.State) bool {
 }
 
 func sameWords(a, b *order.State) bool {
-	return a.Reference == b.Reference && a.Currency == b.Currency && a.Dispute == b.Dispute && a.Method == b.Method &&
+	return a.Source == b.Source && a.Reference == b.Reference && a.Currency == b.Currency && a.Dispute == b.Dispute && a.Method == b.Method &&
 		a.Phase == b.Phase && a.Reason == b.Reason && a.Detail == b.Detail && a.CustomEvent == b.CustomEvent
 }
 
 func sameTimes(a, b *order.State) bool {
 	return a.StartedAt.Equal(b.StartedAt) && a.AbandonedAt.Equal(b.AbandonedAt) && a.ApprovedAt.Equal(b.ApprovedAt) &&
-		a.UpdatedAt.Equal(b.UpdatedAt) && a.RecordedAt.Equal(b.RecordedAt)
+		a.UpdatedAt.Equal(b.UpdatedAt) && a.FirstRecordedAt.Equal(b.FirstRecordedAt) && a.RecordedAt.Equal(b.RecordedAt)
 }
 
 func sameLists(a, b *order.State) bool {
 	shipping := a.Shipping == b.Shipping || (a.Shipping != nil && b.Shipping != nil && *a.Shipping == *b.Shipping)
-	return shipping && slices.Equal(a.PaymentIDs, b.PaymentIDs) && slices.Equal(a.Items, b.Items) && maps.Equal(a.UTM, b.UTM) &&
+	return shipping && slices.Equal(a.FormerReferences, b.FormerReferences) && slices.Equal(a.PaymentIDs, b.PaymentIDs) && slices.Equal(a.Items, b.Items) && maps.Equal(a.UTM, b.UTM) &&
 		slices.Equal(a.Flags, b.Flags) && slices.Equal(a.Conflicts, b.Conflicts) && slices.Equal(a.HeldBack, b.HeldBack) &&
 		slices.Equal(a.Attention, b.Attention) && slices.Equal(a.Path, b.Path)
 }

@@ -98,12 +98,14 @@ func (p *pair) tells(w arrival) bool {
 	return false
 }
 
-// settledState is s without what may differ: how many facts are stored and when the
-// last one was, because a codec's conclusion is dropped only when the real fact came first.
+// settledState is s without what may differ: how many facts are stored, when the
+// first and the last one were, and what references they gave, because a codec's conclusion is dropped only when the real fact came first.
 func settledState(s *order.State) *order.State {
 	c := *s
 	c.Revision = 0
 	c.RecordedAt = noon
+	c.FirstRecordedAt = noon
+	c.FormerReferences = nil
 	return &c
 }
 

@@ -160,8 +160,10 @@ type Order struct {
 	Path []*Step `protobuf:"bytes,45,rep,name=path,proto3" json:"path,omitempty"`
 	// Version of the machine that folded.
 	MachineVersion uint32 `protobuf:"varint,46,opt,name=machine_version,json=machineVersion,proto3" json:"machine_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The other references that facts gave, whatever became of those facts; sorted.
+	FormerReferences []string `protobuf:"bytes,47,rep,name=former_references,json=formerReferences,proto3" json:"former_references,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
@@ -474,6 +476,13 @@ func (x *Order) GetMachineVersion() uint32 {
 	return 0
 }
 
+func (x *Order) GetFormerReferences() []string {
+	if x != nil {
+		return x.FormerReferences
+	}
+	return nil
+}
+
 // Attention is something an operator should see.
 type Attention struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -538,7 +547,15 @@ type GetOrderRequest struct {
 	View OrderView `protobuf:"varint,2,opt,name=view,proto3,enum=comanda.v1.OrderView" json:"view,omitempty"`
 	// Wait, within the deadline, until the view has read this position of an
 	// earlier answer; empty: do not wait.
-	MinPosition   string `protobuf:"bytes,3,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	MinPosition string `protobuf:"bytes,3,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	// The order as it was. NOT_FOUND when there was none yet. None: as it is.
+	//
+	// Types that are valid to be assigned to AsOf:
+	//
+	//	*GetOrderRequest_AsKnownAt
+	//	*GetOrderRequest_AsOfRevision
+	//	*GetOrderRequest_AsOccurredAt
+	AsOf          isGetOrderRequest_AsOf `protobuf_oneof:"as_of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -593,6 +610,67 @@ func (x *GetOrderRequest) GetMinPosition() string {
 	}
 	return ""
 }
+
+func (x *GetOrderRequest) GetAsOf() isGetOrderRequest_AsOf {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *GetOrderRequest) GetAsKnownAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*GetOrderRequest_AsKnownAt); ok {
+			return x.AsKnownAt
+		}
+	}
+	return nil
+}
+
+func (x *GetOrderRequest) GetAsOfRevision() uint64 {
+	if x != nil {
+		if x, ok := x.AsOf.(*GetOrderRequest_AsOfRevision); ok {
+			return x.AsOfRevision
+		}
+	}
+	return 0
+}
+
+func (x *GetOrderRequest) GetAsOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*GetOrderRequest_AsOccurredAt); ok {
+			return x.AsOccurredAt
+		}
+	}
+	return nil
+}
+
+type isGetOrderRequest_AsOf interface {
+	isGetOrderRequest_AsOf()
+}
+
+type GetOrderRequest_AsKnownAt struct {
+	// What was known then: what was recorded at this time or before, folded by the
+	// machine of the newest of it.
+	AsKnownAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_known_at,json=asKnownAt,proto3,oneof"`
+}
+
+type GetOrderRequest_AsOfRevision struct {
+	// What was known when the order had this revision.
+	AsOfRevision uint64 `protobuf:"varint,5,opt,name=as_of_revision,json=asOfRevision,proto3,oneof"`
+}
+
+type GetOrderRequest_AsOccurredAt struct {
+	// What had happened then, as far as it is known now: the facts that are dated at this
+	// time or before, whenever they were recorded; operators' words count always.
+	AsOccurredAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_occurred_at,json=asOccurredAt,proto3,oneof"`
+}
+
+func (*GetOrderRequest_AsKnownAt) isGetOrderRequest_AsOf() {}
+
+func (*GetOrderRequest_AsOfRevision) isGetOrderRequest_AsOf() {}
+
+func (*GetOrderRequest_AsOccurredAt) isGetOrderRequest_AsOf() {}
 
 // GetOrderResponse is one order.
 type GetOrderResponse struct {
@@ -662,7 +740,16 @@ type ListOrdersRequest struct {
 	// Only orders with this id at their provider, in any account; empty: all.
 	ProviderOrderId string `protobuf:"bytes,9,opt,name=provider_order_id,json=providerOrderId,proto3" json:"provider_order_id,omitempty"`
 	// Only orders that an operator should see.
-	Attention     bool `protobuf:"varint,10,opt,name=attention,proto3" json:"attention,omitempty"`
+	Attention bool `protobuf:"varint,10,opt,name=attention,proto3" json:"attention,omitempty"`
+	// The orders as they were, and the filters asked of that. They come by the time of
+	// their first recording, the last first, and a page may be shorter than asked, even
+	// empty, and yet have a next one. None: as they are.
+	//
+	// Types that are valid to be assigned to AsOf:
+	//
+	//	*ListOrdersRequest_AsKnownAt
+	//	*ListOrdersRequest_AsOccurredAt
+	AsOf          isListOrdersRequest_AsOf `protobuf_oneof:"as_of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +853,51 @@ func (x *ListOrdersRequest) GetAttention() bool {
 	}
 	return false
 }
+
+func (x *ListOrdersRequest) GetAsOf() isListOrdersRequest_AsOf {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ListOrdersRequest) GetAsKnownAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*ListOrdersRequest_AsKnownAt); ok {
+			return x.AsKnownAt
+		}
+	}
+	return nil
+}
+
+func (x *ListOrdersRequest) GetAsOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*ListOrdersRequest_AsOccurredAt); ok {
+			return x.AsOccurredAt
+		}
+	}
+	return nil
+}
+
+type isListOrdersRequest_AsOf interface {
+	isListOrdersRequest_AsOf()
+}
+
+type ListOrdersRequest_AsKnownAt struct {
+	// What was known then: what was recorded at this time or before, folded by the
+	// machine of the newest of it.
+	AsKnownAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=as_known_at,json=asKnownAt,proto3,oneof"`
+}
+
+type ListOrdersRequest_AsOccurredAt struct {
+	// What had happened then, as far as it is known now: the facts that are dated at this
+	// time or before, whenever they were recorded; operators' words count always.
+	AsOccurredAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=as_occurred_at,json=asOccurredAt,proto3,oneof"`
+}
+
+func (*ListOrdersRequest_AsKnownAt) isListOrdersRequest_AsOf() {}
+
+func (*ListOrdersRequest_AsOccurredAt) isListOrdersRequest_AsOf() {}
 
 // ListOrdersResponse is a page of orders.
 type ListOrdersResponse struct {
@@ -928,7 +1060,7 @@ var File_comanda_v1_order_proto protoreflect.FileDescriptor
 const file_comanda_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"\x16comanda/v1/order.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\f\n" +
+	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\f\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -975,7 +1107,8 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\x05flags\x18+ \x03(\tR\x05flags\x12!\n" +
 	"\fcustom_event\x18, \x01(\tR\vcustomEvent\x12$\n" +
 	"\x04path\x18- \x03(\v2\x10.comanda.v1.StepR\x04path\x12'\n" +
-	"\x0fmachine_version\x18. \x01(\rR\x0emachineVersion\x1a6\n" +
+	"\x0fmachine_version\x18. \x01(\rR\x0emachineVersion\x12+\n" +
+	"\x11former_references\x18/ \x03(\tR\x10formerReferences\x1a6\n" +
 	"\bUtmEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\b\n" +
@@ -987,13 +1120,17 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\t_discount\":\n" +
 	"\tAttention\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x19\n" +
-	"\bevent_id\x18\x02 \x01(\tR\aeventId\"z\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\"\xad\x02\n" +
 	"\x0fGetOrderRequest\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12)\n" +
 	"\x04view\x18\x02 \x01(\x0e2\x15.comanda.v1.OrderViewR\x04view\x12!\n" +
-	"\fmin_position\x18\x03 \x01(\tR\vminPosition\";\n" +
+	"\fmin_position\x18\x03 \x01(\tR\vminPosition\x12<\n" +
+	"\vas_known_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12&\n" +
+	"\x0eas_of_revision\x18\x05 \x01(\x04H\x00R\fasOfRevision\x12B\n" +
+	"\x0eas_occurred_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
+	"\x05as_of\";\n" +
 	"\x10GetOrderResponse\x12'\n" +
-	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\xea\x02\n" +
+	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\xf5\x03\n" +
 	"\x11ListOrdersRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x123\n" +
 	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusR\bstatuses\x12\x1c\n" +
@@ -1006,7 +1143,10 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\x06source\x18\b \x01(\tR\x06source\x12*\n" +
 	"\x11provider_order_id\x18\t \x01(\tR\x0fproviderOrderId\x12\x1c\n" +
 	"\tattention\x18\n" +
-	" \x01(\bR\tattention\"g\n" +
+	" \x01(\bR\tattention\x12<\n" +
+	"\vas_known_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12B\n" +
+	"\x0eas_occurred_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
+	"\x05as_of\"g\n" +
 	"\x12ListOrdersResponse\x12)\n" +
 	"\x06orders\x18\x01 \x03(\v2\x11.comanda.v1.OrderR\x06orders\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"V\n" +
@@ -1075,22 +1215,26 @@ var file_comanda_v1_order_proto_depIdxs = []int32{
 	13, // 10: comanda.v1.Order.shipping:type_name -> comanda.v1.Shipping
 	14, // 11: comanda.v1.Order.path:type_name -> comanda.v1.Step
 	0,  // 12: comanda.v1.GetOrderRequest.view:type_name -> comanda.v1.OrderView
-	1,  // 13: comanda.v1.GetOrderResponse.order:type_name -> comanda.v1.Order
-	10, // 14: comanda.v1.ListOrdersRequest.statuses:type_name -> comanda.v1.OrderStatus
-	0,  // 15: comanda.v1.ListOrdersRequest.view:type_name -> comanda.v1.OrderView
-	1,  // 16: comanda.v1.ListOrdersResponse.orders:type_name -> comanda.v1.Order
-	15, // 17: comanda.v1.GetOrderHistoryResponse.events:type_name -> comanda.v1.Event
-	3,  // 18: comanda.v1.OrderService.GetOrder:input_type -> comanda.v1.GetOrderRequest
-	5,  // 19: comanda.v1.OrderService.ListOrders:input_type -> comanda.v1.ListOrdersRequest
-	7,  // 20: comanda.v1.OrderService.GetOrderHistory:input_type -> comanda.v1.GetOrderHistoryRequest
-	4,  // 21: comanda.v1.OrderService.GetOrder:output_type -> comanda.v1.GetOrderResponse
-	6,  // 22: comanda.v1.OrderService.ListOrders:output_type -> comanda.v1.ListOrdersResponse
-	8,  // 23: comanda.v1.OrderService.GetOrderHistory:output_type -> comanda.v1.GetOrderHistoryResponse
-	21, // [21:24] is the sub-list for method output_type
-	18, // [18:21] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	11, // 13: comanda.v1.GetOrderRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	11, // 14: comanda.v1.GetOrderRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	1,  // 15: comanda.v1.GetOrderResponse.order:type_name -> comanda.v1.Order
+	10, // 16: comanda.v1.ListOrdersRequest.statuses:type_name -> comanda.v1.OrderStatus
+	0,  // 17: comanda.v1.ListOrdersRequest.view:type_name -> comanda.v1.OrderView
+	11, // 18: comanda.v1.ListOrdersRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	11, // 19: comanda.v1.ListOrdersRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	1,  // 20: comanda.v1.ListOrdersResponse.orders:type_name -> comanda.v1.Order
+	15, // 21: comanda.v1.GetOrderHistoryResponse.events:type_name -> comanda.v1.Event
+	3,  // 22: comanda.v1.OrderService.GetOrder:input_type -> comanda.v1.GetOrderRequest
+	5,  // 23: comanda.v1.OrderService.ListOrders:input_type -> comanda.v1.ListOrdersRequest
+	7,  // 24: comanda.v1.OrderService.GetOrderHistory:input_type -> comanda.v1.GetOrderHistoryRequest
+	4,  // 25: comanda.v1.OrderService.GetOrder:output_type -> comanda.v1.GetOrderResponse
+	6,  // 26: comanda.v1.OrderService.ListOrders:output_type -> comanda.v1.ListOrdersResponse
+	8,  // 27: comanda.v1.OrderService.GetOrderHistory:output_type -> comanda.v1.GetOrderHistoryResponse
+	25, // [25:28] is the sub-list for method output_type
+	22, // [22:25] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_order_proto_init() }
@@ -1100,6 +1244,15 @@ func file_comanda_v1_order_proto_init() {
 	}
 	file_comanda_v1_event_proto_init()
 	file_comanda_v1_order_proto_msgTypes[0].OneofWrappers = []any{}
+	file_comanda_v1_order_proto_msgTypes[2].OneofWrappers = []any{
+		(*GetOrderRequest_AsKnownAt)(nil),
+		(*GetOrderRequest_AsOfRevision)(nil),
+		(*GetOrderRequest_AsOccurredAt)(nil),
+	}
+	file_comanda_v1_order_proto_msgTypes[4].OneofWrappers = []any{
+		(*ListOrdersRequest_AsKnownAt)(nil),
+		(*ListOrdersRequest_AsOccurredAt)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

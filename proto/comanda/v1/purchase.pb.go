@@ -334,7 +334,15 @@ type GetPurchaseRequest struct {
 	Reference string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
 	// Wait, within the deadline, until the view has read this position of an
 	// earlier answer; empty: do not wait.
-	MinPosition   string `protobuf:"bytes,3,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	MinPosition string `protobuf:"bytes,3,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	// The purchase as it was, of the orders that had the reference. NOT_FOUND when none
+	// had it yet. None: as it is.
+	//
+	// Types that are valid to be assigned to AsOf:
+	//
+	//	*GetPurchaseRequest_AsKnownAt
+	//	*GetPurchaseRequest_AsOccurredAt
+	AsOf          isGetPurchaseRequest_AsOf `protobuf_oneof:"as_of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -389,6 +397,51 @@ func (x *GetPurchaseRequest) GetMinPosition() string {
 	}
 	return ""
 }
+
+func (x *GetPurchaseRequest) GetAsOf() isGetPurchaseRequest_AsOf {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *GetPurchaseRequest) GetAsKnownAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*GetPurchaseRequest_AsKnownAt); ok {
+			return x.AsKnownAt
+		}
+	}
+	return nil
+}
+
+func (x *GetPurchaseRequest) GetAsOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*GetPurchaseRequest_AsOccurredAt); ok {
+			return x.AsOccurredAt
+		}
+	}
+	return nil
+}
+
+type isGetPurchaseRequest_AsOf interface {
+	isGetPurchaseRequest_AsOf()
+}
+
+type GetPurchaseRequest_AsKnownAt struct {
+	// What was known then: what was recorded at this time or before, folded by the
+	// machine of the newest of it.
+	AsKnownAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_known_at,json=asKnownAt,proto3,oneof"`
+}
+
+type GetPurchaseRequest_AsOccurredAt struct {
+	// What had happened then, as far as it is known now: the facts that are dated at this
+	// time or before, whenever they were recorded; operators' words count always.
+	AsOccurredAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=as_occurred_at,json=asOccurredAt,proto3,oneof"`
+}
+
+func (*GetPurchaseRequest_AsKnownAt) isGetPurchaseRequest_AsOf() {}
+
+func (*GetPurchaseRequest_AsOccurredAt) isGetPurchaseRequest_AsOf() {}
 
 // GetPurchaseResponse is one purchase.
 type GetPurchaseResponse struct {
@@ -448,7 +501,14 @@ type ListPurchasesRequest struct {
 	// Of the previous page, whose request was otherwise the same.
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// As in GetPurchaseRequest.
-	MinPosition   string `protobuf:"bytes,5,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	MinPosition string `protobuf:"bytes,5,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	// The purchases as they were, and the filters asked of that. None: as they are.
+	//
+	// Types that are valid to be assigned to AsOf:
+	//
+	//	*ListPurchasesRequest_AsKnownAt
+	//	*ListPurchasesRequest_AsOccurredAt
+	AsOf          isListPurchasesRequest_AsOf `protobuf_oneof:"as_of"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -517,6 +577,51 @@ func (x *ListPurchasesRequest) GetMinPosition() string {
 	}
 	return ""
 }
+
+func (x *ListPurchasesRequest) GetAsOf() isListPurchasesRequest_AsOf {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ListPurchasesRequest) GetAsKnownAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*ListPurchasesRequest_AsKnownAt); ok {
+			return x.AsKnownAt
+		}
+	}
+	return nil
+}
+
+func (x *ListPurchasesRequest) GetAsOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.AsOf.(*ListPurchasesRequest_AsOccurredAt); ok {
+			return x.AsOccurredAt
+		}
+	}
+	return nil
+}
+
+type isListPurchasesRequest_AsOf interface {
+	isListPurchasesRequest_AsOf()
+}
+
+type ListPurchasesRequest_AsKnownAt struct {
+	// What was known then: what was recorded at this time or before, folded by the
+	// machine of the newest of it.
+	AsKnownAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_known_at,json=asKnownAt,proto3,oneof"`
+}
+
+type ListPurchasesRequest_AsOccurredAt struct {
+	// What had happened then, as far as it is known now: the facts that are dated at this
+	// time or before, whenever they were recorded; operators' words count always.
+	AsOccurredAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=as_occurred_at,json=asOccurredAt,proto3,oneof"`
+}
+
+func (*ListPurchasesRequest_AsKnownAt) isListPurchasesRequest_AsOf() {}
+
+func (*ListPurchasesRequest_AsOccurredAt) isListPurchasesRequest_AsOf() {}
 
 // ListPurchasesResponse is a page of purchases.
 type ListPurchasesResponse struct {
@@ -610,20 +715,26 @@ const file_comanda_v1_purchase_proto_rawDesc = "" +
 	"\x05items\x18\a \x03(\tR\x05items\x12F\n" +
 	"\x11first_recorded_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0ffirstRecordedAtB\a\n" +
 	"\x05_paidB\v\n" +
-	"\t_refunded\"m\n" +
+	"\t_refunded\"\xf8\x01\n" +
 	"\x12GetPurchaseRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12!\n" +
-	"\fmin_position\x18\x03 \x01(\tR\vminPosition\"G\n" +
+	"\fmin_position\x18\x03 \x01(\tR\vminPosition\x12<\n" +
+	"\vas_known_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12B\n" +
+	"\x0eas_occurred_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
+	"\x05as_of\"G\n" +
 	"\x13GetPurchaseResponse\x120\n" +
-	"\bpurchase\x18\x01 \x01(\v2\x14.comanda.v1.PurchaseR\bpurchase\"\xc2\x01\n" +
+	"\bpurchase\x18\x01 \x01(\v2\x14.comanda.v1.PurchaseR\bpurchase\"\xcd\x02\n" +
 	"\x14ListPurchasesRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x123\n" +
 	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusR\bstatuses\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12!\n" +
-	"\fmin_position\x18\x05 \x01(\tR\vminPosition\"s\n" +
+	"\fmin_position\x18\x05 \x01(\tR\vminPosition\x12<\n" +
+	"\vas_known_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12B\n" +
+	"\x0eas_occurred_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
+	"\x05as_of\"s\n" +
 	"\x15ListPurchasesResponse\x122\n" +
 	"\tpurchases\x18\x01 \x03(\v2\x14.comanda.v1.PurchaseR\tpurchases\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xb7\x01\n" +
@@ -665,18 +776,22 @@ var file_comanda_v1_purchase_proto_depIdxs = []int32{
 	2,  // 3: comanda.v1.Purchase.orders:type_name -> comanda.v1.PurchaseOrder
 	7,  // 4: comanda.v1.PurchaseOrder.status:type_name -> comanda.v1.OrderStatus
 	8,  // 5: comanda.v1.PurchaseOrder.first_recorded_at:type_name -> google.protobuf.Timestamp
-	0,  // 6: comanda.v1.GetPurchaseResponse.purchase:type_name -> comanda.v1.Purchase
-	7,  // 7: comanda.v1.ListPurchasesRequest.statuses:type_name -> comanda.v1.OrderStatus
-	0,  // 8: comanda.v1.ListPurchasesResponse.purchases:type_name -> comanda.v1.Purchase
-	3,  // 9: comanda.v1.PurchaseService.GetPurchase:input_type -> comanda.v1.GetPurchaseRequest
-	5,  // 10: comanda.v1.PurchaseService.ListPurchases:input_type -> comanda.v1.ListPurchasesRequest
-	4,  // 11: comanda.v1.PurchaseService.GetPurchase:output_type -> comanda.v1.GetPurchaseResponse
-	6,  // 12: comanda.v1.PurchaseService.ListPurchases:output_type -> comanda.v1.ListPurchasesResponse
-	11, // [11:13] is the sub-list for method output_type
-	9,  // [9:11] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	8,  // 6: comanda.v1.GetPurchaseRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	8,  // 7: comanda.v1.GetPurchaseRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	0,  // 8: comanda.v1.GetPurchaseResponse.purchase:type_name -> comanda.v1.Purchase
+	7,  // 9: comanda.v1.ListPurchasesRequest.statuses:type_name -> comanda.v1.OrderStatus
+	8,  // 10: comanda.v1.ListPurchasesRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	8,  // 11: comanda.v1.ListPurchasesRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	0,  // 12: comanda.v1.ListPurchasesResponse.purchases:type_name -> comanda.v1.Purchase
+	3,  // 13: comanda.v1.PurchaseService.GetPurchase:input_type -> comanda.v1.GetPurchaseRequest
+	5,  // 14: comanda.v1.PurchaseService.ListPurchases:input_type -> comanda.v1.ListPurchasesRequest
+	4,  // 15: comanda.v1.PurchaseService.GetPurchase:output_type -> comanda.v1.GetPurchaseResponse
+	6,  // 16: comanda.v1.PurchaseService.ListPurchases:output_type -> comanda.v1.ListPurchasesResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_purchase_proto_init() }
@@ -687,6 +802,14 @@ func file_comanda_v1_purchase_proto_init() {
 	file_comanda_v1_event_proto_init()
 	file_comanda_v1_purchase_proto_msgTypes[1].OneofWrappers = []any{}
 	file_comanda_v1_purchase_proto_msgTypes[2].OneofWrappers = []any{}
+	file_comanda_v1_purchase_proto_msgTypes[3].OneofWrappers = []any{
+		(*GetPurchaseRequest_AsKnownAt)(nil),
+		(*GetPurchaseRequest_AsOccurredAt)(nil),
+	}
+	file_comanda_v1_purchase_proto_msgTypes[5].OneofWrappers = []any{
+		(*ListPurchasesRequest_AsKnownAt)(nil),
+		(*ListPurchasesRequest_AsOccurredAt)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
