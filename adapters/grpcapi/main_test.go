@@ -25,6 +25,7 @@ import (
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/proof"
 	"comanda.internal/projections/purchases"
+	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -118,7 +119,7 @@ func (s *store) record(n int, kind domain.Kind) domain.Outcome {
 func (s *store) deps() grpcapi.Deps {
 	return grpcapi.Deps{
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
-		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file),
+		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file), Stats: stats.New(s.file),
 		Views: s.runner, Log: s.log, Verifier: noVerifier{}, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -138,6 +139,7 @@ type server struct {
 	orders    comandav1.OrderServiceClient
 	purchases comandav1.PurchaseServiceClient
 	queues    comandav1.QueueServiceClient
+	stats     comandav1.StatsServiceClient
 	events    comandav1.EventServiceClient
 	views     comandav1.ViewServiceClient
 	stop      func()
@@ -160,6 +162,7 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 		orders:    comandav1.NewOrderServiceClient(conn),
 		purchases: comandav1.NewPurchaseServiceClient(conn),
 		queues:    comandav1.NewQueueServiceClient(conn),
+		stats:     comandav1.NewStatsServiceClient(conn),
 		events:    comandav1.NewEventServiceClient(conn),
 		views:     comandav1.NewViewServiceClient(conn),
 	}

@@ -56,6 +56,7 @@ type Checker struct {
 	seed     maphash.Seed
 	seen     map[uint64]struct{} // digests of order ids: small, and never in the views' order
 	compared uint64
+	differs  bool // a problem was reported
 
 	events []timeline.Told
 	orders []Order
@@ -283,11 +284,15 @@ func (c *Checker) Finish(head domain.Position) error {
 		if err != nil {
 			return err
 		}
-		return c.strays(s)
+		if err := c.strays(s); err != nil {
+			return err
+		}
+		return c.counts(s)
 	})
 }
 
 func (c *Checker) problem(rule string, o Order, detail string) {
+	c.differs = true
 	c.report(&comandav1.VerifyProblem{
 		Rule: rule, Partition: uint32(o.Partition), Sequence: o.Sequence, //nolint:gosec // at most 256 partitions
 		OrderId: string(o.ID), Detail: detail,

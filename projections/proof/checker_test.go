@@ -188,6 +188,40 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			},
 			want: map[string][]domain.OrderID{proof.RuleDiffers: {attended}},
 		},
+		"a count that is one too high": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("began"))
+				key, value := b.Cursor().First()
+				value = bytes.Clone(value)
+				value[1] += 2 // orders, as a varint
+				return b.Put(bytes.Clone(key), value)
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
+		},
+		"a count that is missing": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("left"))
+				key, _ := b.Cursor().Last()
+				return b.Delete(bytes.Clone(key))
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
+		},
+		"a count of nothing": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("recorded"))
+				key, value := b.Cursor().First()
+				return b.Put(append(bytes.Clone(key), 0), bytes.Clone(value))
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
+		},
+		"a count that cannot be read": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("standing"))
+				key, _ := b.Cursor().First()
+				return b.Put(bytes.Clone(key), []byte{0x80})
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
+		},
 		"an order in another's purchase": {
 			tamper: func(orders, _ *bbolt.Bucket) error {
 				members := orders.Tx().Bucket([]byte("purchases")).Bucket([]byte("members"))

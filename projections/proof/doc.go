@@ -9,6 +9,9 @@
 // has not moved is compared with what was folded alone, when [Checker.Event] has
 // compared each of the order's events, and its place, with the timeline.
 //
+// Counts, which are of all orders together, [Checker.Finish] compares with a count
+// of all facts from nothing, when nothing else was found to differ.
+//
 // A check of a part of the log does without [Checker.Finish]: it proves the rows of
 // the orders that it was handed, and nothing of others.
 package proof
