@@ -43,7 +43,8 @@ func TestCountsAreThoseOfTheOrdersSoFar(t *testing.T) {
 	must(t, err)
 	rows(t, []*comandav1.TransitionRow{
 		{Group: group, StatusFrom: none, StatusTo: pending, Count: 3},
-		{Group: group, StatusFrom: pending, StatusTo: approved, Count: 1}, {Group: group, StatusFrom: pending, StatusTo: refused, Count: 1},
+		{Group: group, StatusFrom: pending, StatusTo: approved, Count: 1},
+		{Group: group, StatusFrom: pending, StatusTo: refused, Count: 1},
 	}, transitions.GetRows())
 	verdicts, err := s.stats.GetVerdicts(t.Context(), &comandav1.GetVerdictsRequest{Query: query})
 	must(t, err)

@@ -105,7 +105,7 @@ func (t *Tally) reached(k key, s *order.State, at time.Time, times int64) {
 	}
 	for status, reached := range was {
 		if reached {
-			counted = append(counted, counter{reachedSlot + uint64(status), times}) //nolint:gosec // a status
+			counted = append(counted, counter{reachedSlot + uint64(status), times})
 		}
 	}
 	t.add(began, &k, counted...)
@@ -125,7 +125,7 @@ func (t *Tally) money(k key, s *order.State, at time.Time, times int64) {
 func bound(stay time.Duration) uint64 {
 	for i, b := range bounds {
 		if stay < b {
-			return uint64(i) //nolint:gosec // an index
+			return uint64(i)
 		}
 	}
 	return uint64(len(bounds))

@@ -68,7 +68,7 @@ func (v *View) Dwell(q Query) ([]*comandav1.DwellRow, error) {
 			first := uint64(status) * staySlots
 			row := &comandav1.DwellRow{Group: of.message, Status: wire.Status(status)}
 			for i := range len(bounds) + 1 {
-				bucket := &comandav1.DwellBucket{Count: of.at(first + uint64(i))} //nolint:gosec // an index
+				bucket := &comandav1.DwellBucket{Count: of.at(first + uint64(i))}
 				if i < len(bounds) {
 					below := int64(bounds[i].Seconds())
 					bucket.BelowSeconds = &below

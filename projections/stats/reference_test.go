@@ -27,7 +27,7 @@ type seen struct {
 	tenant, source, method string
 	event                  *domain.Event // of the log
 	order                  *order.State  // of an order
-	from, to               domain.Status // of an edge, or of a stay the one that was left
+	from                   domain.Status // which a stay was in
 	stay                   time.Duration
 }
 

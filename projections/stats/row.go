@@ -126,7 +126,7 @@ const mostWord = 64
 
 func appendWord(b []byte, word string) []byte {
 	word = word[:min(len(word), mostWord)]
-	return append(append(b, byte(len(word))), word...)
+	return append(append(b, byte(len(word))), word...) //nolint:gosec // at most mostWord
 }
 
 // parseKey reads a key.
