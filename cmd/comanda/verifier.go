@@ -53,7 +53,8 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 	opts.Event = func(r *domain.Recorded) error { return checker.Event(ctx, r) }
 	opts.Order = func(o eventstore.VerifiedOrder) error {
 		return checker.Order(ctx, proof.Order{
-			ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Sequences: o.Sequences, Told: o.Told,
+			ID: o.ID, Source: o.Source, State: o.State, History: o.History,
+			Partition: o.Partition, Sequence: o.Sequence, Sequences: o.Sequences, Told: o.Told,
 		})
 	}
 	found, err := v.log.Verify(ctx, opts)

@@ -49,7 +49,7 @@ func (c *Checker) others(s *projections.Snapshot, o *Order, state *order.State, 
 
 // waiting says what the queues lack of an order.
 func (c *Checker) waiting(s *projections.Snapshot, id domain.OrderID, state *order.State) ([]string, error) {
-	h, err := history(s, id, nil)
+	h, err := history(s, id)
 	if err != nil {
 		return nil, err
 	}
@@ -64,16 +64,12 @@ func (c *Checker) waiting(s *projections.Snapshot, id domain.OrderID, state *ord
 	return problems, nil
 }
 
-// history are the order's facts as the timeline has them; nil for none. each is
-// called with every event, unless it is nil.
-func history(s *projections.Snapshot, id domain.OrderID, each func(*domain.Event)) (h *order.History, err error) {
+// history are the order's facts as the timeline has them; nil for none.
+func history(s *projections.Snapshot, id domain.OrderID) (h *order.History, err error) {
 	err = s.View(func(tx *kv.Tx) error {
 		events, err := timeline.New(s).Events(tx, id)
 		for i := 0; i < len(events) && err == nil; i++ {
 			h, err = h.With(&events[i])
-			if each != nil {
-				each(&events[i])
-			}
 		}
 		return err
 	})
@@ -92,7 +88,7 @@ func (c *Checker) strays(s *projections.Snapshot) error {
 		return row, err
 	}
 	fold := func(id domain.OrderID) (*order.History, *order.State, error) {
-		h, err := history(s, id, nil)
+		h, err := history(s, id)
 		if h == nil || domain.KindOf(err) == domain.Corrupt {
 			return nil, nil, nil // likewise
 		}
@@ -108,26 +104,4 @@ func (c *Checker) strays(s *projections.Snapshot) error {
 		}
 	}
 	return nil
-}
-
-// counts compares the counts of stats with a count from nothing: of the facts of the
-// timeline, which were compared with the log, all at one moment. Where anything
-// else differs, the counts differ too, and say less: they are then left alone.
-func (c *Checker) counts(s *projections.Snapshot) error {
-	if c.differs {
-		return nil
-	}
-	tally := stats.NewTally()
-	err := timeline.New(s).Orders(func(id domain.OrderID) error {
-		h, err := history(s, id, tally.Event)
-		if err != nil {
-			return c.unreadable(Order{ID: id}, err)
-		}
-		tally.Order(h, c.machine.Fold(h))
-		return nil
-	})
-	if err != nil || c.differs {
-		return err
-	}
-	return stats.New(s).Check(tally, func(problem string) { c.problem(RuleDiffers, Order{}, problem) })
 }

@@ -69,11 +69,9 @@ func (t *Tally) Event(e *domain.Event) {
 	t.add(recorded, &k, counted[:]...)
 }
 
-// Order counts an order as it is: s is a fold of h, or of an earlier revision of it.
-func (t *Tally) Order(h *order.History, s *order.State) { t.order(h, s, 1) }
-
-// order counts an order times times; -1 takes it out again.
-func (t *Tally) order(h *order.History, s *order.State, times int64) {
+// Order counts an order as it is, times times: 1, or -1 to take it out again. s is a
+// fold of h, or of an earlier revision of it.
+func (t *Tally) Order(h *order.History, s *order.State, times int64) {
 	if len(s.Path) == 0 {
 		return
 	}

@@ -39,9 +39,9 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 			continue
 		}
 		if c.Before != nil {
-			t.order(c.History, c.Before, -1)
+			t.Order(c.History, c.Before, -1)
 		}
-		t.order(c.History, c.State, 1)
+		t.Order(c.History, c.State, 1)
 	}
 	return t.write(b)
 }
