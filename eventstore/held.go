@@ -108,5 +108,6 @@ func (v *verification) finish(o *verifiedOrder) error {
 		}
 		o.State = machine.Fold(o.history)
 	}
+	o.History = o.history
 	return v.opts.Order(o.VerifiedOrder)
 }

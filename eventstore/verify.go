@@ -45,6 +45,7 @@ type VerifiedOrder struct {
 	Tenant    domain.TenantID
 	Source    domain.SourceID // of the first event
 	State     *order.State
+	History   *order.History // of all its events
 	Partition int
 	Sequence  uint64 // of the last event
 	Hash      [32]byte

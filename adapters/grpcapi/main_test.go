@@ -26,6 +26,7 @@ import (
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/proof"
 	"comanda.internal/projections/purchases"
+	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
 	"comanda.internal/projections/whatif"
 	comandav1 "comanda.internal/proto/comanda/v1"
@@ -120,7 +121,7 @@ func (s *store) record(n int, kind domain.Kind) domain.Outcome {
 func (s *store) deps() grpcapi.Deps {
 	return grpcapi.Deps{
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
-		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file),
+		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file), Stats: stats.New(s.file),
 		Past: asof.New(s.file), Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner,
 		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
@@ -141,6 +142,7 @@ type server struct {
 	orders    comandav1.OrderServiceClient
 	purchases comandav1.PurchaseServiceClient
 	queues    comandav1.QueueServiceClient
+	stats     comandav1.StatsServiceClient
 	events    comandav1.EventServiceClient
 	views     comandav1.ViewServiceClient
 	stop      func()
@@ -163,6 +165,7 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 		orders:    comandav1.NewOrderServiceClient(conn),
 		purchases: comandav1.NewPurchaseServiceClient(conn),
 		queues:    comandav1.NewQueueServiceClient(conn),
+		stats:     comandav1.NewStatsServiceClient(conn),
 		events:    comandav1.NewEventServiceClient(conn),
 		views:     comandav1.NewViewServiceClient(conn),
 	}

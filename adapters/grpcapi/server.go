@@ -22,6 +22,7 @@ import (
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/queue"
+	"comanda.internal/projections/stats"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -118,6 +119,16 @@ type Queue interface {
 	List(filter queue.Filter, page queue.Page) (items []*comandav1.QueueItem, next string, err error)
 }
 
+// Stats reads the view of counts.
+type Stats interface {
+	Funnel(q stats.Query) ([]*comandav1.FunnelRow, error)
+	Approval(q stats.Query) ([]*comandav1.ApprovalRow, error)
+	Transitions(q stats.Query) ([]*comandav1.TransitionRow, error)
+	Verdicts(q stats.Query) ([]*comandav1.VerdictRow, error)
+	Dwell(q stats.Query) ([]*comandav1.DwellRow, error)
+	Money(q stats.Query) ([]*comandav1.MoneyRow, error)
+}
+
 // Views says how far the views are.
 type Views interface {
 	// Ready is closed when the views have caught up.
@@ -161,6 +172,7 @@ type Deps struct {
 	Past      Past
 	Conflicts Queue
 	Attention Queue
+	Stats     Stats
 	Views     Views
 	Log       Log
 	Verifier  Verifier
@@ -208,6 +220,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, past: deps.Past, reads: views})
 	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
+	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
 		log: deps.Log, heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
 	})
@@ -270,6 +283,7 @@ func (s *Server) setHealth(state healthv1.HealthCheckResponse_ServingStatus) {
 		comandav1.OrderService_ServiceDesc.ServiceName,
 		comandav1.PurchaseService_ServiceDesc.ServiceName,
 		comandav1.QueueService_ServiceDesc.ServiceName,
+		comandav1.StatsService_ServiceDesc.ServiceName,
 		comandav1.EventService_ServiceDesc.ServiceName,
 		comandav1.ViewService_ServiceDesc.ServiceName,
 		comandav1.MachineService_ServiceDesc.ServiceName,

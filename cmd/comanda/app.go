@@ -34,6 +34,7 @@ import (
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/proof"
 	"comanda.internal/projections/purchases"
+	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
 	"comanda.internal/projections/whatif"
 )
@@ -277,7 +278,8 @@ func (a *app) startNotify(ctx context.Context) error {
 func (a *app) startGRPC(ctx context.Context) error {
 	server, err := grpcapi.New(grpcapi.Config{}, grpcapi.Deps{
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
-		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Views: a.views.runner, Log: a.log,
+		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Stats: stats.New(a.views.file),
+		Views: a.views.runner, Log: a.log,
 		Past: asof.New(a.views.file), Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
 		Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})

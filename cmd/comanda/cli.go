@@ -24,6 +24,7 @@ type cli struct {
 	Purchases purchasesCmd `cmd:"" help:"Read purchases: the orders that share a merchant reference."`
 	Conflicts conflictsCmd `cmd:"" help:"Read the events that their orders' facts contradict."`
 	Attention attentionCmd `cmd:"" help:"Read what an operator should see."`
+	Stats     statsCmd     `cmd:"" help:"Count what happened and how orders stand, by hour, day, merchant, source and method."`
 	Events    eventsCmd    `cmd:"" help:"Read the log."`
 	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table, or what another would change."`
 	Views     viewsCmd     `cmd:"" help:"Operate the views: status, rebuild beside those that serve, parked orders."`
@@ -55,6 +56,7 @@ const (
 	formatJSON  = "json"
 	formatJSONL = "jsonl"
 	formatCSV   = "csv"
+	formatSVG   = "svg" // of stats only
 )
 
 // outputFlag is embedded by commands that print records.

@@ -93,6 +93,7 @@ func TestSectionCommands(t *testing.T) {
 	for title, path := range map[string]string{
 		"The log as a whole": "testdata/script/log.txt",
 		"Views":              "testdata/script/views.txt",
+		"Stats":              "testdata/script/stats.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

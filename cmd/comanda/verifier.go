@@ -58,7 +58,8 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 	opts.Order = func(o eventstore.VerifiedOrder) error {
 		return both(func(c *proof.Checker) error {
 			return c.Order(ctx, proof.Order{
-				ID: o.ID, Source: o.Source, State: o.State, Partition: o.Partition, Sequence: o.Sequence, Sequences: o.Sequences, Told: o.Told,
+				ID: o.ID, Source: o.Source, State: o.State, History: o.History,
+				Partition: o.Partition, Sequence: o.Sequence, Sequences: o.Sequences, Told: o.Told,
 			})
 		})
 	}

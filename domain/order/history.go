@@ -202,6 +202,31 @@ func (h *History) Recorded(id domain.EventID) (time.Time, bool) {
 	return e.rest.recorded, true
 }
 
+// Entered is when each step of path, the way of a fold of h or of an earlier
+// revision of it, was taken: the effective time of the step's fact, and never
+// before the step before it, as a refund may become complete by an earlier-dated
+// one. A step of a fact that h does not have is the zero time.
+func (h *History) Entered(path []domain.Step) []time.Time {
+	if h == nil {
+		return nil
+	}
+	entered := make([]time.Time, len(path))
+	place := 0 // of the last step's fact: steps mostly come in the facts' order
+	for i := range path {
+		for n := range h.facts {
+			at := (place + n) % len(h.facts)
+			if e := h.facts[at]; e.id == path[i].Event {
+				place, entered[i] = at, e.at
+				break
+			}
+		}
+		if i > 0 && entered[i].Before(entered[i-1]) {
+			entered[i] = entered[i-1]
+		}
+	}
+	return entered
+}
+
 // OrderID is the order's id; "" for nil.
 func (h *History) OrderID() domain.OrderID {
 	if h == nil {

@@ -255,3 +255,31 @@ func TestCheck(t *testing.T) {
 		t.Errorf("another version: %v, want invalid", err)
 	}
 }
+
+// TestEnteredNeverGoesBack shows when the steps of a fold are taken: the refund
+// that becomes complete when the sale is cancelled is of before that.
+func TestEnteredNeverGoesBack(t *testing.T) {
+	paid, refund := plain(domain.KindApproved, "a", 1), plain(domain.KindPartiallyRefunded, "r", 2)
+	paid.Amounts.Paid, refund.Amounts.Refunded = domain.Minor(100), domain.Minor(100)
+	var h *order.History
+	var events []domain.Event
+	for i, fact := range []domain.Fact{plain(domain.KindCancelled, "c", 7), refund, paid} {
+		d := decide(t, h, fact, meta(minute(10+i)))
+		h, events = d.History, append(events, d.Event)
+	}
+	path := order.Default().Fold(h).Path
+	if len(path) != 3 || path[2].Why != order.WhyRefundComplete || path[2].Event != events[1].ID {
+		t.Fatalf("approved, cancelled and the refund complete: %v", path)
+	}
+	want := []time.Time{minute(1), minute(7), minute(7)}
+	if diff := cmp.Diff(want, h.Entered(path)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	path[0].Event = "of another order"
+	if got := h.Entered(path); !got[0].IsZero() || !got[1].Equal(want[1]) {
+		t.Errorf("of an event that it does not have: %v", got)
+	}
+	if got := (*order.History)(nil).Entered(path); got != nil {
+		t.Errorf("of a new order: %v", got)
+	}
+}

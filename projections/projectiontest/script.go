@@ -1,6 +1,7 @@
 package projectiontest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 )
 
 // Epoch is when the first event of a script is recorded; each next one is
-// recorded a second later.
+// recorded [Script.Every] later.
 var Epoch = time.Date(2026, time.May, 9, 12, 0, 0, 0, time.UTC)
 
 // Script is a log of events that were decided by the real machine. Its exported
@@ -30,6 +31,8 @@ type Script struct {
 	// Cut chooses how many of n events the next batch has, 1 to n; nil takes all.
 	// It is called under a lock.
 	Cut func(n int) int
+	// Every is the time between recordings. Default a second.
+	Every time.Duration
 	// Twice hands every batch over a second time, sequence for sequence.
 	Twice bool
 
@@ -60,7 +63,7 @@ func (s *Script) Record(tb testing.TB, tenant domain.TenantID, fact domain.Fact)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := fact.Identity(tenant).OrderID()
-	now := Epoch.Add(time.Duration(s.recorded) * time.Second)
+	now := Epoch.Add(time.Duration(s.recorded) * cmp.Or(s.Every, time.Second))
 	personal := fact.Personal
 	decision, err := order.Default().Decide(s.histories[id], fact, order.Meta{
 		Tenant: tenant, Source: domain.SourceID(fact.Provider + "-in"), ReceivedAt: now, Now: now,

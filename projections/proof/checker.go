@@ -12,6 +12,7 @@ import (
 	"comanda.internal/projections"
 	"comanda.internal/projections/kv"
 	"comanda.internal/projections/orders"
+	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
@@ -30,6 +31,7 @@ type Order struct {
 	ID        domain.OrderID
 	Source    domain.SourceID // of the first event
 	State     *order.State    // the fold of all its events
+	History   *order.History  // those events; nil: the order is counted from its timeline
 	Partition int
 	Sequence  uint64 // of the last event
 	// Sequences are those of all its events, by revision; none: the places in its
@@ -55,8 +57,11 @@ type Checker struct {
 	report  func(*comandav1.VerifyProblem)
 
 	seed     maphash.Seed
-	seen     map[uint64]struct{} // digests of order ids: small, and never in the views' order
+	seen     map[uint64]uint64 // digests of order ids: small, and never in the views' order; up to which revision it is in tally
 	compared uint64
+	differs  bool         // a problem was reported
+	tally    *stats.Tally // of the events told, and of orders of seen
+	told     uint64       // events
 
 	events []timeline.Told
 	orders []Order
@@ -69,19 +74,24 @@ const mostGathered = 4096
 // New is a checker of the views in file, which views keeps; report gets what
 // does not hold.
 func New(file *projections.File, views Waiter, machine *order.Machine, report func(*comandav1.VerifyProblem)) *Checker {
-	return &Checker{file: file, views: views, machine: machine, report: report, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
+	return &Checker{
+		file: file, views: views, machine: machine, report: report, seed: maphash.MakeSeed(),
+		seen: map[uint64]uint64{}, tally: stats.NewTally(),
+	}
 }
 
 // Compared is how many orders' rows were compared, each counted once.
 func (c *Checker) Compared() uint64 { return c.compared }
 
 // Event compares what the timeline stores of r, byte for byte, when the views hold
-// it. It keeps nothing of r but its bytes. Errors are as Order's.
+// it. It keeps nothing of r but its bytes and its count. Errors are as Order's.
 func (c *Checker) Event(ctx context.Context, r *domain.Recorded) error {
 	encoded, err := wire.Encoded(r)
 	if err != nil {
 		return err
 	}
+	c.tally.Event(&r.Event)
+	c.told++
 	c.events = append(c.events, timeline.Told{
 		Partition: r.Partition, Sequence: r.Sequence, Order: r.Event.OrderID, ID: r.Event.ID, Revision: r.Event.Revision, Encoded: encoded,
 	})
@@ -138,8 +148,8 @@ func (c *Checker) Flush(ctx context.Context) error {
 // order compares one order with the views as they are now.
 func (c *Checker) order(o *Order) error {
 	key := c.digest(o.ID)
-	_, again := c.seen[key]
-	c.seen[key] = struct{}{}
+	counted, again := c.seen[key]
+	c.seen[key] = counted
 	return c.file.Snapshot(func(s *projections.Snapshot) error {
 		level, err := c.places(s, o)
 		if err != nil {
@@ -152,6 +162,10 @@ func (c *Checker) order(o *Order) error {
 			}
 			if same && !again {
 				c.compared++
+			}
+			if same && counted == 0 && o.History != nil {
+				c.tally.Order(o.History, o.State, 1)
+				c.seen[key] = o.State.Revision
 			}
 			if same {
 				return c.others(s, o, o.State, "of the log: ")
@@ -251,7 +265,7 @@ func (c *Checker) unreadable(o Order, err error) error {
 func (c *Checker) Finish(head domain.Position) error {
 	return c.file.Snapshot(func(s *projections.Snapshot) error {
 		err := s.Parked(func(id domain.OrderID, why string) {
-			c.seen[c.digest(id)] = struct{}{}
+			c.seen[c.digest(id)] = 0
 			c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
 		})
 		if err != nil {
@@ -268,7 +282,7 @@ func (c *Checker) Finish(head domain.Position) error {
 			if _, ok := c.seen[c.digest(id)]; ok {
 				return nil
 			}
-			c.seen[c.digest(id)] = struct{}{} // once for both views
+			c.seen[c.digest(id)] = 0 // once for both views
 			partition, first, err := history.First(id)
 			if err != nil {
 				return c.unreadable(Order{ID: id}, err)
@@ -296,11 +310,15 @@ func (c *Checker) Finish(head domain.Position) error {
 		if err != nil {
 			return err
 		}
-		return c.strays(s)
+		if err := c.strays(s); err != nil {
+			return err
+		}
+		return c.counts(s, head)
 	})
 }
 
 func (c *Checker) problem(rule string, o Order, detail string) {
+	c.differs = true
 	c.report(&comandav1.VerifyProblem{
 		Rule: rule, Partition: uint32(o.Partition), Sequence: o.Sequence, //nolint:gosec // at most 256 partitions
 		OrderId: string(o.ID), Detail: detail,

@@ -25,16 +25,49 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// check folds the orders of s afresh and proves the views of f with it.
+// check folds the orders of s afresh and proves the views of f with it: of states
+// alone, and as verify does, told of every event.
 func check(t *testing.T, f *projectiontest.Follower, s *projectiontest.Script) (rules map[string][]domain.OrderID, compared uint64) {
+	t.Helper()
+	rules, compared = checked(t, f, s, false, func() {})
+	if told, again := checked(t, f, s, true, func() {}); !cmp.Equal(rules, told) || compared != again {
+		t.Errorf("told of events %v of %d orders, else %v of %d", told, again, rules, compared)
+	}
+	return rules, compared
+}
+
+func checked(
+	t *testing.T, f *projectiontest.Follower, s *projectiontest.Script, told bool, meanwhile func(),
+) (rules map[string][]domain.OrderID, compared uint64) {
 	t.Helper()
 	rules = map[string][]domain.OrderID{}
 	c := proof.New(f.File, f.Runner, order.Default(), func(p *comandav1.VerifyProblem) {
 		id := domain.OrderID(p.GetOrderId())
 		if !slices.Contains(rules[p.GetRule()], id) {
 			rules[p.GetRule()] = append(rules[p.GetRule()], id)
+			slices.Sort(rules[p.GetRule()])
 		}
 	})
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sequences := map[domain.OrderID][]uint64{}
+	for partition := range s.Partitions() {
+		s.Copy().Change(partition, func(events []domain.Recorded) []domain.Recorded {
+			for i := range events {
+				if !told {
+					break
+				}
+				if err := c.Event(t.Context(), &events[i]); err != nil {
+					t.Fatal(err)
+				}
+				id := events[i].Event.OrderID
+				sequences[id] = append(sequences[id], events[i].Sequence)
+			}
+			return events
+		})
+	}
 	for id, events := range s.Events() {
 		var h *order.History
 		for i := range events {
@@ -45,7 +78,8 @@ func check(t *testing.T, f *projectiontest.Follower, s *projectiontest.Script) (
 		}
 		partition := int(id.Slot()) * s.Partitions() / 256
 		if err := c.Order(t.Context(), proof.Order{
-			ID: id, Source: events[0].Source, State: order.Default().Fold(h), Partition: partition, Sequence: 1,
+			ID: id, Source: events[0].Source, State: order.Default().Fold(h), History: h, Partition: partition, Sequence: 1,
+			Sequences: sequences[id], Told: uint64(len(sequences[id])),
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -53,10 +87,7 @@ func check(t *testing.T, f *projectiontest.Follower, s *projectiontest.Script) (
 	if err := c.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	head, err := s.Head(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	meanwhile()
 	if err := c.Finish(head); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +120,23 @@ func TestViewsMayHaveMovedOnMeanwhile(t *testing.T) {
 	rules, compared := check(t, f, then)
 	if len(rules) > 0 || compared != uint64(len(then.Events())) || len(then.Events()) == len(s.Events()) {
 		t.Errorf("problems = %v of %d orders", rules, compared)
+	}
+}
+
+// TestCountsGoOnWhileTheyAreCompared: of orders that had more events after they were
+// compared, and of new ones.
+func TestCountsGoOnWhileTheyAreCompared(t *testing.T) {
+	s := filled(t)
+	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, proof.Views, projections.Config{})
+	f.Wait()
+	before, orders := len(s.Events()), 0
+	rules, compared := checked(t, f, s, true, func() {
+		s.Fill(t, 13, 20, 150)
+		f.Wait()
+		orders = len(s.Events())
+	})
+	if len(rules) > 0 || compared != uint64(before) || orders == before {
+		t.Errorf("problems = %v of %d orders, then %d", rules, compared, orders)
 	}
 }
 
@@ -206,6 +254,40 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 				return b.Put(append(bytes.Clone(key), "_of_old"...), bytes.Clone(value))
 			},
 			want: map[string][]domain.OrderID{proof.RuleDiffers: {attended}},
+		},
+		"a count that is one too high": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("began"))
+				key, value := b.Cursor().First()
+				value = bytes.Clone(value)
+				value[1] += 2 // orders, as a varint
+				return b.Put(bytes.Clone(key), value)
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
+		},
+		"a count that is missing": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("left"))
+				key, _ := b.Cursor().Last()
+				return b.Delete(bytes.Clone(key))
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
+		},
+		"a count of nothing": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("recorded"))
+				key, value := b.Cursor().First()
+				return b.Put(append(bytes.Clone(key), 0), bytes.Clone(value))
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
+		},
+		"a count that cannot be read": {
+			tamper: func(orders, _ *bbolt.Bucket) error {
+				b := orders.Tx().Bucket([]byte("stats")).Bucket([]byte("standing"))
+				key, _ := b.Cursor().First()
+				return b.Put(bytes.Clone(key), []byte{0x80})
+			},
+			want: map[string][]domain.OrderID{proof.RuleDiffers: {""}},
 		},
 		"an order in another's purchase": {
 			tamper: func(orders, _ *bbolt.Bucket) error {

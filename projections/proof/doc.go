@@ -9,6 +9,10 @@
 // has not moved is compared with what was folded alone, when [Checker.Event] has
 // compared each of the order's events, and its place, with the timeline.
 //
+// Counts, which are of all orders together, [Checker.Finish] compares with a count
+// from nothing, when nothing else was found to differ: of the events and orders that
+// the log told of, and of what the views have beyond them.
+//
 // A check of a part of the log does without [Checker.Finish]: it proves the rows of
 // the orders that it was handed, and nothing of others.
 package proof

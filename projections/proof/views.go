@@ -10,6 +10,7 @@ import (
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/queue"
+	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -18,7 +19,7 @@ import (
 // facts, and what is built on them.
 func Views(reader projections.Reader) (projections.Facts, []projections.Projection) {
 	return timeline.New(reader), []projections.Projection{
-		orders.New(reader), purchases.New(reader), conflicts.New(reader), attention.New(reader),
+		orders.New(reader), purchases.New(reader), conflicts.New(reader), attention.New(reader), stats.New(reader),
 	}
 }
 

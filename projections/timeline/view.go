@@ -197,6 +197,24 @@ func (v *View) After(tx *kv.Tx, after domain.OrderID, most int) []domain.OrderID
 	return ids
 }
 
+// Lengths calls yield for every order of the view, by id, until it errs: with the
+// number of its events, and of those at until or before.
+func (v *View) Lengths(until domain.Position, yield func(id domain.OrderID, events, old int) error) error {
+	return v.reader.View(func(tx *kv.Tx) error {
+		return tx.Bucket(name).Bucket(ordersBucket).ForEach(func(k, places []byte) error {
+			events := len(places) / placeSize
+			old := events
+			for ; old > 0; old-- {
+				last := places[(old-1)*placeSize:]
+				if binary.BigEndian.Uint64(last[2:]) <= until.At(int(binary.BigEndian.Uint16(last))) {
+					break
+				}
+			}
+			return yield(domain.OrderID(k), events, old)
+		})
+	})
+}
+
 // First is the place in the log of the order's first event; sequence 0 when the
 // view knows no such order.
 func (v *View) First(id domain.OrderID) (partition int, sequence uint64, err error) {
