@@ -88,7 +88,7 @@ type told struct {
 const tellEvery = 1 << 10
 
 func (t *told) one() {
-	if t.events++; t.tell != nil && t.events%tellEvery == 0 {
+	if t.events++; t.tell != nil && (t.events%tellEvery == 0 || t.events == t.total) {
 		t.tell(t.events, t.total)
 	}
 }
@@ -99,6 +99,9 @@ type logTables struct {
 	told        *told
 	events      sink[Event] // nil: not wanted
 	transitions sink[Transition]
+
+	event      Event // the last one, in one place for all
+	transition Transition
 }
 
 func (t *logTables) add(r *domain.Recorded) error {
@@ -108,16 +111,17 @@ func (t *logTables) add(r *domain.Recorded) error {
 		return nil
 	}
 	if t.events != nil {
-		if err := t.events.add(EventOf(r)); err != nil {
+		t.event = EventOf(r)
+		if err := t.events.add(&t.event); err != nil {
 			return err
 		}
 	}
 	if t.transitions == nil {
 		return nil
 	}
-	row, moved := TransitionOf(r)
-	if !moved {
+	var moved bool
+	if t.transition, moved = TransitionOf(r); !moved {
 		return nil
 	}
-	return t.transitions.add(row)
+	return t.transitions.add(&t.transition)
 }

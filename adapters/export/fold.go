@@ -78,20 +78,20 @@ func (f *folder) order(id domain.OrderID, events []domain.Recorded) error {
 	filter := &f.cfg.Filter
 	if f.orders != nil {
 		if r := OrderOf(id, s); filter.takes(r.Tenant, r.Source, r.Status, "", r.FirstRecordedAt) {
-			err = f.orders.add(r)
+			err = f.orders.add(&r)
 		}
 	}
 	if f.intervals != nil {
 		for _, r := range IntervalsOf(id, s, events) {
 			if err == nil && filter.takes(r.Tenant, r.Source, r.Status, "", r.RecordedAt) {
-				err = f.intervals.add(r)
+				err = f.intervals.add(&r)
 			}
 		}
 	}
 	if f.movements != nil {
 		for _, r := range MovementsOf(id, s, f.cfg.Machine.Movements(h)) {
 			if err == nil && filter.takes(r.Tenant, r.Source, s.Status.String(), "", r.RecordedAt) {
-				err = f.movements.add(r)
+				err = f.movements.add(&r)
 			}
 		}
 	}
@@ -110,10 +110,10 @@ func newByDay[T row](dir, table, format string) (*byDay[T], error) {
 	return &byDay[T]{days: days, parts: newParts[T](dir, table, format, "orders")}, err
 }
 
-func (d *byDay[T]) add(r T) error {
-	day := dayOf(r.recorded())
+func (d *byDay[T]) add(r *T) error {
+	day := dayOf((*r).recorded())
 	b := d.days.to(day)
-	if err := json.MarshalWrite(b, &r, jsontext.AllowInvalidUTF8(true)); err != nil {
+	if err := json.MarshalWrite(b, r, jsontext.AllowInvalidUTF8(true)); err != nil {
 		return fmt.Errorf("spill a row: %w", err)
 	}
 	_ = b.WriteByte('\n')
@@ -148,7 +148,7 @@ func (d *byDay[T]) write(path string) (err error) {
 			return nil
 		}
 		if err == nil {
-			err = d.parts.add(r)
+			err = d.parts.add(&r)
 		}
 		if err != nil {
 			return err

@@ -25,8 +25,8 @@ const (
 	partBytes = 1 << 18 // of a file's buffer
 )
 
-// sink takes a table's rows, in their order.
-type sink[T row] interface{ add(r T) error }
+// sink takes a table's rows, in their order, and keeps none of the pointers.
+type sink[T row] interface{ add(r *T) error }
 
 // parts writes rows into a file for each day, and another when the day comes again
 // after so many others that its file was closed.
@@ -37,6 +37,10 @@ type parts[T row] struct {
 	open []*part[T] // the one that was used last is the last
 	made map[string]int
 	done []File
+
+	// day is that of the last row, whose recorded time was in the same 24 hours.
+	day      string
+	midnight int64 // in seconds of Unix time
 }
 
 var _ sink[Event] = (*parts[Event])(nil)
@@ -47,8 +51,19 @@ func newParts[T row](dir, table, format, name string) *parts[T] {
 
 func dayOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-func (p *parts[T]) add(r T) error {
-	day := dayOf(r.recorded())
+const daySeconds = 24 * 60 * 60
+
+// dayOf is [dayOf], which is asked of every row.
+func (p *parts[T]) dayOf(t time.Time) string {
+	if s := t.Unix() - p.midnight; p.day == "" || s < 0 || s >= daySeconds {
+		p.day = dayOf(t)
+		p.midnight = t.UTC().Truncate(daySeconds * time.Second).Unix()
+	}
+	return p.day
+}
+
+func (p *parts[T]) add(r *T) error {
+	day := p.dayOf((*r).recorded())
 	if n := len(p.open); n == 0 || p.open[n-1].day != day {
 		if err := p.turnTo(day); err != nil {
 			return err
@@ -136,8 +151,8 @@ func newPart[T row](dir, table, format, day, name string) (*part[T], error) {
 	return p, nil
 }
 
-func (p *part[T]) add(r T) error {
-	at := r.recorded()
+func (p *part[T]) add(r *T) error {
+	at := (*r).recorded()
 	if p.file.Rows == 0 || at.Before(p.file.First) {
 		p.file.First = at
 	}
@@ -175,11 +190,11 @@ type batch[T row] struct {
 	rows []T
 }
 
-func (b *batch[T]) add(r T) error {
+func (b *batch[T]) add(r *T) error {
 	if b.rows == nil {
 		b.rows = make([]T, 0, batchRows)
 	}
-	b.rows = append(b.rows, r)
+	b.rows = append(b.rows, *r)
 	if len(b.rows) < batchRows {
 		return nil
 	}

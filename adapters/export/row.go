@@ -1,9 +1,10 @@
 package export
 
 import (
+	"maps"
+	"slices"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"comanda.internal/domain"
@@ -326,9 +327,18 @@ func object(m map[string]string) string {
 	if len(m) == 0 {
 		return "{}"
 	}
-	text, err := json.Marshal(m, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
-	if err != nil { // there is no text that it could refuse
-		return "{}"
+	out := []byte{'{'}
+	for i, key := range slices.Sorted(maps.Keys(m)) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(quoted(out, key), ':')
+		out = quoted(out, m[key])
 	}
-	return string(text)
+	return string(append(out, '}'))
+}
+
+func quoted(to []byte, text string) []byte {
+	to, _ = jsontext.AppendQuote(to, text) // an error only says that some of it is no UTF-8, and was replaced
+	return to
 }

@@ -39,7 +39,7 @@ type counted[T row] struct {
 	rows int64
 }
 
-func (c *counted[T]) add(r T) error {
+func (c *counted[T]) add(r *T) error {
 	c.rows++
 	return c.batch.add(r)
 }
