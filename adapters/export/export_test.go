@@ -220,7 +220,7 @@ func TestResumedEqualsWhole(t *testing.T) {
 	for _, format := range formats {
 		dir := t.TempDir()
 		c := l.config(t, format, tables...)
-		c.Progress = func(_, total uint64) { reads = int(total) } //nolint:gosec // a few
+		c.Progress = func(_, total uint64) { reads = int(total) }
 		if _, err := export.Directory(t.Context(), dir, c); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -75,27 +76,31 @@ func (f *folder) order(id domain.OrderID, events []domain.Recorded) error {
 		}
 	}
 	s := f.cfg.Machine.Fold(h)
-	filter := &f.cfg.Filter
-	if f.orders != nil {
-		if r := OrderOf(id, s); filter.takes(r.Tenant, r.Source, r.Status, "", r.FirstRecordedAt) {
-			err = f.orders.add(&r)
-		}
+	takes := func(status string, recorded time.Time) bool {
+		return f.cfg.Filter.takes(string(s.Identity.Tenant), string(s.Source), status, "", recorded)
 	}
-	if f.intervals != nil {
-		for _, r := range IntervalsOf(id, s, events) {
-			if err == nil && filter.takes(r.Tenant, r.Source, r.Status, "", r.RecordedAt) {
-				err = f.intervals.add(&r)
-			}
-		}
+	if r := OrderOf(id, s); f.orders != nil && takes(r.Status, r.FirstRecordedAt) {
+		err = f.orders.add(&r)
 	}
-	if f.movements != nil {
-		for _, r := range MovementsOf(id, s, f.cfg.Machine.Movements(h)) {
-			if err == nil && filter.takes(r.Tenant, r.Source, s.Status.String(), "", r.RecordedAt) {
-				err = f.movements.add(&r)
-			}
-		}
+	if f.intervals != nil && err == nil {
+		err = addAll(f.intervals, IntervalsOf(id, s, events), func(r *Interval) bool { return takes(r.Status, r.RecordedAt) })
+	}
+	if f.movements != nil && err == nil {
+		err = addAll(f.movements, MovementsOf(id, s, f.cfg.Machine.Movements(h)), func(r *Movement) bool { return takes(s.Status.String(), r.RecordedAt) })
 	}
 	return err
+}
+
+func addAll[T row](to sink[T], rows []T, takes func(*T) bool) error {
+	for i := range rows {
+		if !takes(&rows[i]) {
+			continue
+		}
+		if err := to.add(&rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // byDay takes rows of any days and gives them to parts day after day, so that one

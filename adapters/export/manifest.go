@@ -119,7 +119,7 @@ func (m *Manifest) save(dir string) error {
 	if err := os.Rename(path+".tmp", path); err != nil {
 		return err //nolint:wrapcheck // names the file
 	}
-	return syncDir(dir)
+	return syncPath(dir)
 }
 
 func writeSynced(path string, text []byte) (err error) {
@@ -135,18 +135,6 @@ func writeSynced(path string, text []byte) (err error) {
 		err = closing
 	}
 	return err //nolint:wrapcheck // names the file
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path) //nolint:gosec // below the directory that the caller names
-	if err != nil {
-		return err //nolint:wrapcheck // names the directory
-	}
-	err = d.Sync()
-	if closing := d.Close(); err == nil {
-		err = closing
-	}
-	return err //nolint:wrapcheck // names the directory
 }
 
 // Check holds the files of dir to its manifest, and the manifest to itself, and
@@ -211,7 +199,7 @@ func (f *File) check(dir string) string {
 	if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
 		return "outside of the directory"
 	}
-	file, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.Path)))
+	file, err := os.Open(filepath.Join(dir, filepath.FromSlash(f.Path))) //nolint:gosec // it is local to the directory
 	if os.IsNotExist(err) {
 		return "missing"
 	}

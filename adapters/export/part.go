@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // partialDir is where files are until they are whole, below the directory.
@@ -163,7 +165,7 @@ func (p *part[T]) add(r *T) error {
 	return p.batch.add(r)
 }
 
-// close ends the file, durably.
+// close ends the file; [publish] makes it durable.
 func (p *part[T]) close() (err error) {
 	defer func() {
 		if closing := p.out.Close(); err == nil {
@@ -181,7 +183,7 @@ func (p *part[T]) close() (err error) {
 		return err //nolint:wrapcheck // the caller names the file
 	}
 	p.file.Bytes, p.file.SHA256 = info.Size(), hex.EncodeToString(p.hash.Sum(nil))
-	return p.out.Sync() //nolint:wrapcheck // the caller names the file
+	return nil
 }
 
 // batch hands rows on, so many at a time.
@@ -217,6 +219,14 @@ func (b *batch[T]) close() error {
 
 // publish gives the files their names, durably: nobody sees one that is not whole.
 func publish(dir string, files []File) error {
+	var syncing errgroup.Group // one commit of the file system's journal is for many
+	syncing.SetLimit(syncsAtOnce)
+	for i := range files {
+		syncing.Go(func() error { return syncPath(filepath.Join(dir, partialDir, filepath.FromSlash(files[i].Path))) })
+	}
+	if err := syncing.Wait(); err != nil {
+		return err //nolint:wrapcheck // names the file
+	}
 	dirs := map[string]struct{}{dir: {}}
 	for i := range files {
 		name := filepath.FromSlash(files[i].Path)
@@ -230,9 +240,18 @@ func publish(dir string, files []File) error {
 		dirs[filepath.Dir(to)], dirs[filepath.Dir(filepath.Dir(to))] = struct{}{}, struct{}{}
 	}
 	for d := range dirs {
-		if err := syncDir(d); err != nil {
-			return err
-		}
+		syncing.Go(func() error { return syncPath(d) })
 	}
-	return nil
+	return syncing.Wait() //nolint:wrapcheck // names the directory
+}
+
+const syncsAtOnce = 8
+
+// syncPath makes a file's bytes, or a directory's names, durable.
+func syncPath(path string) error {
+	f, err := os.Open(path) //nolint:gosec // below the directory that the caller names
+	if err != nil {
+		return err //nolint:wrapcheck // names it
+	}
+	return errors.Join(f.Sync(), f.Close())
 }

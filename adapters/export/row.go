@@ -276,7 +276,7 @@ func MovementsOf(id domain.OrderID, s *order.State, movements []order.Movement) 
 	for i := range movements {
 		m := &movements[i]
 		out[i] = Movement{
-			OrderID: string(id), Number: int32(i + 1), Amount: m.Amount, Currency: m.Currency, //nolint:gosec // at most 2,000
+			OrderID: string(id), Number: int32(i + 1), Amount: m.Amount, Currency: m.Currency,
 			PaymentID: m.PaymentID, RefundID: m.RefundID, EffectiveAt: m.EffectiveAt, RecordedAt: m.RecordedAt, EventID: string(m.Event),
 			Tenant: string(s.Identity.Tenant), Source: string(s.Source), Provider: s.Identity.Provider, Method: s.Method,
 		}

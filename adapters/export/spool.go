@@ -109,11 +109,11 @@ func (s *spool) readEvents(name string) (map[domain.OrderID][]domain.Recorded, e
 	for len(in) > 0 {
 		var head [3]uint64
 		for i := range head {
-			n := 0
-			if head[i], n = binary.Uvarint(in); n <= 0 {
+			value, n := binary.Uvarint(in)
+			if n <= 0 {
 				return nil, domain.Errorf(domain.Corrupt, "%s was cut short", s.path(name))
 			}
-			in = in[n:]
+			head[i], in = value, in[n:]
 		}
 		if uint64(len(in)) < head[2] {
 			return nil, domain.Errorf(domain.Corrupt, "%s was cut short", s.path(name))

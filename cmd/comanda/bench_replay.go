@@ -101,7 +101,11 @@ func (b *replayBench) contenders() []bench.Contender {
 		what string
 		read func(ctx context.Context) error
 	}{
-		{whatRaw, b.raw}, {"follow", b.follow}, {"verify_log", b.verifyLog}, {"verify_views", b.verifyViews}, {"rebuild", b.rebuild},
+		{whatRaw, b.raw},
+		{"follow", b.follow},
+		{"verify_log", b.verifyLog},
+		{"verify_views", b.verifyViews},
+		{"rebuild", b.rebuild},
 		{"export", b.export},
 	} {
 		out = append(out, bench.Contender{What: one.what, Partitions: b.stored.Partitions, Round: func(ctx context.Context) (bench.Result, error) {
