@@ -22,7 +22,7 @@ func (l *Log) Follow(ctx context.Context, partition int, after uint64, handle fu
 		batch = batch[:0]
 		for i := range ms {
 			if ms[i].Sequence != after+1 {
-				return domain.Errorf(domain.Corrupt, "%s: sequence %d follows %d: events are missing", OrdersStream(partition), ms[i].Sequence, after)
+				return eventsMissing(partition, after, ms[i].Sequence)
 			}
 			r, err := l.decode(partition, &ms[i])
 			if err != nil {

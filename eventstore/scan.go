@@ -18,13 +18,47 @@ type scanned struct {
 // scansAhead is how many of them there are; each has a thousand messages at most.
 const scansAhead = 3
 
+// Scan hands every event of a partition after the sequence after and up to upTo to
+// handle, in order, while the next ones are read and decoded. It returns the error
+// of handle, or one of kind Corrupt: an event that cannot be read, or one that is
+// missing. Whether an event belongs where it is, Verify says.
+//
+// The event is valid until handle returns; what it points to stays.
+func (l *Log) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+	if partition < 0 || partition >= len(l.readers) {
+		return domain.Errorf(domain.Invalid, "partition %d: the log has %d", partition, len(l.readers))
+	}
+	last := after
+	err := l.scan(ctx, partition, after, upTo, func(m *stream.Message, r *domain.Recorded, broken error) error {
+		if m.Sequence != last+1 {
+			return eventsMissing(partition, last, m.Sequence)
+		}
+		if broken != nil {
+			return domain.Errorf(domain.Corrupt, "%s at %d: %w", OrdersStream(partition), m.Sequence, broken)
+		}
+		last = m.Sequence
+		return handle(r)
+	})
+	if err == nil && last < upTo {
+		return eventsMissing(partition, last, upTo+1)
+	}
+	return err
+}
+
+func eventsMissing(partition int, last, next uint64) error {
+	return domain.Errorf(domain.Corrupt, "%s: sequence %d follows %d: events are missing", OrdersStream(partition), next, last)
+}
+
 // scan reads and decodes in one goroutine and calls check, whose error ends it, in the
 // caller's, with each message and its event, or why it is none. The event is valid until check
 // returns.
-func (v *verification) scan(
-	p int, since, head uint64, check func(m *stream.Message, r *domain.Recorded, broken error) error,
+func (l *Log) scan(
+	ctx context.Context, p int, since, head uint64, check func(m *stream.Message, r *domain.Recorded, broken error) error,
 ) error {
-	ctx, cancel := context.WithCancel(v.ctx)
+	if since >= head {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	read, free := make(chan *scanned), make(chan *scanned, scansAhead)
 	for range scansAhead {
@@ -33,7 +67,7 @@ func (v *verification) scan(
 	ended := make(chan error, 1)
 	go func() {
 		defer close(read)
-		ended <- v.log.readers[p].Scan(ctx, since, head, nil, func(ms []stream.Message) error {
+		ended <- l.readers[p].Scan(ctx, since, head, nil, func(ms []stream.Message) error {
 			s := <-free // checked, or left over
 			s.decode(p, ms)
 			select {

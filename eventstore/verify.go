@@ -183,7 +183,7 @@ func (v *verification) partition(p int, since, head uint64) error {
 		return nil
 	}
 	last, holes := since, ranges(nil)
-	err := v.scan(p, since, head, func(m *stream.Message, r *domain.Recorded, broken error) error {
+	err := v.log.scan(v.ctx, p, since, head, func(m *stream.Message, r *domain.Recorded, broken error) error {
 		holes = v.sequence(p, &last, m.Sequence, holes)
 		return v.event(p, m, r, broken)
 	})

@@ -78,7 +78,7 @@ func counted[M any](ctx context.Context, s *statsService, asked *comandav1.Stats
 	var check checker
 	q := stats.Query{
 		Tenant: check.tenant(asked.GetTenant()), Source: check.source(asked.GetSource()), Method: asked.GetMethod(),
-		From: check.moment("from", asked.GetFrom()), To: check.moment("to", asked.GetTo()), By: check.by(asked.GetBy()),
+		From: check.timeOf("from", asked.GetFrom()), To: check.timeOf("to", asked.GetTo()), By: check.by(asked.GetBy()),
 	}
 	if q.Method != "" && !provider.IsWord(q.Method) {
 		check.violate("method", "must be a word, as pix or card")
@@ -93,8 +93,8 @@ func counted[M any](ctx context.Context, s *statsService, asked *comandav1.Stats
 	return read(s.stats, q)
 }
 
-// moment is the zero time for nil.
-func (c *checker) moment(field string, t *timestamppb.Timestamp) time.Time {
+// timeOf is the zero time for nil.
+func (c *checker) timeOf(field string, t *timestamppb.Timestamp) time.Time {
 	if t == nil {
 		return time.Time{}
 	}

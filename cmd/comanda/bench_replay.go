@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"comanda.internal/adapters/export"
 	"comanda.internal/cmd/comanda/bench"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -100,7 +101,12 @@ func (b *replayBench) contenders() []bench.Contender {
 		what string
 		read func(ctx context.Context) error
 	}{
-		{whatRaw, b.raw}, {"follow", b.follow}, {"verify_log", b.verifyLog}, {"verify_views", b.verifyViews}, {"rebuild", b.rebuild},
+		{whatRaw, b.raw},
+		{"follow", b.follow},
+		{"verify_log", b.verifyLog},
+		{"verify_views", b.verifyViews},
+		{"rebuild", b.rebuild},
+		{"export", b.export},
 	} {
 		out = append(out, bench.Contender{What: one.what, Partitions: b.stored.Partitions, Round: func(ctx context.Context) (bench.Result, error) {
 			return bench.Timed(b.now, func() (int, error) { return b.stored.Events, one.read(ctx) })
@@ -194,6 +200,27 @@ func (b *replayBench) rebuild(ctx context.Context) (err error) {
 	case err := <-done:
 		return err
 	}
+}
+
+// export writes the events as Parquet, in a directory of its own.
+func (b *replayBench) export(ctx context.Context) (err error) {
+	dir, err := os.MkdirTemp(b.dir, "export-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	head, err := b.log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := export.Directory(ctx, dir, export.Config{
+		Log: b.log, Identity: b.log.Identity(), Epoch: b.log.Epoch(), Head: head, Machine: order.Default(),
+		Format: export.FormatParquet, Tables: []string{export.TableEvents},
+	})
+	if err != nil {
+		return err
+	}
+	return b.all(m.Rows(export.TableEvents))
 }
 
 func (b *replayBench) sound(events, problems uint64) error {

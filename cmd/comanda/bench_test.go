@@ -39,7 +39,7 @@ var wantRows = map[string][]string{
 		"raw  2 1", "comanda never 2 1", "comanda as configured 2 1", "comanda from 2 2 1",
 		"raw  2 4", "comanda never 2 4", "comanda as configured 2 4", "comanda from 2 2 4",
 	},
-	"replay": {"raw  2 0", "follow  2 0", "verify_log  2 0", "verify_views  2 0", "rebuild  2 0"},
+	"replay": {"raw  2 0", "follow  2 0", "verify_log  2 0", "verify_views  2 0", "rebuild  2 0", "export  2 0"},
 	"read": {
 		"raw  2 1", "order  2 1", "history  2 1", "list  2 1", "raw  2 2", "order  2 2", "history  2 2", "list  2 2",
 	},
@@ -50,7 +50,7 @@ var wantRows = map[string][]string{
 var alsoFigures = map[string][]string{
 	"ingest comanda": {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms"},
 	"append comanda": {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "best_raw_ratio"},
-	"replay rebuild": {bench.Ratio, bench.RawPerSecond},
+	"replay export":  {bench.Ratio, bench.RawPerSecond},
 	"read order":     {bench.Ratio, bench.RawPerSecond},
 	"start full":     {"ready_ms", "rss_bytes", "heap_bytes", "rss_bytes_per_order", "heap_bytes_per_order"},
 	"start empty":    {"ready_ms", "rss_bytes", "heap_bytes"},

@@ -8,7 +8,8 @@ import (
 
 // eventsCmd reads the log.
 type eventsCmd struct {
-	Tail eventsTailCmd `cmd:"" help:"Print events as they are recorded."`
+	Tail   eventsTailCmd   `cmd:"" help:"Print events as they are recorded."`
+	Export eventsExportCmd `cmd:"" help:"Write the log's events as files for analysts, with the orders' intervals and movements of money."`
 }
 
 type eventsTailCmd struct {

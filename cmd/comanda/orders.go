@@ -23,6 +23,7 @@ type ordersCmd struct {
 	Get     ordersGetCmd     `cmd:"" help:"Show one order."`
 	History ordersHistoryCmd `cmd:"" help:"Show every event of one order, with its verdict."`
 	Watch   ordersWatchCmd   `cmd:"" help:"Follow orders as they change."`
+	Export  ordersExportCmd  `cmd:"" help:"Write the orders as they are now as files for analysts."`
 }
 
 type ordersListCmd struct {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/export"
 	"comanda.internal/proto/wire"
 )
 
@@ -81,7 +81,7 @@ func (p *printer[M]) row(m M) error {
 			return err
 		}
 		for i := range cells {
-			cells[i] = csvText(cells[i])
+			cells[i] = export.Text(cells[i])
 		}
 		return p.csv.Write(cells)
 	}
@@ -131,17 +131,6 @@ func (p *printer[M]) flush() error {
 	default:
 		return p.table.Flush()
 	}
-}
-
-// csvText keeps a spreadsheet from reading text as a formula.
-func csvText(s string) string {
-	if s == "" || !strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return s
-	}
-	if _, err := strconv.ParseFloat(s, 64); err == nil {
-		return s
-	}
-	return "'" + s
 }
 
 // messageJSON is m with the proto's snake_case names, plain words for enums,

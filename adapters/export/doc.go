@@ -1,0 +1,29 @@
+// Package export writes the log, and what is folded from it, as files for
+// analysts: Parquet, CSV or JSONL.
+//
+// There are five tables. [Event] and [Transition] are of the log, in the order of
+// partition and sequence. [Order], [Interval] and [Movement] are of the fold of
+// each order's whole history, in the order of order ids. [Directory] writes some of
+// them below a directory, one file or more for each recorded day and table, as
+// events/recorded_day=2026-05-09/…; [Stream] writes one of them to a writer;
+// [Check] holds a directory to its [Manifest].
+//
+// Invariants:
+//
+//   - Files are a function of the log up to a position, of the filter and of the
+//     format: an export that was interrupted and goes on has the same bytes as one
+//     that was not. A file appears under its name when it is whole and durable, and
+//     counts when the manifest, which is replaced atomically, lists it.
+//   - Memory does not grow with the log's length but for the history of a 256th of
+//     the orders at a time, when a folded table is wanted: events are then spilled
+//     to files below the directory, by order id, and rows again, by day.
+//   - No personal data: nothing sealed is opened. An operator's own words, tracking
+//     addresses and what a provider wrote as a date are left out.
+//
+// Sums are int64 minor units (centavos) beside their currency, null where unknown.
+// Times are in UTC; in Parquet they are whole microseconds. In CSV a text that a
+// spreadsheet would take for a formula begins with an apostrophe ([Text]).
+//
+// A directory that is complete goes on from where it ended when the log has grown;
+// the folded tables are then made anew.
+package export

@@ -1,0 +1,62 @@
+package export
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"comanda.internal/domain"
+)
+
+// Filter says which rows are written. What is empty asks nothing; of several
+// values one must hold. The zero value is every row.
+type Filter struct {
+	Tenants []string `json:"tenants,omitempty"`
+	Sources []string `json:"sources,omitempty"`
+	// Statuses are an event's after it, an interval's own, and of an order and a
+	// movement the order's now.
+	Statuses []string `json:"statuses,omitempty"`
+	// Verdicts are asked of events and transitions alone: a fold has none.
+	Verdicts []string `json:"verdicts,omitempty"`
+	// From and To bound the recorded time, of an order that of its first event; To
+	// is not in it.
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+}
+
+// Validate joins all mistakes.
+func (f *Filter) Validate() error {
+	var errs []error
+	for _, s := range f.Statuses {
+		if _, ok := domain.ParseStatus(s); !ok {
+			errs = append(errs, domain.Errorf(domain.Invalid, "%q is not a status", s))
+		}
+	}
+	for _, v := range f.Verdicts {
+		if parsed, ok := domain.ParseVerdict(v); !ok || parsed == domain.VerdictUnknown || parsed == domain.VerdictDuplicate {
+			errs = append(errs, domain.Errorf(domain.Invalid, "%q is not a verdict of a stored event", v))
+		}
+	}
+	if !f.To.IsZero() && !f.To.After(f.From) {
+		errs = append(errs, domain.Errorf(domain.Invalid, "the end of the recorded time is not after its beginning"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return domain.Errorf(domain.Invalid, "%w", err)
+	}
+	return nil
+}
+
+func (f *Filter) isZero() bool {
+	return len(f.Tenants) == 0 && len(f.Sources) == 0 && len(f.Statuses) == 0 && len(f.Verdicts) == 0 && f.From.IsZero() && f.To.IsZero()
+}
+
+// takes reports whether a row that says so is written; verdict "" has none.
+func (f *Filter) takes(tenant, source, status, verdict string, recorded time.Time) bool {
+	return among(f.Tenants, tenant) && among(f.Sources, source) && among(f.Statuses, status) &&
+		(verdict == "" || among(f.Verdicts, verdict)) &&
+		!recorded.Before(f.From) && (f.To.IsZero() || recorded.Before(f.To))
+}
+
+func among(wanted []string, have string) bool {
+	return len(wanted) == 0 || slices.Contains(wanted, have)
+}
