@@ -24,11 +24,12 @@ func TestAnOrderIsReadAsItWas(t *testing.T) {
 	s := serve(t, grpcapi.Config{}, store.deps())
 	<-store.runner.Ready()
 	kinds := []domain.Kind{domain.KindPending, domain.KindApproved, domain.KindRefunded}
+	var last domain.Outcome
 	for _, kind := range kinds {
-		store.record(1, kind)
+		last = store.record(1, kind)
 	}
 	history, err := s.orders.GetOrderHistory(t.Context(), &comandav1.GetOrderHistoryRequest{
-		OrderId: string(anOrder), MinPosition: store.record(2, domain.KindPending).Position.String(),
+		OrderId: string(anOrder), MinPosition: last.Position.String(),
 	})
 	must(t, err)
 	get := func(req *comandav1.GetOrderRequest) string {
