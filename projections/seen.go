@@ -61,7 +61,7 @@ func (s *seen) note(identity string, marks []mark) error {
 		if m.sequence == 0 {
 			continue
 		}
-		body = binary.BigEndian.AppendUint16(body, uint16(partition)) //nolint:gosec // at most 256 partitions
+		body = binary.BigEndian.AppendUint16(body, uint16(partition))
 		body = binary.BigEndian.AppendUint64(body, m.sequence)
 		body = append(body, m.hash[:]...)
 		binary.BigEndian.PutUint16(body[count:], binary.BigEndian.Uint16(body[count:])+1)
