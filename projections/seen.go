@@ -61,7 +61,7 @@ func (s *seen) note(identity string, marks []mark) error {
 		if m.sequence == 0 {
 			continue
 		}
-		body = binary.BigEndian.AppendUint16(body, uint16(partition)) //nolint:gosec // at most 256 partitions
+		body = binary.BigEndian.AppendUint16(body, uint16(partition))
 		body = binary.BigEndian.AppendUint64(body, m.sequence)
 		body = append(body, m.hash[:]...)
 		binary.BigEndian.PutUint16(body[count:], binary.BigEndian.Uint16(body[count:])+1)
@@ -101,9 +101,9 @@ func (s *seen) read() (identity string, marks map[int]mark, err error) {
 	return identity, marks, nil
 }
 
-// Remembered calls yield with the newest event of each partition that the views
-// are known to have read, also where their file does not hold it yet: the log's
-// identity, the event's sequence and its hash.
+// Remembered calls yield with the newest event of each partition that the file
+// holds, and then with a newer one where the views are known to have read it: the
+// log's identity, the event's sequence and its hash.
 func (f *File) Remembered(yield func(log string, partition int, sequence uint64, hash [32]byte)) error {
 	return f.Snapshot(func(s *Snapshot) error {
 		log, marks, err := f.seen.read()
@@ -114,11 +114,9 @@ func (f *File) Remembered(yield func(log string, partition int, sequence uint64,
 			clear(marks)
 		}
 		err = s.Marks(func(partition int, sequence uint64, hash [32]byte) {
-			if sequence > marks[partition].sequence {
-				if marks == nil {
-					marks = map[int]mark{}
-				}
-				marks[partition] = mark{sequence: sequence, hash: hash}
+			yield(s.Log(), partition, sequence, hash)
+			if marks[partition].sequence <= sequence {
+				delete(marks, partition)
 			}
 		})
 		for partition, m := range marks {

@@ -59,7 +59,7 @@ func TestATornOrForgottenMemoryCountsForNothing(t *testing.T) {
 	path := killed(t, filled(t))
 	whole, err := os.ReadFile(path + ".seen")
 	must(t, err)
-	for cut := range len(whole) {
+	for cut := range whole {
 		must(t, os.WriteFile(path+".seen", whole[:cut], 0o600))
 		torn(t, path, "cut")
 		flipped := append([]byte{}, whole...)
