@@ -155,23 +155,24 @@ func (c *Checker) order(o *Order) error {
 		if err != nil {
 			return err
 		}
+		same := false
 		if level && o.Told == o.State.Revision {
-			same, err := orders.New(s).Holds(o.ID, o.Source, o.State)
-			if err != nil {
-				return err
-			}
-			if same && !again {
-				c.compared++
-			}
-			if same && counted == 0 && o.History != nil {
-				c.tally.Order(o.History, o.State, 1)
-				c.seen[key] = o.State.Revision
-			}
-			if same {
-				return c.others(s, o, o.State, "of the log: ")
-			}
+			same, err = orders.New(s).Holds(o.ID, o.Source, o.State)
 		}
-		return c.slowly(s, o, level, again)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return c.slowly(s, o, level, again)
+		}
+		if !again {
+			c.compared++
+		}
+		if counted == 0 && o.History != nil {
+			c.tally.Order(o.History, o.State, 1)
+			c.seen[key] = o.State.Revision
+		}
+		return c.others(s, o, o.State, "of the log: ")
 	})
 }
 
@@ -264,41 +265,13 @@ func (c *Checker) unreadable(o Order, err error) error {
 // read up to head. It comes after Flush.
 func (c *Checker) Finish(head domain.Position) error {
 	return c.file.Snapshot(func(s *projections.Snapshot) error {
-		err := s.Parked(func(id domain.OrderID, why string) {
-			c.seen[c.digest(id)] = 0
-			c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
-		})
-		if err != nil {
+		if err := c.leftOut(s); err != nil {
 			return err
 		}
-		err = s.Skipped(func(e projections.Skipped) {
-			c.problem(RuleSkipped, Order{ID: e.Order, Partition: e.Partition, Sequence: e.Sequence}, "an operator left it out of the views: "+e.Why)
-		})
-		if err != nil {
+		if err := c.extra(s, head); err != nil {
 			return err
 		}
-		history := timeline.New(s)
-		extra := func(id domain.OrderID) error {
-			if _, ok := c.seen[c.digest(id)]; ok {
-				return nil
-			}
-			c.seen[c.digest(id)] = 0 // once for both views
-			partition, first, err := history.First(id)
-			if err != nil {
-				return c.unreadable(Order{ID: id}, err)
-			}
-			if first == 0 || first <= head.At(partition) {
-				c.problem(RuleExtra, Order{ID: id, Partition: partition, Sequence: first}, "the log has no such order, or its events do not hold")
-			}
-			return nil
-		}
-		if err := orders.New(s).Orders(extra); err != nil {
-			return err
-		}
-		if err := history.Orders(extra); err != nil {
-			return err
-		}
-		err = history.CheckBeyond(s.Position(), func(partition int, sequence uint64, problem string) {
+		err := timeline.New(s).CheckBeyond(s.Position(), func(partition int, sequence uint64, problem string) {
 			c.problem(RuleExtra, Order{Partition: partition, Sequence: sequence}, "timeline: "+problem)
 		})
 		if err != nil {
@@ -315,6 +288,43 @@ func (c *Checker) Finish(head domain.Position) error {
 		}
 		return c.counts(s, head)
 	})
+}
+
+// leftOut reports the orders and events that are in no view, and are known not to be.
+func (c *Checker) leftOut(s *projections.Snapshot) error {
+	err := s.Parked(func(id domain.OrderID, why string) {
+		c.seen[c.digest(id)] = 0
+		c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
+	})
+	if err != nil {
+		return err
+	}
+	return s.Skipped(func(e projections.Skipped) {
+		c.problem(RuleSkipped, Order{ID: e.Order, Partition: e.Partition, Sequence: e.Sequence}, "an operator left it out of the views: "+e.Why)
+	})
+}
+
+// extra reports the orders that are in orders or timeline and not in the log.
+func (c *Checker) extra(s *projections.Snapshot, head domain.Position) error {
+	history := timeline.New(s)
+	one := func(id domain.OrderID) error {
+		if _, ok := c.seen[c.digest(id)]; ok {
+			return nil
+		}
+		c.seen[c.digest(id)] = 0 // once for both views
+		partition, first, err := history.First(id)
+		if err != nil {
+			return c.unreadable(Order{ID: id}, err)
+		}
+		if first == 0 || first <= head.At(partition) {
+			c.problem(RuleExtra, Order{ID: id, Partition: partition, Sequence: first}, "the log has no such order, or its events do not hold")
+		}
+		return nil
+	}
+	if err := orders.New(s).Orders(one); err != nil {
+		return err
+	}
+	return history.Orders(one)
 }
 
 func (c *Checker) problem(rule string, o Order, detail string) {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -68,7 +69,7 @@ func scanEnvelope(data []byte, e *domain.Event) (encoded []byte, ok bool) {
 		if m < 0 {
 			return nil, false
 		}
-		fields[number], last, data = value[:len(value):len(value)], number, data[n+m:]
+		fields[number], last, data = slices.Clip(value), number, data[n+m:]
 	}
 	if len(fields[2]) != len(e.PrevHash) || !utf8.Valid(fields[3]) || !scanEvent(string(fields[1]), e) {
 		*e = domain.Event{}

@@ -131,7 +131,7 @@ func TestDecodeOfAnotherForm(t *testing.T) {
 				t.Fatal(err)
 			}
 			size := len(event)
-			data := append([]byte{0x0a, byte(size&0x7f) | 0x80, byte(size >> 7)}, event...) //nolint:gosec // two bytes of a varint
+			data := append([]byte{0x0a, byte(size&0x7f) | 0x80, byte(size >> 7)}, event...)
 			data = append(data, rest...)
 			decodesAlike(t, data)
 			if _, encoded, err := wire.Decode(data); err != nil || encoded != nil {

@@ -273,7 +273,7 @@ func (s *scanner) entry(to *map[string]string) {
 	m := s.message()
 	var entry [2]string
 	for i := range entry {
-		s.bad = s.bad || m.field() != uint64(i)+1 //nolint:gosec // 0 or 1
+		s.bad = s.bad || m.field() != uint64(i)+1
 		entry[i] = m.element()
 	}
 	s.leave(&m)
