@@ -44,7 +44,7 @@ func TestKillLoop(t *testing.T) {
 		t: t, dir: t.TempDir(), rng: rand.New(rand.NewPCG(seed, 0)), acknowledged: map[string]int{},
 		bodies: [2]string{fixture(t, "aprovei-pending"), fixture(t, "aprovei-approved")},
 	}
-	l.build()
+	l.program = buildProgram(t)
 	l.file = filepath.Join(l.dir, "config.yaml")
 	if err := os.WriteFile(l.file, []byte(sourcesYAML), 0o600); err != nil {
 		t.Fatal(err)
@@ -89,16 +89,17 @@ type killLoop struct {
 	unanswered   int
 }
 
-// build builds the program as it is shipped. This binary could stand for it, but
-// under the race detector it takes two seconds to start, every round.
-func (l *killLoop) build() {
-	l.t.Helper()
-	l.program = filepath.Join(l.t.TempDir(), "comanda")
-	build := exec.CommandContext(l.t.Context(), "go", "build", "-o", l.program, ".")
+// buildProgram builds the program as it is shipped. This binary could stand for it,
+// but under the race detector it takes two seconds to start, every round.
+func buildProgram(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "comanda")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		l.t.Fatalf("build: %v\n%s", err, out)
+		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return path
 }
 
 const killStorm = 48 // webhooks a round

@@ -35,9 +35,10 @@ func TestKillDuringRebuild(t *testing.T) {
 	if err := os.WriteFile(file, []byte(sourcesYAML), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	program := buildProgram(t)
 	promoted, left := uint64(0), 0
 	for round := range rebuildRounds {
-		promoted += rebuildAndKill(t, dir, file, round, 5+rng.IntN(200))
+		promoted += rebuildAndKill(t, program, dir, file, round, 5+rng.IntN(200))
 		if t.Failed() {
 			t.FailNow()
 		}
@@ -62,10 +63,10 @@ func rebuildBody(t *testing.T, name string, round int) string {
 
 // rebuildAndKill kills after so many answers, and tells how many builds were
 // promoted until then.
-func rebuildAndKill(t *testing.T, dir, file string, round, answers int) (promoted uint64) {
+func rebuildAndKill(t *testing.T, program, dir, file string, round, answers int) (promoted uint64) {
 	t.Helper()
 	_ = os.Remove(filepath.Join(dir, addressesFile))
-	child := exec.Command("comanda", "serve", "--data-dir", dir, "--config", file, "--log-level", "warn",
+	child := exec.Command(program, "serve", "--data-dir", dir, "--config", file, "--log-level", "warn",
 		"--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0")
 	var out logBuffer
 	child.Stdout, child.Stderr = &out, &out
