@@ -62,6 +62,9 @@ var ingestColumns = []bench.Column{
 
 // Run measures and prints a table.
 func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) error {
+	if c.Rate < 0 {
+		return usagef("--rate: not negative")
+	}
 	return c.inDir(func(dir string) (err error) {
 		b := &ingestBench{cmd: c, io: io, run: io.now().UnixMilli(), report: c.report("ingest", dir, io.now())}
 		defer func() { err = errors.Join(err, b.close()) }()

@@ -39,6 +39,36 @@ func TestDriveKeepsARate(t *testing.T) {
 	})
 }
 
+// Of ten clients that share one call a second, nine have none to make within the
+// second, and nobody waits for when they would.
+func TestDriveEndsWithItsLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		load := bench.Load{Clients: 10, Duration: time.Second, PerSecond: 1}
+		r := bench.Drive(t.Context(), time.Now, load, func(context.Context, int, int) string { return "" })
+		if r.Calls != 1 || r.Elapsed > load.Duration {
+			t.Errorf("%d calls in %v, want 1 within %v", r.Calls, r.Elapsed, load.Duration)
+		}
+	})
+}
+
+// A load that is called off does not wait for its next call.
+func TestDriveEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		load := bench.Load{Clients: 2, Duration: 24 * time.Hour, PerSecond: 1}
+		r := bench.Drive(ctx, time.Now, load, func(_ context.Context, client, _ int) string {
+			if client == 0 {
+				cancel()
+			}
+			return ""
+		})
+		if r.Elapsed != 0 {
+			t.Errorf("it went on for %v", r.Elapsed)
+		}
+	})
+}
+
 func TestDriveCountsEveryCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		timer := func(ctx context.Context, d time.Duration) {

@@ -90,11 +90,11 @@ func Drive(ctx context.Context, now func() time.Time, load Load, call Call) Resu
 			s := seen{failures: map[string]int{}}
 			for n := 0; ctx.Err() == nil; n++ {
 				begun := now()
+				early := time.Duration(0)
 				if due := load.due(start, client, n); !due.IsZero() {
-					time.Sleep(due.Sub(begun))
-					begun = due
+					early, begun = due.Sub(begun), due
 				}
-				if !begun.Before(deadline) {
+				if !begun.Before(deadline) || !sleep(ctx, early) {
 					break
 				}
 				if failure := call(ctx, client, n); failure != "" {
@@ -117,6 +117,22 @@ func Drive(ctx context.Context, now func() time.Time, load Load, call Call) Resu
 	slices.Sort(r.latencies)
 	r.Calls = len(r.latencies)
 	return r
+}
+
+// sleep waits, and reports false when ctx ended first. It does not wait for less
+// than nothing.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Timed is one round without clients: work that says how much of it there was.
