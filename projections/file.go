@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -23,7 +24,7 @@ const (
 	lockWait = time.Second
 	// mapSize is the address space mapped at first: below it, growing the file
 	// never waits for readers (bbolt's Options.InitialMmapSize). It is no memory.
-	mapSize = 1 << 30
+	mapSize = min(1<<34, math.MaxInt>>1)
 	// hashSize is the size of an event's hash.
 	hashSize = 32
 )

@@ -100,7 +100,22 @@ func (db *DB) Update(fn func(*Tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer tx.file.Rollback() //nolint:errcheck // of a read transaction: nothing to say
+	err = db.change(tx, fn)
+	// Before the lock: a flush that grows the file waits in bbolt for this read
+	// transaction, behind it wait those that begin, and they hold the lock
+	// (bbolt db.go, mmap and beginTx).
+	_ = tx.file.Rollback()
+	if err != nil {
+		return err
+	}
+	db.mu.Lock()
+	db.recent = tx.own
+	db.mu.Unlock()
+	return nil
+}
+
+// change calls fn with tx made writable.
+func (db *DB) change(tx *Tx, fn func(*Tx) error) error {
 	tx.own = &memory{tree: db.recent.tree.Copy(), size: db.recent.size}
 	tx.appended = db.appended
 	if len(tx.layers) > 0 && tx.layers[0] == db.recent {
@@ -108,13 +123,7 @@ func (db *DB) Update(fn func(*Tx) error) error {
 	} else {
 		tx.layers = append([]*memory{tx.own}, tx.layers...)
 	}
-	if err := fn(tx); err != nil {
-		return err
-	}
-	db.mu.Lock()
-	db.recent = tx.own
-	db.mu.Unlock()
-	return nil
+	return fn(tx)
 }
 
 // Unflushed is how many bytes of keys and values only memory holds.
