@@ -40,7 +40,7 @@ type Identity struct {
 
 // OrderID is the id of the order that i identifies.
 func (i Identity) OrderID() OrderID {
-	return OrderID(orderPrefix + digestID(string(i.Tenant), i.Provider, i.Account, i.ProviderOrderID))
+	return OrderID(digestID(orderPrefix, string(i.Tenant), i.Provider, i.Account, i.ProviderOrderID))
 }
 
 // NewEventID is the id of the event for a fact of the given kind and
@@ -48,7 +48,7 @@ func (i Identity) OrderID() OrderID {
 // kind because JetStream's dedupe is stream-wide and one body may hold several
 // facts.
 func NewEventID(source SourceID, order OrderID, kind Kind, key string) EventID {
-	return EventID(digestID(string(source), string(order), kind.String(), key))
+	return EventID(digestID("", string(source), string(order), kind.String(), key))
 }
 
 // Slot is the order's slot, 0 to 255: the first byte of the SHA-256 of its id.
@@ -90,20 +90,20 @@ func validDigestID(s string) bool {
 	return err == nil && len(decoded) == 16 && idEncoding.EncodeToString(decoded) == s
 }
 
-// digestID is base32(SHA-256(parts)[:16]), each part prefixed by its length as
-// 8 bytes big-endian, so that no two lists of parts look alike.
-func digestID(parts ...string) string {
-	size := 0
-	for _, p := range parts {
-		size += 8 + len(p)
-	}
-	buf := make([]byte, 0, size)
+// digestSize is how many characters a digest has.
+const digestSize = 26
+
+// digestID is prefix and base32(SHA-256(parts)[:16]), each part prefixed by its
+// length as 8 bytes big-endian, so that no two lists of parts look alike.
+func digestID(prefix string, parts ...string) string {
+	buf := make([]byte, 0, 256) // on the stack, and enough for most
 	for _, p := range parts {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(p)))
 		buf = append(buf, p...)
 	}
 	sum := sha256.Sum256(buf)
-	return idEncoding.EncodeToString(sum[:16])
+	id := make([]byte, 0, len(orderPrefix)+digestSize)
+	return string(idEncoding.AppendEncode(append(id, prefix...), sum[:16]))
 }
 
 func sha256Of(s string) [sha256.Size]byte { return sha256.Sum256([]byte(s)) }

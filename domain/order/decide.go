@@ -23,7 +23,7 @@ func (m *Machine) decide(h *History, before *State, fact domain.Fact, meta Meta)
 	if err := validate(&fact, &meta); err != nil {
 		return Decision{}, err
 	}
-	e := newEvent(fact, &meta)
+	e := newEvent(h, fact, &meta)
 	if h != nil && e.OrderID != h.order {
 		return Decision{}, domain.Errorf(domain.Invalid, "a fact of order %s, decided on order %s", e.OrderID, h.order)
 	}
@@ -70,8 +70,8 @@ func normal(f domain.Fact) domain.Fact {
 }
 
 // newEvent is what is known of the event before it is decided.
-func newEvent(fact domain.Fact, meta *Meta) domain.Event {
-	order := fact.Identity(meta.Tenant).OrderID()
+func newEvent(h *History, fact domain.Fact, meta *Meta) domain.Event {
+	order := h.orderOf(fact.Identity(meta.Tenant))
 	e := domain.Event{
 		ID: domain.NewEventID(meta.Source, order, fact.Kind, fact.Key), OrderID: order,
 		Tenant: meta.Tenant, Source: meta.Source, Fact: fact, ReceivedAt: meta.ReceivedAt.UTC(),
@@ -82,6 +82,14 @@ func newEvent(fact domain.Fact, meta *Meta) domain.Event {
 		e.EffectiveAt, e.TimeInferred = e.ReceivedAt, true
 	}
 	return e
+}
+
+// orderOf is the id of the order that identity names, most likely h's.
+func (h *History) orderOf(identity domain.Identity) domain.OrderID {
+	if h != nil && h.identity == identity {
+		return h.order
+	}
+	return identity.OrderID()
 }
 
 // duplicate is the decision on a fact that is already stored: by its event id;
