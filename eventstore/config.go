@@ -46,6 +46,10 @@ type Config struct {
 	// event at once and singly. For measurements.
 	BatchFrom int
 
+	// SnapshotFrom is how many events are read as a snapshot of the partition rather
+	// than by a consumer; 0 is 64.
+	SnapshotFrom uint64
+
 	// StageBatches has the server stage the atomic batches of these streams in memory
 	// and reports whether it does (natsnode's StageBatches). Open calls it before
 	// anything is published; nil: the disk it is.
@@ -74,6 +78,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.AppendTries == 0 {
 		c.AppendTries = 3
+	}
+	if c.SnapshotFrom == 0 {
+		c.SnapshotFrom = snapshotFrom
 	}
 	nothing := func() error { return nil }
 	if c.StageBatches == nil {

@@ -67,7 +67,7 @@ func (l *Log) scan(
 	ended := make(chan error, 1)
 	go func() {
 		defer close(read)
-		ended <- l.readers[p].Scan(ctx, since, head, nil, func(ms []stream.Message) error {
+		ended <- l.read(ctx, p, since, head, func(ms []stream.Message) error {
 			s := <-free // checked, or left over
 			s.decode(p, ms)
 			select {

@@ -365,10 +365,10 @@ func (v *verification) filed(o *verifiedOrder, e *domain.Event, m *stream.Messag
 		}
 		o.subject, o.identity = m.Subject, identity
 	}
-	if got := m.Header.Get(headerID); got != string(e.ID) {
+	if got := m.Value(headerID); got != string(e.ID) {
 		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", headerID, got, e.ID)
 	}
-	if got := m.Header.Get(HeaderType); got != e.Type() {
+	if got := m.Value(HeaderType); got != e.Type() {
 		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", HeaderType, got, e.Type())
 	}
 	return nil

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,24 @@ type Message struct {
 	Header   nats.Header
 	Data     []byte
 	Sequence uint64
+	// RawHeader stands for Header where that is nil: the bytes as they are stored.
+	RawHeader []byte
+}
+
+// Value is the first value of a header, spelled as key is; "" for none.
+func (m *Message) Value(key string) string {
+	if m.Header != nil {
+		return m.Header.Get(key)
+	}
+	rest := m.RawHeader // NATS/1.0, and "key: value" in lines that end in CR LF
+	for len(rest) > 0 {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
+		if value, ok := bytes.CutPrefix(line, []byte(key)); ok && len(value) > 0 && value[0] == ':' {
+			return string(bytes.TrimSpace(value[1:]))
+		}
+	}
+	return ""
 }
 
 // Reader reads one stream. It is safe for concurrent use.

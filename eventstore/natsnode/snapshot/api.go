@@ -46,6 +46,17 @@ type State struct {
 // at its beginning is the snapshot's last. An [*stream.APIError] with
 // [stream.CodeStreamNotFound] says that there is no such stream.
 func Take(ctx context.Context, conn *nats.Conn, name string, w io.Writer, progress func(bytes int)) (Info, error) {
+	return take(ctx, conn, name, false, w, progress)
+}
+
+// TakeMessages is Take without the consumers.
+func TakeMessages(ctx context.Context, conn *nats.Conn, name string, w io.Writer) (Info, error) {
+	return take(ctx, conn, name, true, w, func(int) {})
+}
+
+func take(
+	ctx context.Context, conn *nats.Conn, name string, messagesOnly bool, w io.Writer, progress func(bytes int),
+) (Info, error) {
 	inbox := conn.NewInbox()
 	sub, err := conn.SubscribeSync(inbox)
 	if err != nil {
@@ -55,7 +66,7 @@ func Take(ctx context.Context, conn *nats.Conn, name string, w io.Writer, progre
 	if err := sub.SetPendingLimits(-1, 2*windowSize); err != nil {
 		return Info{}, fmt.Errorf("snapshot of %s: %w", name, err)
 	}
-	request := map[string]any{"deliver_subject": inbox, "chunk_size": chunkSize, "window_size": windowSize}
+	request := map[string]any{"deliver_subject": inbox, "chunk_size": chunkSize, "window_size": windowSize, "no_consumers": messagesOnly}
 	var answer struct {
 		Info
 

@@ -96,6 +96,12 @@ func (s *Reader) body(header *archive.Header) error {
 	return nil
 }
 
+// Keep is Next, and the message's body is the caller's.
+func (s *Reader) Keep() (Message, error) {
+	s.buf = nil
+	return s.Next()
+}
+
 // Next is the next message, whose body holds until the next call; io.EOF after
 // the last, when the snapshot was whole: as many messages as its state says, and
 // the end mark.

@@ -1,0 +1,120 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"comanda.internal/domain"
+	"comanda.internal/eventstore/natsnode/snapshot"
+	"comanda.internal/eventstore/stream"
+)
+
+const (
+	// snapshotFrom is how many events are worth a snapshot.
+	snapshotFrom = 64
+	// bulkBatch is how many messages are handed over at a time.
+	bulkBatch = 1024
+)
+
+// read hands what partition p holds after since and up to head to handle, in
+// order, and returns when there is no more of it. Most of a long partition comes
+// as a snapshot, which costs the server half of what a consumer does; a snapshot
+// that fails, as by an event that the server cannot read or because handle took longer than
+// the server waits, is gone on with by a consumer, which passes over what is damaged.
+// What is handed over is the callee's, the slice is not.
+func (l *Log) read(ctx context.Context, p int, since, head uint64, handle func([]stream.Message) error) error {
+	if head-since >= l.cfg.SnapshotFrom && since <= head/4 {
+		b := &bulk{since: since, head: head, last: since, handle: handle}
+		b.read(ctx, l, p)
+		if b.refused != nil {
+			return b.refused
+		}
+		since = b.last
+	}
+	if since == head {
+		return nil
+	}
+	return l.readers[p].Scan(ctx, since, head, nil, handle) //nolint:wrapcheck // as it is
+}
+
+// bulk is one snapshot that is read.
+type bulk struct {
+	since, head uint64
+	handle      func([]stream.Message) error
+
+	batch   []stream.Message
+	last    uint64 // handed over
+	refused error  // by handle
+}
+
+// read goes as far as the snapshot does.
+func (b *bulk) read(parent context.Context, l *Log, p int) {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	pr, pw := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := snapshot.TakeMessages(ctx, l.js.Conn(), OrdersStream(p), pw)
+		_ = pw.CloseWithError(err)
+	}()
+	err := b.messages(pr)
+	if err != nil {
+		cancel()
+	}
+	_ = pr.CloseWithError(errBulkOver)
+	<-ended
+	if err != nil && b.refused == nil && parent.Err() == nil {
+		l.cfg.Logger.InfoContext(ctx, "snapshot ended early, a consumer goes on", "stream", OrdersStream(p), "after", b.last, "reason", err)
+	}
+}
+
+// errBulkOver ends a snapshot that is read no further.
+var errBulkOver = errors.New("read no further")
+
+func (b *bulk) messages(r io.Reader) error {
+	s, err := snapshot.NewReader(r)
+	if err != nil {
+		return err //nolint:wrapcheck // only logged
+	}
+	if s.State.Last/2 > b.head {
+		return domain.Errorf(domain.Invalid, "%d of %d events are wanted: not worth it", b.head, s.State.Last)
+	}
+	for {
+		m, err := s.Keep()
+		switch {
+		case errors.Is(err, io.EOF):
+			return b.flush()
+		case err != nil:
+			return errors.Join(b.flush(), err)
+		case m.Sequence <= b.since || m.Sequence > b.head: // what came meanwhile is read to its end and left out
+		default:
+			if err := b.add(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (b *bulk) add(m snapshot.Message) error {
+	b.batch = append(b.batch, stream.Message{
+		Subject: m.Subject, RawHeader: m.Body[:m.Header:m.Header], Data: m.Body[m.Header:], Sequence: m.Sequence,
+	})
+	if len(b.batch) < bulkBatch {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *bulk) flush() error {
+	if len(b.batch) == 0 || b.refused != nil {
+		return b.refused
+	}
+	if b.refused = b.handle(b.batch); b.refused != nil {
+		return b.refused
+	}
+	b.last = b.batch[len(b.batch)-1].Sequence
+	b.batch = b.batch[:0]
+	return nil
+}
