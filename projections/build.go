@@ -22,10 +22,8 @@ import (
 const (
 	buildEvents  = 32_768
 	buildEntries = 100_000
+	buildBatch   = 1024 // events that are handed on at a time
 )
-
-// errRead ends the reading of a partition.
-var errRead = errors.New("read up to the head")
 
 // Progress is how far a build of views is.
 type Progress struct {
@@ -183,7 +181,7 @@ func (b *builder) read(ctx context.Context) error {
 	group.Go(func() error {
 		defer close(batches)
 		for partition := range b.marks {
-			if err := b.follow(ctx, partition, b.head.At(partition), batches); err != nil {
+			if err := b.scan(ctx, partition, b.head.At(partition), batches); err != nil {
 				return err
 			}
 		}
@@ -193,46 +191,37 @@ func (b *builder) read(ctx context.Context) error {
 	return group.Wait()
 }
 
-// follow sends the events of a partition up to a sequence.
-func (b *builder) follow(ctx context.Context, partition int, until uint64, batches chan<- []domain.Recorded) error {
+// scan sends the events of a partition up to a sequence.
+func (b *builder) scan(ctx context.Context, partition int, until uint64, batches chan<- []domain.Recorded) error {
 	m := &b.marks[partition]
-	if until == 0 {
-		return nil
+	var events []domain.Recorded
+	hand := func() error {
+		if len(events) == 0 {
+			return nil
+		}
+		if err := b.compare(events); err != nil {
+			return err
+		}
+		last := &events[len(events)-1]
+		*m = mark{sequence: last.Sequence, hash: last.Hash}
+		select {
+		case batches <- events:
+			events = make([]domain.Recorded, 0, buildBatch)
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	err := b.runner.deps.Log.Follow(ctx, partition, 0, func(events []domain.Recorded) error {
-		events = slices.Clone(events)
-		from := 0
-		for from < len(events) && events[from].Sequence <= m.sequence {
-			from++ // it came before
+	err := b.runner.deps.Log.Scan(ctx, partition, 0, until, func(r *domain.Recorded) error {
+		if events = append(events, *r); len(events) < buildBatch {
+			return nil
 		}
-		to := from
-		for to < len(events) && events[to].Sequence <= until {
-			to++
-		}
-		if to > from {
-			if err := b.compare(events[from:to]); err != nil {
-				return err
-			}
-			*m = mark{sequence: events[to-1].Sequence, hash: events[to-1].Hash}
-			select {
-			case batches <- events[from:to]:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		if m.sequence == until {
-			return errRead
-		}
-		return nil
+		return hand()
 	})
-	switch {
-	case errors.Is(err, errRead):
-		return nil
-	case err == nil:
-		return cmp.Or(ctx.Err(), errors.New("the log stopped"))
-	default:
+	if err != nil {
 		return err
 	}
+	return hand()
 }
 
 // compare looks for another event than the views remember.
@@ -255,7 +244,7 @@ func (b *builder) compare(events []domain.Recorded) error {
 // them.
 func (b *builder) write(ctx context.Context, batches <-chan []domain.Recorded) error {
 	for open := true; open; {
-		err := b.update(func(tx *kv.Tx) error {
+		err := b.db.Load(func(tx *kv.Tx) error {
 			for written := 0; written < buildEvents; {
 				var events []domain.Recorded
 				select {
@@ -278,14 +267,6 @@ func (b *builder) write(ctx context.Context, batches <-chan []domain.Recorded) e
 		}
 	}
 	return nil
-}
-
-// update writes to the file.
-func (b *builder) update(fn func(tx *kv.Tx) error) error {
-	if err := b.db.Update(fn); err != nil {
-		return err
-	}
-	return b.db.Flush()
 }
 
 func (b *builder) writeEvents(tx *kv.Tx, events []domain.Recorded) error {
@@ -358,7 +339,7 @@ func (nothing) Events(*kv.Tx, domain.OrderID) ([]domain.Event, error) { return n
 // writeOrders stores what orders make, many in a transaction.
 func (b *builder) writeOrders(folds <-chan []Change) error {
 	for open := true; open; {
-		err := b.update(func(tx *kv.Tx) error {
+		err := b.db.Load(func(tx *kv.Tx) error {
 			for written := 0; written < buildEvents; {
 				var changes []Change
 				if changes, open = <-folds; !open {
@@ -429,7 +410,7 @@ func (b *builder) entries(ctx context.Context) error {
 func (b *builder) writeSorted(ctx context.Context, to sortedBucket, s *sorter) error {
 	var waiting []sortedEntry
 	write := func() error {
-		err := b.update(func(tx *kv.Tx) error {
+		err := b.db.Load(func(tx *kv.Tx) error {
 			bucket := to.in(tx)
 			bucket.Appended()
 			for _, e := range waiting {
@@ -461,7 +442,7 @@ func (b *builder) finish(context.Context) error {
 		return err
 	}
 	b.bolt.NoSync = false
-	return b.update(func(tx *kv.Tx) error {
+	return b.db.Load(func(tx *kv.Tx) error {
 		for _, p := range b.without {
 			if err := putParked(tx, &p); err != nil {
 				return err

@@ -172,16 +172,16 @@ type brokenLog struct {
 
 var errTorn = errors.New("torn")
 
-func (l *brokenLog) Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error {
+func (l *brokenLog) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
 	l.mu.Lock()
 	tear := !l.broken
 	l.broken = true
 	l.mu.Unlock()
-	return l.Script.Follow(ctx, partition, after, func(events []domain.Recorded) error {
-		if tear {
+	return l.Script.Scan(ctx, partition, after, upTo, func(r *domain.Recorded) error {
+		if tear && r.Sequence > upTo/2 {
 			return errTorn
 		}
-		return handle(events)
+		return handle(r)
 	})
 }
 

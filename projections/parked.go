@@ -165,29 +165,16 @@ func (r *Runner) eventsOf(ctx context.Context, p Parked, after, until uint64) (e
 	if after >= until {
 		return nil, nil
 	}
-	last := after
-	err = r.deps.Log.Follow(ctx, p.Partition, after, func(batch []domain.Recorded) error {
-		for i := range batch {
-			if at := batch[i].Sequence; at > last && at <= until && batch[i].Event.OrderID == p.Order {
-				events = append(events, batch[i])
-			}
-		}
-		last = max(last, batch[len(batch)-1].Sequence)
-		if last >= until {
-			return errRead
+	err = r.deps.Log.Scan(ctx, p.Partition, after, until, func(e *domain.Recorded) error {
+		if e.Event.OrderID == p.Order {
+			events = append(events, *e)
 		}
 		return nil
 	})
-	switch {
-	case errors.Is(err, errRead):
-		return events, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err == nil:
-		return nil, domain.Errorf(domain.Unavailable, "read the events of %s: the log stopped", p.Order)
-	default:
+	if err != nil {
 		return nil, fmt.Errorf("read the events of %s: %w", p.Order, err)
 	}
+	return events, nil
 }
 
 // unpark is a job: it folds the order's events as if they came now.

@@ -20,6 +20,10 @@ type Log interface {
 	// handle, in order, and goes on with new ones until ctx ends. The runner
 	// follows again after an error of kind Unavailable; any other ends it.
 	Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error
+	// Scan hands every event of partition above after and up to upTo to handle,
+	// in order, and returns; one that is missing is an error. The event is valid until
+	// handle returns, what it points to stays.
+	Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error
 }
 
 // Projection keeps one view in a bucket of its own. It is called from one

@@ -126,6 +126,19 @@ func (db *DB) change(tx *Tx, fn func(*Tx) error) error {
 	return fn(tx)
 }
 
+// Load is an Update that is written to the file before it returns, key by key as
+// fn puts them: for a file that nobody else reads and keys that come in order.
+func (db *DB) Load(fn func(*Tx) error) error {
+	if err := db.Flush(); err != nil {
+		return err
+	}
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	return db.bolt.Update(func(file *bbolt.Tx) error {
+		return fn(&Tx{file: file, appended: db.appended, load: true})
+	})
+}
+
 // Unflushed is how many bytes of keys and values only memory holds.
 func (db *DB) Unflushed() int {
 	db.mu.RLock()

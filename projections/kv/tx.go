@@ -2,6 +2,7 @@ package kv
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -14,6 +15,7 @@ type Tx struct {
 	layers   []*memory           // newest first
 	own      *memory             // the first of layers, of an Update; nil: read only
 	appended map[string]struct{} // the DB's, of an Update
+	load     bool                // what is put goes to the file
 }
 
 // ErrReadOnly says that a Put or Delete was called outside an Update.
@@ -96,6 +98,9 @@ func (b *Bucket) Put(key, value []byte) error {
 func (b *Bucket) Delete(key []byte) error { return b.set(key, entry{gone: true}) }
 
 func (b *Bucket) set(key []byte, e entry) error {
+	if b.tx.load {
+		return b.load(key, e)
+	}
 	own := b.tx.own
 	if own == nil {
 		return ErrReadOnly
@@ -110,11 +115,37 @@ func (b *Bucket) set(key []byte, e entry) error {
 	return nil
 }
 
+// load writes to the file.
+func (b *Bucket) load(key []byte, e entry) error {
+	if b.file == nil {
+		var err error
+		if b.file, err = makeBucket(b.tx.file, b.path); err != nil {
+			return err
+		}
+		if _, ok := b.tx.appended[b.path]; ok {
+			b.file.FillPercent = appendedFill
+		}
+	}
+	var err error
+	if e.gone {
+		err = b.file.Delete(key)
+	} else {
+		err = b.file.Put(key, e.value)
+	}
+	if err != nil {
+		return fmt.Errorf("write to bucket %s: %w", b.path, err)
+	}
+	return nil
+}
+
 // Appended says that new keys of b come behind all that it holds, or nearly so,
 // and that the file may fill its pages to the end.
 func (b *Bucket) Appended() {
-	if b.tx.own != nil {
+	if b.tx.own != nil || b.tx.load {
 		b.tx.appended[b.path] = struct{}{}
+	}
+	if b.tx.load && b.file != nil {
+		b.file.FillPercent = appendedFill
 	}
 }
 

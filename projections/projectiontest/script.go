@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -176,6 +177,19 @@ func (s *Script) Follow(ctx context.Context, partition int, after uint64, handle
 			return nil
 		}
 	}
+}
+
+// Scan implements [projections.Log].
+func (s *Script) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+	s.mu.Lock()
+	events := s.partitions[partition][after:upTo]
+	s.mu.Unlock()
+	for i := range events {
+		if err := errors.Join(ctx.Err(), handle(&events[i])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Script) cut(n int) int {
