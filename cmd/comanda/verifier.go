@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -47,11 +48,23 @@ func (v *verifier) Verify(
 // check reads what opts says. Everything, from the beginning and without a limit,
 // also proves that the views hold nothing else.
 func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*comandav1.VerifyReport, domain.Position, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	report := &comandav1.VerifyReport{}
-	checker := proof.New(v.views.file, v.wait, order.Default(), func(p *comandav1.VerifyProblem) { add(report, p) })
+	var adding sync.Mutex // both checkers find problems
+	differs := func(p *comandav1.VerifyProblem) {
+		adding.Lock()
+		defer adding.Unlock()
+		add(report, p)
+	}
+	checker := proof.New(v.views.file, v.wait, order.Default(), differs)
 	opts.MostProblems = mostProblems
-	beside := v.startHeld(report)
+	beside := v.startHeld(differs)
 	both := func(do func(*proof.Checker) error) error { return errors.Join(do(checker), beside.prove(do)) }
+	defer func() {
+		cancel()
+		checker.Close()
+		beside.close()
+	}()
 	opts.Event = func(r *domain.Recorded) error {
 		return both(func(c *proof.Checker) error { return c.Event(ctx, r) })
 	}
@@ -94,16 +107,22 @@ type held struct {
 }
 
 // startHeld is nil when no build waits.
-func (v *verifier) startHeld(report *comandav1.VerifyReport) *held {
+func (v *verifier) startHeld(differs func(*comandav1.VerifyProblem)) *held {
 	build := v.views.runner.Held()
 	if build == nil {
 		return nil
 	}
 	checker := proof.New(build.File, build.Runner, order.Default(), func(p *comandav1.VerifyProblem) {
 		p.Detail = "of the build that waits: " + p.GetDetail()
-		add(report, p)
+		differs(p)
 	})
 	return &held{checker: checker, ended: build.Ended}
+}
+
+func (h *held) close() {
+	if h != nil {
+		h.checker.Close()
+	}
 }
 
 // prove has do go on with the build unless it has ended meanwhile.

@@ -3,7 +3,6 @@ package orders
 import (
 	"bytes"
 	"fmt"
-	"hash/maphash"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -220,11 +219,11 @@ func (v *View) Orders(yield func(domain.OrderID) error) error {
 // It goes through rows and entries once, and sums up a digest of the entries
 // that there should be and of those that there are. Only where the sums differ does it look for
 // each. A row that cannot be decoded should have none: that it cannot is found with its order.
-func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) error {
+func (v *View) CheckIndexes(each func(row *comandav1.Order), report func(id domain.OrderID, problem string)) error {
 	return v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		rows := b.Bucket(rowsBucket)
-		same, err := sameSums(rows, b)
+		same, err := sameSums(rows, b, each)
 		if err != nil || same {
 			return err
 		}
@@ -249,26 +248,10 @@ func (v *View) CheckIndexes(report func(id domain.OrderID, problem string)) erro
 	})
 }
 
-// sum is a digest of a set of keys, whatever their order: two hashes with seeds
-// of their own, each summed up, so that no other set is likely to have it.
-type sum struct {
-	seeds [2]maphash.Seed
-	sums  [2]uint64
-}
-
-func (s *sum) add(key []byte, sign uint64) {
-	for i := range s.sums {
-		s.sums[i] += sign * maphash.Bytes(s.seeds[i], key)
-	}
-}
-
-// sameSums reports whether the indexes in b have exactly the entries of the rows.
-func sameSums(rows, b *kv.Bucket) (bool, error) {
-	seeds := [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
-	sums := make([]sum, len(indexes))
-	for n := range sums {
-		sums[n].seeds = seeds
-	}
+// sameSums reports whether the indexes in b have exactly the entries of the rows,
+// which each hears of.
+func sameSums(rows, b *kv.Bucket, each func(*comandav1.Order)) (bool, error) {
+	sums := make([]kv.Sum, len(indexes))
 	err := rows.ForEach(func(k, stored []byte) error {
 		row, err := decodeRow(domain.OrderID(k), stored)
 		if err != nil {
@@ -276,20 +259,18 @@ func sameSums(rows, b *kv.Bucket) (bool, error) {
 		}
 		for n := range sums {
 			if key := indexes[n].key(row); key != nil {
-				sums[n].add(key, 1)
+				sums[n].Add(key)
 			}
 		}
+		each(row)
 		return nil
 	})
 	if err != nil {
 		return false, err
 	}
 	for n := range sums {
-		err := b.Bucket(indexes[n].bucket).ForEach(func(k, _ []byte) error {
-			sums[n].add(k, ^uint64(0)) // minus one
-			return nil
-		})
-		if err != nil || sums[n].sums != [2]uint64{} {
+		same, err := sums[n].IsOf(b.Bucket(indexes[n].bucket))
+		if err != nil || !same {
 			return false, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"comanda.internal/projections"
 	"comanda.internal/projections/kv"
 	"comanda.internal/projections/orders"
+	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
@@ -48,35 +49,44 @@ type Waiter interface {
 }
 
 // Checker compares. It is used by one goroutine. What it is given it gathers, and
-// compares some thousands at a time, in the order of the views' keys:
-// [Checker.Flush] compares the rest.
+// compares some thousands at a time in another, in the order of the views' keys, while the
+// next are gathered: [Checker.Flush] compares the rest. [Checker.Close] ends it.
 type Checker struct {
 	file    *projections.File
 	views   Waiter
 	machine *order.Machine
 	report  func(*comandav1.VerifyProblem)
 
+	gathered gathered
+	events   *stats.Tally // of the events told
+	told     uint64       // how many those are
+	running  chan error   // the comparing of what was gathered before; nil: none
+	spare    gathered     // its room, once it has ended
+
+	// Of the comparing.
 	seed     maphash.Seed
 	seen     map[uint64]uint64 // digests of order ids: small, and never in the views' order; up to which revision it is in tally
 	compared uint64
 	differs  bool         // a problem was reported
-	tally    *stats.Tally // of the events told, and of orders of seen
-	told     uint64       // events
+	tally    *stats.Tally // of orders of seen
+}
 
+// gathered is what is compared together.
+type gathered struct {
 	events []timeline.Told
 	orders []Order
-	until  domain.Position // up to which the views are needed for those
+	until  domain.Position // up to which the views are needed
 }
 
 // mostGathered is how many events, and how many orders, are compared at a time.
 const mostGathered = 4096
 
 // New is a checker of the views in file, which views keeps; report gets what
-// does not hold.
+// does not hold, from whichever goroutine finds it.
 func New(file *projections.File, views Waiter, machine *order.Machine, report func(*comandav1.VerifyProblem)) *Checker {
 	return &Checker{
 		file: file, views: views, machine: machine, report: report, seed: maphash.MakeSeed(),
-		seen: map[uint64]uint64{}, tally: stats.NewTally(),
+		seen: map[uint64]uint64{}, tally: stats.NewTally(), events: stats.NewTally(),
 	}
 }
 
@@ -84,96 +94,130 @@ func New(file *projections.File, views Waiter, machine *order.Machine, report fu
 func (c *Checker) Compared() uint64 { return c.compared }
 
 // Event compares what the timeline stores of r, byte for byte, when the views hold
-// it. It keeps nothing of r but its bytes and its count. Errors are as Order's.
+// it. It keeps nothing of r but its bytes and its count. Errors are as Order's, also of
+// what came before.
 func (c *Checker) Event(ctx context.Context, r *domain.Recorded) error {
 	encoded, err := wire.Encoded(r)
 	if err != nil {
 		return err
 	}
-	c.tally.Event(&r.Event)
+	c.events.Event(&r.Event)
 	c.told++
-	c.events = append(c.events, timeline.Told{
+	g := &c.gathered
+	g.events = append(g.events, timeline.Told{
 		Partition: r.Partition, Sequence: r.Sequence, Order: r.Event.OrderID, ID: r.Event.ID, Revision: r.Event.Revision, Encoded: encoded,
 	})
-	c.need(r.Partition, r.Sequence)
-	if len(c.events) < mostGathered {
+	g.need(r.Partition, r.Sequence)
+	if len(g.events) < mostGathered {
 		return nil
 	}
-	return c.Flush(ctx)
+	return c.handOver(ctx)
 }
 
 // Order compares o when the views hold it. It may be called again for an
 // order that has moved on. The error is of the waiting or
 // the reading; what differs is reported.
 func (c *Checker) Order(ctx context.Context, o Order) error {
-	c.orders = append(c.orders, o)
-	c.need(o.Partition, o.Sequence)
-	if len(c.orders) < mostGathered {
+	g := &c.gathered
+	g.orders = append(g.orders, o)
+	g.need(o.Partition, o.Sequence)
+	if len(g.orders) < mostGathered {
 		return nil
 	}
-	return c.Flush(ctx)
+	return c.handOver(ctx)
 }
 
-// need has the next Flush wait for the views to hold this.
-func (c *Checker) need(partition int, sequence uint64) {
-	if c.until.At(partition) < sequence {
-		c.until = c.until.With(partition, sequence)
+// need has the comparing wait for the views to hold this.
+func (g *gathered) need(partition int, sequence uint64) {
+	if g.until.At(partition) < sequence {
+		g.until = g.until.With(partition, sequence)
 	}
 }
 
-// Flush waits until the views hold what was gathered, and compares it.
+// Flush waits until the views hold what was gathered, and it was compared.
 func (c *Checker) Flush(ctx context.Context) error {
-	if err := c.views.Wait(ctx, c.until); err != nil {
+	if err := c.handOver(ctx); err != nil {
 		return err
 	}
-	err := timeline.New(c.file).CheckEvents(c.events, func(e *timeline.Told, problem string) {
+	return c.ended()
+}
+
+// Close waits for a comparing that is still on its way. An end of its context ends it.
+func (c *Checker) Close() { _ = c.ended() }
+
+// handOver has what was gathered compared once what was gathered before is.
+func (c *Checker) handOver(ctx context.Context) error {
+	if err := c.ended(); err != nil {
+		return err
+	}
+	g, running := c.gathered, make(chan error, 1)
+	c.gathered, c.spare, c.running = c.spare, g, running
+	go func() { running <- c.compare(ctx, &g) }()
+	return nil
+}
+
+// ended waits for the comparing on its way, and takes its room back.
+func (c *Checker) ended() error {
+	if c.running == nil {
+		return nil
+	}
+	err := <-c.running
+	c.running = nil
+	clear(c.spare.events)
+	clear(c.spare.orders)
+	c.spare = gathered{events: c.spare.events[:0], orders: c.spare.orders[:0]}
+	return err
+}
+
+// compare waits until the views hold what g has, and compares it.
+func (c *Checker) compare(ctx context.Context, g *gathered) error {
+	if err := c.views.Wait(ctx, g.until); err != nil {
+		return err
+	}
+	err := timeline.New(c.file).CheckEvents(g.events, func(e *timeline.Told, problem string) {
 		c.problem(RuleDiffers, Order{ID: e.Order, Partition: e.Partition, Sequence: e.Sequence}, "timeline: "+problem)
 	})
 	if err != nil {
 		return err
 	}
-	clear(c.events)
-	c.events = c.events[:0]
-	slices.SortStableFunc(c.orders, func(a, b Order) int { return cmp.Compare(a.ID, b.ID) })
-	for i := range c.orders {
-		if err := c.order(&c.orders[i]); err != nil {
-			return err
+	slices.SortStableFunc(g.orders, func(a, b Order) int { return cmp.Compare(a.ID, b.ID) })
+	return c.file.Snapshot(func(s *projections.Snapshot) error {
+		for i := range g.orders {
+			if err := c.order(s, &g.orders[i]); err != nil {
+				return err
+			}
 		}
-	}
-	clear(c.orders)
-	c.orders = c.orders[:0]
-	return nil
+		return nil
+	})
 }
 
-// order compares one order with the views as they are now.
-func (c *Checker) order(o *Order) error {
+// order compares one order with the views as they are in s.
+func (c *Checker) order(s *projections.Snapshot, o *Order) error {
 	key := c.digest(o.ID)
 	counted, again := c.seen[key]
 	c.seen[key] = counted
-	return c.file.Snapshot(func(s *projections.Snapshot) error {
-		level, err := c.places(s, o)
-		if err != nil {
-			return err
-		}
-		same := false
-		if level && o.Told == o.State.Revision {
-			same, err = orders.New(s).Holds(o.ID, o.Source, o.State)
-		}
-		if err != nil {
-			return err
-		}
-		if !same {
-			return c.slowly(s, o, level, again)
-		}
-		if !again {
-			c.compared++
-		}
-		if counted == 0 && o.History != nil {
-			c.tally.Order(o.History, o.State, 1)
-			c.seen[key] = o.State.Revision
-		}
-		return c.others(s, o, o.State, "of the log: ")
-	})
+	level, err := c.places(s, o)
+	if err != nil {
+		return err
+	}
+	same := false
+	if level && o.Told == o.State.Revision {
+		same, err = orders.New(s).Holds(o.ID, o.Source, o.State)
+	}
+	if err != nil {
+		return err
+	}
+	if !same {
+		return c.slowly(s, o, level, again)
+	}
+	if !again {
+		c.compared++
+	}
+	if counted == 0 && o.History != nil {
+		c.tally.Order(o.History, o.State, 1)
+		c.seen[key] = o.State.Revision
+	}
+	return c.others(s, o, o.State, "of the log: ")
 }
 
 // places compares where the timeline has the events of o, and reports whether it
@@ -277,13 +321,14 @@ func (c *Checker) Finish(head domain.Position) error {
 		if err != nil {
 			return err
 		}
-		err = orders.New(s).CheckIndexes(func(id domain.OrderID, problem string) {
+		var members purchases.Sums
+		err = orders.New(s).CheckIndexes(members.Add, func(id domain.OrderID, problem string) {
 			c.problem(RuleDiffers, Order{ID: id}, problem)
 		})
 		if err != nil {
 			return err
 		}
-		if err := c.strays(s); err != nil {
+		if err := c.strays(s, &members); err != nil {
 			return err
 		}
 		return c.counts(s, head)

@@ -21,7 +21,9 @@ func (c *Checker) counts(s *projections.Snapshot, head domain.Position) error {
 		return nil
 	}
 	whole := c.told == total(head)
-	if !whole {
+	if whole {
+		c.tally.Merge(c.events)
+	} else {
 		c.tally = stats.NewTally()
 	}
 	err := timeline.New(s).Lengths(head, func(id domain.OrderID, events, old int) error {

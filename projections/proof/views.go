@@ -78,7 +78,7 @@ func history(s *projections.Snapshot, id domain.OrderID) (h *order.History, err 
 
 // strays reports what the views beside orders and timeline hold that is of no row
 // of orders, each of which was compared, or of no fact.
-func (c *Checker) strays(s *projections.Snapshot) error {
+func (c *Checker) strays(s *projections.Snapshot, members *purchases.Sums) error {
 	rows := orders.New(s)
 	row := func(id domain.OrderID) (*comandav1.Order, error) {
 		row, _, err := rows.Get(id)
@@ -95,7 +95,7 @@ func (c *Checker) strays(s *projections.Snapshot) error {
 		return h, c.machine.Fold(h), err
 	}
 	report := func(id domain.OrderID, problem string) { c.problem(RuleDiffers, Order{ID: id}, problem) }
-	if err := purchases.New(s).CheckAll(row, report); err != nil {
+	if err := purchases.New(s).CheckAll(members, row, report); err != nil {
 		return err
 	}
 	for _, q := range queues(s) {

@@ -175,6 +175,13 @@ func (t *Tally) add(bucket byte, k *key, counted ...counter) {
 	t.rows[string(t.scratch)] = row
 }
 
+// Merge adds what u counted, which is not used any more.
+func (t *Tally) Merge(u *Tally) {
+	for k, counted := range u.rows {
+		t.rows[k] = t.rows[k].sum(counted)
+	}
+}
+
 // sorted are the rows' keys in order, those of one bucket after those of another.
 func (t *Tally) sorted() [][]byte {
 	keys := make([][]byte, 0, len(t.rows))
