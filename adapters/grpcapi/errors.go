@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 )
 
@@ -21,7 +22,10 @@ import (
 // error's kind in upper case, as "NOT_FOUND", or what ended the call's context.
 const errorDomain = "comanda"
 
-// retryAfter is what RetryInfo advises.
+// scopeKey names, in the ErrorInfo of DENIED, the scope that was lacking.
+const scopeKey = "scope"
+
+// retryAfter is what RetryInfo advises where nothing better is known.
 const retryAfter = time.Second
 
 // codeOf is the one table from kinds to codes.
@@ -35,6 +39,9 @@ var codeOf = map[domain.ErrorKind]codes.Code{
 	domain.Unavailable: codes.Unavailable,
 	domain.Exhausted:   codes.ResourceExhausted,
 	domain.Corrupt:     codes.DataLoss,
+
+	domain.Unauthenticated: codes.Unauthenticated,
+	domain.Denied:          codes.PermissionDenied,
 }
 
 // detailedError is an error with a detail that only its maker knows.
@@ -116,12 +123,25 @@ func reason(word string) *errdetails.ErrorInfo {
 }
 
 func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoadapt.MessageV1 {
-	details := []protoadapt.MessageV1{reason(strings.ToUpper(kind.String()))}
+	info := reason(strings.ToUpper(kind.String()))
+	details := []protoadapt.MessageV1{info}
 	if known != nil && len(known.Fields) > 0 {
 		details = append(details, violations(known.Fields))
 	}
+	wait := retryAfter
+	if denied, ok := errors.AsType[*access.DeniedError](err); ok {
+		if denied.Scope != "" {
+			info.Metadata = map[string]string{scopeKey: string(denied.Scope)}
+		}
+		if denied.RetryAfter > 0 {
+			wait = denied.RetryAfter
+			details = append(details, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
+				{Subject: denied.Subject, Description: denied.Limit},
+			}})
+		}
+	}
 	if kind == domain.Unavailable || kind == domain.Exhausted {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 	}
 	if more, ok := errors.AsType[*detailedError](err); ok {
 		details = append(details, more.detail)

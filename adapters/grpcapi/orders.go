@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	"comanda.internal/projections/asof"
 	"comanda.internal/projections/orders"
@@ -52,7 +53,7 @@ func (s *orderService) GetOrder(ctx context.Context, req *comandav1.GetOrderRequ
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if !found || !allowed(ctx, row) {
 		return nil, notFoundThen(orderResource, string(id), past)
 	}
 	if !full {
@@ -73,6 +74,7 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	var check checker
 	filter := orders.Filter{
 		Tenant:    check.tenant(req.GetTenant()),
+		Within:    access.From(ctx).Tenants(),
 		Statuses:  check.statuses("statuses", req.GetStatuses()),
 		Source:    check.source(req.GetSource()),
 		Reference: req.GetReference(),
@@ -126,10 +128,16 @@ func (s *orderService) GetOrderHistory(ctx context.Context, req *comandav1.GetOr
 	if err != nil {
 		return nil, err
 	}
-	if len(events) == 0 {
+	if len(events) == 0 || !allowed(ctx, events[0]) {
 		return nil, notFound(orderResource, string(id))
 	}
 	return &comandav1.GetOrderHistoryResponse{Events: events}, nil
+}
+
+// allowed reports whether the caller may know of what is one tenant's. Each answer
+// and each event is asked about by itself.
+func allowed(ctx context.Context, of interface{ GetTenant() string }) bool {
+	return access.From(ctx).AllowsTenant(domain.TenantID(of.GetTenant()))
 }
 
 // reads is what every service that answers from the views waits with.

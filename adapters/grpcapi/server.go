@@ -11,11 +11,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections/asof"
@@ -164,7 +166,7 @@ type Verifier interface {
 	Verify(ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
 }
 
-// Deps is what a Server reads through. All but Registerer are required.
+// Deps is what a Server reads through. All but Access and Registerer are required.
 type Deps struct {
 	Orders    Orders
 	Histories Histories
@@ -180,6 +182,8 @@ type Deps struct {
 	Replayer  Replayer
 	Clock     func() time.Time
 	Logger    *slog.Logger
+	// Access decides who may call, and has the listener's TLS; nil: anyone, on loopback only.
+	Access *access.Authority
 	// Registerer gets the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
 }
@@ -188,6 +192,7 @@ type Deps struct {
 type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
+	access  *access.Authority
 	views   Views
 	closing chan struct{} // closed by Stop
 
@@ -204,9 +209,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{health: health.NewServer(), views: deps.Views, closing: make(chan struct{})}
-	guard := &guard{timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
-	s.grpc = grpc.NewServer(
+	s := &Server{health: health.NewServer(), access: deps.Access, views: deps.Views, closing: make(chan struct{})}
+	guard := &guard{access: deps.Access, timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(cfg.MaxRequestBytes),
 		grpc.MaxSendMsgSize(cfg.MaxResponseBytes),
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
@@ -215,7 +220,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
 		grpc.UnaryInterceptor(guard.unary),
 		grpc.StreamInterceptor(guard.stream),
-	)
+	}
+	if deps.Access != nil && deps.Access.TLS() != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(deps.Access.TLS())))
+	}
+	s.grpc = grpc.NewServer(options...)
 	views := reads{deps.Views, deps.Log}
 	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, past: deps.Past, reads: views})
 	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
@@ -229,12 +238,22 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
+	if err := checkNeeds(s.grpc.GetServiceInfo()); err != nil {
+		return nil, fmt.Errorf("register gRPC services: %w", err)
+	}
 	return s, nil
 }
+
+// MayListen refuses an address beyond loopback that [Deps] has no access control for.
+// [Server.Serve] refuses its listener, too.
+func (s *Server) MayListen(addr net.Addr) error { return s.access.MayListen(addr) }
 
 // Serve answers on listener, which it closes, until Stop; it then returns nil.
 // It may be called once.
 func (s *Server) Serve(listener net.Listener) error {
+	if err := s.MayListen(listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	watched := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {

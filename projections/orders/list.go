@@ -7,16 +7,18 @@ import (
 
 	"comanda.internal/domain"
 	"comanda.internal/projections/kv"
+	"comanda.internal/projections/paging"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
 )
 
 // Filter says which orders. The zero value is all of them.
 type Filter struct {
-	Tenant    domain.TenantID // "": of all
-	Statuses  []domain.Status // none: in any; order and repeats do not matter
-	Source    domain.SourceID // of the first event; "": of any
-	Reference string          // "": with any or none
+	Tenant    domain.TenantID   // "": of all
+	Within    []domain.TenantID // of no others than these, whatever Tenant is; nil: of any
+	Statuses  []domain.Status   // none: in any; order and repeats do not matter
+	Source    domain.SourceID   // of the first event; "": of any
+	Reference string            // "": with any or none
 	// ProviderOrderID is the provider's own id, in any account of any provider; "": any.
 	ProviderOrderID string
 	// Attention: only orders that an operator should see.
@@ -48,7 +50,7 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 	err = v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		l := lister{filter: filter, size: page.Size, rows: b.Bucket(rowsBucket), as: asItIs}
-		last, more, err := l.list(openRanges(b, filter.ranges, filter.Tenant, before))
+		last, more, err := l.list(openRanges(b, filter.ranges, &filter, before))
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}
@@ -180,19 +182,14 @@ func (s *spans) Pop() any {
 	return last
 }
 
-// openRanges are the ranges of a tenant, or of all, each at its newest entry before
-// a place.
+// openRanges are the ranges of the tenants of f, each at its newest entry before a place.
 func openRanges(
-	b *kv.Bucket, ranges func() (index int, prefixes func(tenant string) [][]byte), tenant domain.TenantID, before *place,
+	b *kv.Bucket, ranges func() (index int, prefixes func(tenant string) [][]byte), f *Filter, before *place,
 ) spans {
 	n, prefixes := ranges()
 	index := b.Bucket(indexes[n].bucket)
-	tenants := []string{string(tenant)}
-	if tenant == "" {
-		tenants = tenantsIn(index)
-	}
 	var open spans
-	for _, tenant := range tenants {
+	for _, tenant := range f.tenants(index) {
 		for _, prefix := range prefixes(tenant) {
 			s := &span{prefix: prefix, cursor: index.Cursor()}
 			if s.seek(before) {
@@ -227,6 +224,18 @@ func (f *Filter) ranges() (index int, prefixes func(tenant string) [][]byte) {
 		}
 		return out
 	}
+}
+
+// tenants are those of f, of all those in an index.
+func (f *Filter) tenants(index *kv.Bucket) []string {
+	if f.Tenant == "" && f.Within == nil {
+		return tenantsIn(index)
+	}
+	var out []string
+	for _, tenant := range paging.Tenants(f.Tenant, f.Within) {
+		out = append(out, string(tenant))
+	}
+	return out
 }
 
 // tenantsIn are the tenants that have entries in an index.

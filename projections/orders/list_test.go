@@ -70,6 +70,7 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		filter := orders.Filter{
 			Tenant:    rapid.SampledFrom([]domain.TenantID{"", "loja", "outra", "outr", "nobody"}).Draw(t, "tenant"),
+			Within:    rapid.SampledFrom(projectiontest.Limits()).Draw(t, "within"),
 			Source:    rapid.SampledFrom([]domain.SourceID{"", "", "comanda-in", "comanda-i"}).Draw(t, "source"),
 			Reference: rapid.SampledFrom(references).Draw(t, "reference"),
 			Attention: rapid.Bool().Draw(t, "attention"),
@@ -113,7 +114,8 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 
 func matches(f orders.Filter, row *comandav1.Order) bool {
 	status, _ := wire.FromStatus(row.GetStatus())
-	return (f.Tenant == "" || string(f.Tenant) == row.GetTenant()) &&
+	return (f.Within == nil || slices.Contains(f.Within, domain.TenantID(row.GetTenant()))) &&
+		(f.Tenant == "" || string(f.Tenant) == row.GetTenant()) &&
 		(f.Source == "" || string(f.Source) == row.GetSource()) &&
 		(f.Reference == "" || f.Reference == row.GetReference()) &&
 		(f.ProviderOrderID == "" || f.ProviderOrderID == row.GetProviderOrderId()) &&
