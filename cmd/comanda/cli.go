@@ -29,6 +29,7 @@ type cli struct {
 	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table, or what another would change."`
 	Views     viewsCmd     `cmd:"" help:"Operate the views: status, rebuild beside those that serve, parked orders."`
 	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
+	Tokens    tokensCmd    `cmd:"" help:"Keep the tokens that services call the gRPC server with."`
 	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
 	Bench     benchCmd     `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
 	Version   versionCmd   `cmd:"" help:"Print versions."`

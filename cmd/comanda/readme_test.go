@@ -95,6 +95,7 @@ func TestSectionCommands(t *testing.T) {
 		"Views":              "testdata/script/views.txt",
 		"Rebuilding views":   "testdata/script/rebuild.txt",
 		"Stats":              "testdata/script/stats.txt",
+		"Access":             "testdata/script/tokens.txt",
 		"Export":             "testdata/script/export.txt",
 	} {
 		script, err := os.ReadFile(path)

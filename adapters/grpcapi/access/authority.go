@@ -276,7 +276,7 @@ func (a *Authority) MayListen(addr net.Addr) error {
 		return domain.Errorf(domain.Invalid, "gRPC on %s, beyond loopback: %s", addr, what)
 	}
 	if a == nil || a.cfg.TLS.CertFile == "" {
-		return refuse("needs TLS: configure grpc.access.tls.cert_file and key_file")
+		return refuse("needs TLS: configure access.tls.cert_file and key_file")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -288,5 +288,5 @@ func (a *Authority) MayListen(addr net.Addr) error {
 			return nil
 		}
 	}
-	return refuse("needs credentials: make a token with 'comanda tokens create', or configure grpc.access.identities")
+	return refuse("needs credentials: make a token with 'comanda tokens create', or configure access.identities")
 }
