@@ -94,14 +94,14 @@ func TestEveryMethodNeedsCredentialsAndAScope(t *testing.T) {
 
 // seen are the tenants of everything that a caller can read.
 func (g *guarded) seen(ctx context.Context, tenant string) map[string][]string {
-	g.store.t.Helper()
+	g.t.Helper()
 	out := map[string][]string{}
 	see := func(where, tenant string) { out[where] = append(out[where], tenant) }
 	position, farAway := g.position.String(), timestamppb.New(time.Now().Add(time.Hour))
 	walk := func(where string, page func(token string) (tenants []string, next string, err error)) {
 		for token := ""; ; {
 			tenants, next, err := page(token)
-			must(g.store.t, err)
+			must(g.t, err)
 			for _, tenant := range tenants {
 				see(where, tenant)
 			}
@@ -140,7 +140,7 @@ func (g *guarded) seen(ctx context.Context, tenant string) map[string][]string {
 	})
 	by := &comandav1.StatsQuery{Tenant: tenant, By: []comandav1.StatsDimension{comandav1.StatsDimension_STATS_DIMENSION_TENANT}}
 	verdicts, err := g.stats.GetVerdicts(ctx, &comandav1.GetVerdictsRequest{Query: by})
-	must(g.store.t, err)
+	must(g.t, err)
 	for _, row := range verdicts.GetRows() {
 		for range row.GetEvents() {
 			see("stats", row.GetGroup().GetTenant())

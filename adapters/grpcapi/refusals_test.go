@@ -24,6 +24,7 @@ import (
 	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -73,11 +74,11 @@ func newGuarded(t *testing.T) *guarded {
 }
 
 func (g *guarded) create(name string, scopes []access.Scope, tenants ...domain.TenantID) {
-	g.store.t.Helper()
+	g.t.Helper()
 	_, text, err := g.tokens.Create(access.Token{Name: name, Scopes: scopes, Tenants: tenants}, time.Now())
-	must(g.store.t, err)
+	must(g.t, err)
 	g.secrets[name] = text.Reveal()
-	must(g.store.t, g.authority.Refresh())
+	must(g.t, g.authority.Refresh())
 }
 
 // as is the context of calls with a token; "" with none.
@@ -186,10 +187,12 @@ func refusals(g *guarded) []refusal {
 	}
 	pageOf := func(filter *comandav1.ListOrdersRequest) string {
 		filter.PageSize = 1
-		page, err := g.orders.ListOrders(g.as(g.store.t.Context(), "group"), filter)
-		must(g.store.t, err)
+		page, err := g.orders.ListOrders(g.as(g.t.Context(), "group"), filter)
+		must(g.t, err)
 		return page.GetNextPageToken()
 	}
+	var table strings.Builder
+	must(g.t, order.Default().WriteCSV(&table))
 	invalid, notFound := info("INVALID"), info("NOT_FOUND")
 	return []refusal{
 		{"no credentials", "", get(orderOf("loja", 0)), codes.Unauthenticated, []proto.Message{info("UNAUTHENTICATED")}},
@@ -218,7 +221,7 @@ func refusals(g *guarded) []refusal {
 		{"too many streams", "streamer", func(ctx context.Context, g *guarded) error {
 			for range streamsAtOnce {
 				stream, err := g.events.Subscribe(ctx, fromNow())
-				must(g.store.t, err)
+				must(g.t, err)
 				if _, err := stream.Recv(); err != nil { // it has begun
 					return err
 				}
@@ -275,6 +278,9 @@ func refusals(g *guarded) []refusal {
 		}), codes.InvalidArgument, []proto.Message{invalid, bad(
 			"by", "must not have both hour and day", "from", "must be a time of the years 1 to 9999", "method", "must be a word, as pix or card",
 		)}},
+		{"no table", "operator", func(ctx context.Context, g *guarded) error {
+			return drain(g.machine.Replay(ctx, &comandav1.ReplayRequest{Table: strings.Replace(table.String(), "\nnone,started,", "\nnone,teleported,", 1)}))
+		}, codes.InvalidArgument, []proto.Message{invalid, bad("table", `transition table: line 2, cell 2: none, started: "teleported" is not a code`)}},
 		{"no reason to skip", "operator", func(ctx context.Context, g *guarded) error {
 			_, err := g.views.SkipParkedOrder(ctx, &comandav1.SkipParkedOrderRequest{OrderId: unknown})
 			return err

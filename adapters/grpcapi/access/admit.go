@@ -170,8 +170,8 @@ func (a *Authority) byCertificate(chain []*x509.Certificate, now time.Time) *adm
 		return nil
 	}
 	leaf := chain[0]
-	print := sha256.Sum256(leaf.Raw)
-	who := a.verified[print]
+	id := sha256.Sum256(leaf.Raw)
+	who := a.verified[id]
 	if who == nil {
 		if who = a.verify(chain, now); who == nil {
 			return nil
@@ -179,7 +179,7 @@ func (a *Authority) byCertificate(chain []*x509.Certificate, now time.Time) *adm
 		if len(a.verified) >= mostVerified {
 			clear(a.verified)
 		}
-		a.verified[print] = who
+		a.verified[id] = who
 	}
 	if !now.Before(who.until) {
 		return nil

@@ -149,8 +149,8 @@ func (s Store) lock() (*os.File, error) {
 
 // replace puts a file with the text in the place of the old one, on disk when it returns.
 func (s Store) replace(text []byte) error {
-	next := s.Path + ".tmp" // of who holds the lock
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	next := s.Path + ".tmp"                                                   // of who holds the lock
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode) //nolint:gosec // the operator names the file
 	if err != nil {
 		return err
 	}
