@@ -12,11 +12,17 @@
 //   - Orders and history are answered only once the views have caught up with the
 //     log of when the server started; before, the answer is UNAVAILABLE and the
 //     health service says NOT_SERVING. Events are served from the log at once.
-//   - A subscription holds one batch of events a partition and no more: a client
-//     that does not read blocks its own followers and nobody else.
-//   - A resume token names the log that gave it; no other log accepts it. A log that
-//     was restored accepts those of before up to the backup's head, and no later one.
+//   - A subscription is one goroutine. It reads the newest events from the ring, which all
+//     share (package ring), and older ones from the log, in pages that are small for a client
+//     that reads slowly; such a client holds that and gRPC's 64 kB, and slows nobody.
+//   - An event's bytes are those that the log stores, and are made once for all
+//     subscribers; only the token around them is each one's own.
+//   - A token, whatever message it came with, is after every event that was sent
+//     and before every other that is wanted.
+//   - Filter and [Scope] are asked for every event that is sent.
+//   - A resume token names the log and the filter that gave it; no other log or filter accepts it.
+//     A log that was restored accepts those of before up to the backup's head, and no later one.
 //
-// Caveats: every subscription follows the log by itself. There is no
-// authentication here yet, so the listener belongs on loopback.
+// Caveats: there is no authentication here yet, so the listener belongs on loopback.
+// A change of the scope is not in a token: what was passed over before it stays so.
 package grpcapi

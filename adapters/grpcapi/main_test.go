@@ -100,6 +100,12 @@ func identity(n int) domain.Identity {
 // record stores a fact of the order n.
 func (s *store) record(n int, kind domain.Kind) domain.Outcome {
 	s.t.Helper()
+	return s.recordAs(n, kind, "loja", "loja-checkout")
+}
+
+// recordAs stores a fact of a merchant's order n, which came through source.
+func (s *store) recordAs(n int, kind domain.Kind, tenant domain.TenantID, source domain.SourceID) domain.Outcome {
+	s.t.Helper()
 	now := time.Now()
 	fact := domain.Fact{
 		Kind: kind, Provider: "comanda", ProviderOrderID: identity(n).ProviderOrderID, Key: kind.String(),
@@ -108,7 +114,7 @@ func (s *store) record(n int, kind domain.Kind) domain.Outcome {
 		UTM:      map[string]string{"utm_source": "x"},
 		Personal: &domain.Personal{Name: "Fulana de Tal"},
 	}
-	message := domain.Message{Source: "loja-checkout", Tenant: "loja", Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
+	message := domain.Message{Source: source, Tenant: tenant, Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
 	outcomes, err := s.recorder.Record(s.t.Context(), message, []domain.Fact{fact})
 	must(s.t, err)
 	if outcomes[0].Verdict == domain.VerdictDuplicate {

@@ -96,6 +96,7 @@ func TestSectionCommands(t *testing.T) {
 		"Rebuilding views":   "testdata/script/rebuild.txt",
 		"Stats":              "testdata/script/stats.txt",
 		"Export":             "testdata/script/export.txt",
+		"Following the log":  "testdata/script/subscribe.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {
