@@ -17,6 +17,11 @@ type Position struct {
 // maxPartitions bounds what a position from outside may claim: one partition a slot.
 const maxPartitions = 256
 
+// PositionOf is the place with one sequence for each partition, which it copies.
+func PositionOf(sequences []uint64) Position {
+	return Position{sequences: slices.Clone(trimZeros(sequences))}
+}
+
 // At is the sequence in partition; 0 when p says nothing of it.
 func (p Position) At(partition int) uint64 {
 	if partition < 0 || partition >= len(p.sequences) {
@@ -63,19 +68,25 @@ func (p Position) IsZero() bool { return len(p.sequences) == 0 }
 
 // String is p's opaque text: URL-safe base64 of a version byte and pairs of
 // (partition, sequence) as varints; "" is the beginning.
-func (p Position) String() string {
+func (p Position) String() string { return string(p.append(nil)) }
+
+func (p Position) append(text []byte) []byte {
 	if p.IsZero() {
-		return ""
+		return text
 	}
-	buf := []byte{positionVersion}
+	var room [32]byte // of a few partitions
+	buf := append(room[:0], positionVersion)
 	for i, s := range p.sequences {
 		if s > 0 {
 			buf = binary.AppendUvarint(buf, uint64(i))
 			buf = binary.AppendUvarint(buf, s)
 		}
 	}
-	return base64.RawURLEncoding.EncodeToString(buf)
+	return base64.RawURLEncoding.AppendEncode(text, buf)
 }
+
+// AppendText appends what String gives.
+func (p Position) AppendText(text []byte) ([]byte, error) { return p.append(text), nil }
 
 const positionVersion = 1
 

@@ -15,11 +15,17 @@
 //   - Every call needs what its method's row in needs.go asks, and every answer and event is
 //     of the caller's tenants: see package access. A server with a method without a row
 //     is not made, and none listens beyond loopback without access control.
-//   - A subscription holds one batch of events a partition and no more: a client
-//     that does not read blocks its own followers and nobody else.
-//   - A resume token names the log that gave it; no other log accepts it. A log that
-//     was restored accepts those of before up to the backup's head, and no later one.
+//   - A subscription is one goroutine. It reads the newest events from the ring, which all
+//     share (package ring), and older ones from the log, in pages that are small for a client
+//     that reads slowly; such a client holds that and gRPC's 64 kB, and slows nobody.
+//   - An event's bytes are those that the log stores, and are made once for all
+//     subscribers; only the token around them is each one's own.
+//   - A token, whatever message it came with, is after every event that was sent
+//     and before every other that is wanted.
+//   - Filter and tenants are asked for every event that is sent.
+//   - A resume token names the log and the filter that gave it; no other log or filter accepts it.
+//     A log that was restored accepts those of before up to the backup's head, and no later one.
 //
-// Caveats: every subscription follows the log by itself. Positions, which count
-// events, are of all tenants.
+// Caveats: positions, which count events, are of all tenants. The caller's tenants are
+// not in a resume token: what was passed over for one caller stays so for another.
 package grpcapi

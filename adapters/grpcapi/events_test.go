@@ -3,6 +3,7 @@ package grpcapi_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"log/slog"
 	"testing"
 	"time"
@@ -27,7 +28,10 @@ type subscriber struct {
 
 	revisions map[string]uint64 // by order
 	token     string            // of the last message
+	place     domain.Position   // of the token
 	caughtUp  int
+	behind    int
+	filtered  bool // some revisions are not told of
 }
 
 func subscribe(t *testing.T, s *server, req *comandav1.SubscribeRequest) *subscriber {
@@ -36,7 +40,7 @@ func subscribe(t *testing.T, s *server, req *comandav1.SubscribeRequest) *subscr
 	t.Cleanup(cancel)
 	stream, err := s.events.Subscribe(ctx, req)
 	must(t, err)
-	return &subscriber{t: t, stream: stream, revisions: map[string]uint64{}}
+	return &subscriber{t: t, stream: stream, revisions: map[string]uint64{}, filtered: req.GetFilter() != nil}
 }
 
 func fromBeginning() *comandav1.SubscribeRequest {
@@ -51,28 +55,73 @@ func from(token string) *comandav1.SubscribeRequest {
 	return &comandav1.SubscribeRequest{Start: &comandav1.SubscribeRequest_ResumeToken{ResumeToken: token}}
 }
 
-// next is the next message.
+// next is the next message, whose token is after that of the one before.
 func (s *subscriber) next() *comandav1.SubscribeResponse {
 	s.t.Helper()
 	m, err := s.stream.Recv()
 	must(s.t, err)
 	switch m := m.GetMessage().(type) {
 	case *comandav1.SubscribeResponse_Event:
-		s.token = m.Event.GetResumeToken()
-		e := m.Event.GetEvent()
-		if last, known := s.revisions[e.GetOrderId()]; known && e.GetRevision() != last+1 {
-			s.t.Errorf("order %s: revision %d after %d", e.GetOrderId(), e.GetRevision(), last)
+		s.took(m.Event)
+		return &comandav1.SubscribeResponse{Message: m}
+	case *comandav1.SubscribeResponse_Checkpoint:
+		s.token = m.Checkpoint.GetResumeToken()
+		if at := placeOf(s.t, s.token).String(); at != m.Checkpoint.GetPosition() {
+			s.t.Errorf("a checkpoint at %q has the token of %q", m.Checkpoint.GetPosition(), at)
 		}
-		s.revisions[e.GetOrderId()] = e.GetRevision()
 	case *comandav1.SubscribeResponse_CaughtUp:
 		s.token = m.CaughtUp.GetResumeToken()
 		s.caughtUp++
+	case *comandav1.SubscribeResponse_FellBehind:
+		s.token = m.FellBehind.GetResumeToken()
+		s.behind++
 	case *comandav1.SubscribeResponse_Heartbeat:
 		s.token = m.Heartbeat.GetResumeToken()
 	case *comandav1.SubscribeResponse_Closing:
 		s.token = m.Closing.GetResumeToken()
 	}
+	at := placeOf(s.t, s.token)
+	if !at.Covers(s.place) {
+		s.t.Errorf("the token went back from %v to %v", s.place, at)
+	}
+	s.place = at
 	return m
+}
+
+// took checks what every event promises: the next revision of its order, and a
+// token that moved to the event in its partition and nowhere backwards.
+func (s *subscriber) took(m *comandav1.SubscribedEvent) {
+	s.t.Helper()
+	e := m.GetEvent()
+	last, known := s.revisions[e.GetOrderId()]
+	if known && (s.filtered && e.GetRevision() <= last || !s.filtered && e.GetRevision() != last+1) {
+		s.t.Errorf("order %s: revision %d after %d", e.GetOrderId(), e.GetRevision(), last)
+	}
+	s.revisions[e.GetOrderId()] = e.GetRevision()
+	own, err := domain.ParsePosition(m.GetPosition())
+	must(s.t, err)
+	partition := own.Partitions() - 1
+	at := placeOf(s.t, m.GetResumeToken())
+	if !at.Covers(s.place) || at.At(partition) != own.At(partition) || at.At(partition) <= s.place.At(partition) {
+		s.t.Errorf("the token moved from %v to %v with the event at %v", s.place, at, own)
+	}
+	s.token, s.place = m.GetResumeToken(), at
+}
+
+// placeOf is the position in a resume token, of version 2.
+func placeOf(t *testing.T, token string) domain.Position {
+	t.Helper()
+	buf, err := base64.RawURLEncoding.DecodeString(token)
+	must(t, err)
+	_, n := binary.Uvarint(buf[1:])
+	buf = buf[1+n:]
+	for range 2 { // identity and digest
+		size, n := binary.Uvarint(buf)
+		buf = buf[n+int(size):]
+	}
+	at, err := domain.ParsePosition(string(buf))
+	must(t, err)
+	return at
 }
 
 // event is the next event; other messages are passed over.
@@ -205,10 +254,18 @@ func TestEveryTokenResumesWhereItWasGiven(t *testing.T) {
 }
 
 // TestReconnectingAllTheTimeLosesNothing takes a few events on each connection
-// while more are recorded.
+// while more are recorded: from a ring that holds them all, and from one that holds a
+// single event of each partition, so that most come from the log.
 func TestReconnectingAllTheTimeLosesNothing(t *testing.T) {
+	for name, bytes := range map[string]int{"a wide ring": 0, "a narrow ring": 1} {
+		t.Run(name, func(t *testing.T) { reconnect(t, grpcapi.Config{RingBytes: bytes}) })
+	}
+}
+
+func reconnect(t *testing.T, cfg grpcapi.Config) {
+	t.Helper()
 	store := newStore(t)
-	s := serve(t, grpcapi.Config{}, store.deps())
+	s := serve(t, cfg, store.deps())
 	recorded := make(chan map[string]bool, 1)
 	go func() { recorded <- store.fill(10) }()
 	sub := subscribe(t, s, fromBeginning())
@@ -221,7 +278,7 @@ func TestReconnectingAllTheTimeLosesNothing(t *testing.T) {
 			continue
 		}
 		next := subscribe(t, s, from(sub.token))
-		next.revisions, next.token = sub.revisions, sub.token // the promise holds across connections
+		next.revisions, next.token, next.place = sub.revisions, sub.token, sub.place // the promise holds across connections
 		sub = next
 	}
 	same(t, <-recorded, ids)
@@ -375,44 +432,6 @@ func TestALogThatFailsEndsTheStreamWithItsToken(t *testing.T) {
 	if _, err := sub.stream.Recv(); status.Code(err) != codes.DataLoss {
 		t.Errorf("the stream's end = %v, want the log's error", err)
 	}
-}
-
-// counting is a log that counts what it hands over.
-type counting struct {
-	grpcapi.Log
-
-	handed chan int
-}
-
-func (c counting) Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error {
-	return c.Log.Follow(ctx, partition, after, func(events []domain.Recorded) error {
-		for i := range events { // one by one, so that a batch is small
-			if err := handle(events[i : i+1]); err != nil {
-				return err
-			}
-			c.handed <- 1
-		}
-		return nil
-	})
-}
-
-// TestASlowClientSlowsNobodyAndLosesNothing has a client that does not read
-// while another reads everything.
-func TestASlowClientSlowsNobodyAndLosesNothing(t *testing.T) {
-	store := newStore(t)
-	want := store.fill(150)
-	slowDeps := store.deps()
-	log := counting{Log: store.log, handed: make(chan int, len(want))}
-	slowDeps.Log = log
-	conn := serve(t, grpcapi.Config{}, slowDeps)
-	slow := subscribe(t, conn, fromBeginning())
-
-	fast := subscribe(t, serve(t, grpcapi.Config{}, store.deps()), fromBeginning())
-	same(t, want, fast.catchUp())
-	if handed := len(log.handed); handed == len(want) {
-		t.Errorf("all %d events are in memory for a client that has read none", handed)
-	}
-	same(t, want, slow.catchUp())
 }
 
 func TestAClientThatGoesEndsItsFollowers(t *testing.T) {

@@ -106,6 +106,12 @@ func (s *store) record(n int, kind domain.Kind) domain.Outcome {
 // recordOf stores a fact of a tenant's order n.
 func (s *store) recordOf(tenant domain.TenantID, n int, kind domain.Kind) domain.Outcome {
 	s.t.Helper()
+	return s.recordAs(n, kind, tenant, domain.SourceID(tenant+"-checkout"))
+}
+
+// recordAs stores a fact of a merchant's order n, which came through source.
+func (s *store) recordAs(n int, kind domain.Kind, tenant domain.TenantID, source domain.SourceID) domain.Outcome {
+	s.t.Helper()
 	now := time.Now()
 	fact := domain.Fact{
 		Kind: kind, Provider: "comanda", ProviderOrderID: identity(n).ProviderOrderID, Key: kind.String(),
@@ -114,7 +120,7 @@ func (s *store) recordOf(tenant domain.TenantID, n int, kind domain.Kind) domain
 		UTM:      map[string]string{"utm_source": "x"},
 		Personal: &domain.Personal{Name: "Fulana de Tal"},
 	}
-	message := domain.Message{Source: domain.SourceID(tenant + "-checkout"), Tenant: tenant, Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
+	message := domain.Message{Source: source, Tenant: tenant, Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
 	outcomes, err := s.recorder.Record(s.t.Context(), message, []domain.Fact{fact})
 	must(s.t, err)
 	if outcomes[0].Verdict == domain.VerdictDuplicate {
@@ -164,19 +170,7 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 	must(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- api.Serve(listener) }()
-	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithStaticStreamWindowSize(1<<16)) // a client that does not read takes this much
-	must(t, err)
-	s := &server{
-		Server: api, conn: conn,
-		machine:   comandav1.NewMachineServiceClient(conn),
-		orders:    comandav1.NewOrderServiceClient(conn),
-		purchases: comandav1.NewPurchaseServiceClient(conn),
-		queues:    comandav1.NewQueueServiceClient(conn),
-		stats:     comandav1.NewStatsServiceClient(conn),
-		events:    comandav1.NewEventServiceClient(conn),
-		views:     comandav1.NewViewServiceClient(conn),
-	}
+	s := clients(t, api, listener.Addr().String())
 	stopped := false
 	s.stop = func() {
 		if stopped {
@@ -187,6 +181,25 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 		defer cancel()
 		api.Stop(ctx)
 		must(t, <-ended)
+	}
+	return s
+}
+
+// clients are those of a running server, on a connection of their own.
+func clients(t *testing.T, api *grpcapi.Server, target string, options ...grpc.DialOption) *server {
+	t.Helper()
+	conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(1<<16))...) // a client that does not read takes this much
+	must(t, err)
+	s := &server{
+		Server: api, conn: conn, stop: func() {},
+		machine:   comandav1.NewMachineServiceClient(conn),
+		orders:    comandav1.NewOrderServiceClient(conn),
+		purchases: comandav1.NewPurchaseServiceClient(conn),
+		queues:    comandav1.NewQueueServiceClient(conn),
+		stats:     comandav1.NewStatsServiceClient(conn),
+		events:    comandav1.NewEventServiceClient(conn),
+		views:     comandav1.NewViewServiceClient(conn),
 	}
 	t.Cleanup(func() {
 		must(t, conn.Close())

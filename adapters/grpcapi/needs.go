@@ -36,7 +36,9 @@ var needs = map[string]access.Need{
 	comandav1.StatsService_GetDwell_FullMethodName:       access.Scoped(access.OrdersRead),
 	comandav1.StatsService_GetMoney_FullMethodName:       access.Scoped(access.OrdersRead),
 
-	comandav1.EventService_Subscribe_FullMethodName: access.Scoped(access.EventsRead),
+	comandav1.EventService_Subscribe_FullMethodName:  access.Scoped(access.EventsRead),
+	comandav1.EventService_ReadEvents_FullMethodName: access.Scoped(access.EventsRead),
+	comandav1.EventService_ListEvents_FullMethodName: access.Scoped(access.EventsRead),
 
 	comandav1.ViewService_Verify_FullMethodName:           access.Whole(access.Admin),
 	comandav1.ViewService_GetViewStatus_FullMethodName:    access.Whole(access.Admin),

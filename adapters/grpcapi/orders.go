@@ -258,7 +258,7 @@ func (c *checker) statuses(field string, in []comandav1.OrderStatus) []domain.St
 	return out
 }
 
-func (c *checker) pageSize(field string, size int32) int {
+func (c *checker) pageSize(field string, size int32) int { //nolint:unparam // as all its siblings
 	switch {
 	case size == 0:
 		return defaultPageSize

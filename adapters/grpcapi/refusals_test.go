@@ -46,9 +46,10 @@ const (
 	streamsAtOnce  = 2
 )
 
-func newGuarded(t *testing.T) *guarded {
+// guard is a server of a store that asks for tokens.
+func guard(t *testing.T, store *store) *guarded {
 	t.Helper()
-	g := &guarded{store: newStore(t), tokens: access.Store{Path: filepath.Join(t.TempDir(), "tokens.json")}, secrets: map[string]string{}}
+	g := &guarded{store: store, tokens: access.Store{Path: filepath.Join(t.TempDir(), "tokens.json")}, secrets: map[string]string{}}
 	now := time.Now()
 	var err error
 	g.authority, err = access.New(access.Config{TokensFile: g.tokens.Path, CallsPerSecond: callsPerSecond, Streams: streamsAtOnce},
@@ -58,6 +59,27 @@ func newGuarded(t *testing.T) *guarded {
 	deps.Access = g.authority
 	g.server = serve(t, grpcapi.Config{MaxRequestBytes: 1 << 16}, deps)
 	<-g.runner.Ready()
+	return g
+}
+
+// dial has clients that call with a token.
+func (g *guarded) dial(name string) *server {
+	g.t.Helper()
+	return clients(g.t, g.Server, g.conn.Target(), grpc.WithPerRPCCredentials(bearer(g.secrets[name])))
+}
+
+// bearer sends a token with every call.
+type bearer string
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (bearer) RequireTransportSecurity() bool { return false }
+
+func newGuarded(t *testing.T) *guarded {
+	t.Helper()
+	g := guard(t, newStore(t))
 	read := []access.Scope{access.OrdersRead, access.EventsRead}
 	g.create("reader", read, "loja")
 	g.create("group", read, "outra", "loja")
@@ -122,6 +144,13 @@ func bad(fieldsAndRules ...string) *errdetails.BadRequest {
 			&errdetails.BadRequest_FieldViolation{Field: fieldsAndRules[i], Description: fieldsAndRules[i+1]})
 	}
 	return &out
+}
+
+// precondition is what a place in the log does not meet.
+func precondition(kind, description string) *errdetails.PreconditionFailure {
+	return &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
+		{Type: kind, Subject: "resume_token", Description: description},
+	}}
 }
 
 func getOrder(req *comandav1.GetOrderRequest) func(context.Context, *guarded) error {
@@ -191,6 +220,11 @@ func refusals(g *guarded) []refusal {
 		must(g.t, err)
 		return page.GetNextPageToken()
 	}
+	stream, err := g.events.Subscribe(g.as(g.t.Context(), "listener"), fromBeginning())
+	must(g.t, err)
+	first, err := stream.Recv()
+	must(g.t, err)
+	began := first.GetEvent().GetResumeToken()
 	var table strings.Builder
 	must(g.t, order.Default().WriteCSV(&table))
 	invalid, notFound := info("INVALID"), info("NOT_FOUND")
@@ -286,15 +320,33 @@ func refusals(g *guarded) []refusal {
 			return err
 		}, codes.InvalidArgument, []proto.Message{invalid, bad("reason", "is required")}},
 		{"no start", "reader", subscribed(&comandav1.SubscribeRequest{}), codes.InvalidArgument, []proto.Message{
-			invalid, bad("start", "is required: beginning, now or resume_token"),
+			invalid, bad("start", "is required: beginning, now, resume_token, time or position"),
 		}},
 		{"no resume token", "reader", subscribed(from("x")), codes.InvalidArgument, []proto.Message{
 			invalid, bad("resume_token", "must be a token from a subscription to Comanda"),
 		}},
+		{"no place, and no filter", "reader", subscribed(&comandav1.SubscribeRequest{
+			Start:  &comandav1.SubscribeRequest_Position{Position: "x"},
+			Filter: &comandav1.EventFilter{Tenants: []string{"Loja!"}, Kinds: []comandav1.FactKind{99}},
+		}), codes.InvalidArgument, []proto.Message{invalid, bad(
+			"filter.kinds[0]", "must be one of its values, and not UNSPECIFIED",
+			"filter.tenants[0]", "must be 1 to 40 of a-z, 0-9 and -",
+			"position", "must be a position from an answer of Comanda",
+		)}},
+		{"another filter's token", "reader", subscribed(with(from(began), &comandav1.EventFilter{Tenants: []string{"loja"}})), codes.FailedPrecondition, []proto.Message{
+			info("REFUSED"), precondition("FILTER", "is of another filter; give the filter of then, or begin a new subscription"),
+		}},
+		{"a place that the log does not have", "reader", subscribed(&comandav1.SubscribeRequest{
+			Start: &comandav1.SubscribeRequest_Position{Position: g.position.With(0, 1<<40).String()},
+		}), codes.FailedPrecondition, []proto.Message{
+			info("REFUSED"), precondition("LOG", "is ahead of the log, which has lost events since; begin a new subscription"),
+		}},
+		{"no page token of events", "reader", func(ctx context.Context, g *guarded) error {
+			_, err := g.events.ListEvents(ctx, &comandav1.ListEventsRequest{PageToken: "x"})
+			return err
+		}, codes.InvalidArgument, []proto.Message{invalid, bad("page_token", "not a page token that Comanda gave out")}},
 		{"a token of another log", "reader", subscribed(from(otherLogsToken)), codes.FailedPrecondition, []proto.Message{
-			info("REFUSED"), &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
-				{Type: "LOG", Subject: "resume_token", Description: "is of another log; begin a new subscription"},
-			}},
+			info("REFUSED"), precondition("LOG", "is of another log; begin a new subscription"),
 		}},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"comanda.internal/adapters/grpcapi/access"
+	"comanda.internal/adapters/grpcapi/ring"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections/asof"
@@ -44,6 +45,12 @@ type Config struct {
 	// may ping every 10 s.
 	KeepaliveTime    time.Duration `yaml:"keepalive_time"`
 	KeepaliveTimeout time.Duration `yaml:"keepalive_timeout"`
+	// CheckpointEvery is after how many events that are not wanted a subscription
+	// tells of a place after them. Default 1,000.
+	CheckpointEvery uint64 `yaml:"checkpoint_every"`
+	// RingBytes is about what is held in memory of the newest events, for all
+	// subscribers together, while there are any. Default 16 MiB.
+	RingBytes int `yaml:"ring_bytes"`
 	// MaxStreams bounds the calls of one connection. Default 1,024.
 	MaxStreams uint32 `yaml:"max_streams"`
 }
@@ -57,6 +64,8 @@ func (c *Config) setDefaults() {
 	defaultTo(&c.Heartbeat, 15*time.Second)
 	defaultTo(&c.KeepaliveTime, 30*time.Second)
 	defaultTo(&c.KeepaliveTimeout, 10*time.Second)
+	defaultTo(&c.CheckpointEvery, 1000)
+	defaultTo(&c.RingBytes, ring.DefaultBytes)
 	defaultTo(&c.MaxStreams, 1024)
 }
 
@@ -78,6 +87,7 @@ func (c Config) Validate() error {
 	bad("max_request_bytes", c.MaxRequestBytes < 0)
 	bad("max_response_bytes", c.MaxResponseBytes < 0)
 	bad("unary_timeout", c.UnaryTimeout < 0)
+	bad("ring_bytes", c.RingBytes < 0)
 	bad("heartbeat", c.Heartbeat < 0)
 	bad("keepalive_time", c.KeepaliveTime < 0)
 	bad("keepalive_timeout", c.KeepaliveTimeout < 0)
@@ -158,6 +168,10 @@ type Log interface {
 	// Follow hands events above the sequence after to handle, in order, until
 	// ctx ends.
 	Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error
+	// Scan hands the events above the sequence after and up to upTo, which the log
+	// holds, to handle, in order. What it hands over is valid until handle returns, what
+	// that points to stays.
+	Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error
 }
 
 // Verifier proves log and views.
@@ -217,6 +231,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: cfg.KeepaliveTime, Timeout: cfg.KeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientMayPingEvery, PermitWithoutStream: true}),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
 		grpc.UnaryInterceptor(guard.unary),
 		grpc.StreamInterceptor(guard.stream),
@@ -231,7 +246,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
-		log: deps.Log, heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
+		log: deps.Log, ring: ring.New(deps.Log, cfg.RingBytes),
+		heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
+		checkpointEvery: cfg.CheckpointEvery,
 	})
 	comandav1.RegisterViewServiceServer(s.grpc, &viewService{verifier: deps.Verifier, operator: deps.Operator, closing: s.closing})
 	comandav1.RegisterMachineServiceServer(s.grpc, &machineService{replayer: deps.Replayer, closing: s.closing, reads: views})

@@ -149,6 +149,14 @@ func (s *benchServer) metrics(ctx context.Context, names ...string) []float64 {
 	return values
 }
 
+// collect has a server that serves profiles collect its garbage.
+func (s *benchServer) collect(ctx context.Context) error {
+	return s.get(ctx, "/debug/pprof/heap?gc=1", func(body io.Reader) error {
+		_, err := io.Copy(io.Discard, body)
+		return err
+	})
+}
+
 // get reads a path of the server's ops address. An answer other than 200 is an
 // error of kind Unavailable.
 func (s *benchServer) get(ctx context.Context, path string, read func(io.Reader) error) error {

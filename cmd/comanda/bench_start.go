@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"time"
 
@@ -135,11 +134,7 @@ func (b *startBench) start(ctx context.Context, data string) (r bench.Result, er
 // memory is what the server holds once its garbage is collected, and before.
 func (b *startBench) memory(ctx context.Context, s *benchServer, figures map[string]float64) error {
 	figures["rss_bytes"] = s.metrics(ctx, "process_resident_memory_bytes")[0]
-	collect := func(body io.Reader) error {
-		_, err := io.Copy(io.Discard, body)
-		return err
-	}
-	if err := s.get(ctx, "/debug/pprof/heap?gc=1", collect); err != nil {
+	if err := s.collect(ctx); err != nil {
 		return err
 	}
 	figures["heap_bytes"] = s.metrics(ctx, "go_memstats_heap_alloc_bytes")[0]

@@ -21,11 +21,12 @@ import (
 
 // tiny makes a bench short. The figures are no part of a test.
 var tiny = map[string][]string{
-	"ingest": {"--clients", "1,4", "--rounds", "2", "--duration", "50ms", "--raw-streams", "1,2"},
-	"append": {"--partitions", "1,2", "--clients", "1,4", "--batch-from=-1,0,2", "--rounds", "2", "--duration", "50ms"},
-	"replay": {"--events", "500", "--partitions", "2", "--rounds", "2"},
-	"read":   {"--clients", "1,2", "--duration", "20ms", "--rounds", "2"},
-	"start":  {"--rounds", "2"},
+	"ingest":    {"--clients", "1,4", "--rounds", "2", "--duration", "50ms", "--raw-streams", "1,2"},
+	"append":    {"--partitions", "1,2", "--clients", "1,4", "--batch-from=-1,0,2", "--rounds", "2", "--duration", "50ms"},
+	"replay":    {"--events", "500", "--partitions", "2", "--rounds", "2"},
+	"read":      {"--clients", "1,2", "--duration", "20ms", "--rounds", "2"},
+	"start":     {"--rounds", "2"},
+	"subscribe": {"--rounds", "2", "--rate", "400", "--duration", "50ms", "--subscribers", "3", "--fan-out", "50", "--idle", "3"},
 }
 
 // wantRows are the rows of the tiny benches: what, mode, partitions and clients.
@@ -43,17 +44,24 @@ var wantRows = map[string][]string{
 	"read": {
 		"raw  2 1", "order  2 1", "history  2 1", "list  2 1", "raw  2 2", "order  2 2", "history  2 2", "list  2 2",
 	},
+	"subscribe": {
+		"raw catch_up 2 0", "comanda catch_up 2 1", "raw fan_out 1 3", "comanda fan_out 1 3", "comanda live 1 1", "comanda idle 1 3",
+	},
 	"start": {"full after_stop 0 0", "full after_kill 0 0", "empty after_stop 0 0"},
 }
 
-// alsoFigures are those that the first and last rows of what have beside every row's.
+// alsoFigures are those that the rows of what, or of what and mode, have beside every row's.
 var alsoFigures = map[string][]string{
-	"ingest comanda": {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms"},
-	"append comanda": {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "best_raw_ratio"},
-	"replay export":  {bench.Ratio, bench.RawPerSecond},
-	"read order":     {bench.Ratio, bench.RawPerSecond},
-	"start full":     {"ready_ms", "rss_bytes", "heap_bytes", "rss_bytes_per_order", "heap_bytes_per_order"},
-	"start empty":    {"ready_ms", "rss_bytes", "heap_bytes"},
+	"ingest comanda":             {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms"},
+	"append comanda":             {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "best_raw_ratio"},
+	"replay export":              {bench.Ratio, bench.RawPerSecond},
+	"subscribe comanda catch_up": {bench.Ratio, bench.RawPerSecond},
+	"subscribe comanda fan_out":  {bench.Ratio, bench.RawPerSecond},
+	"subscribe comanda live":     {"lag_p50_ms", "lag_p99_ms"},
+	"subscribe comanda idle":     {"rss_bytes_per_subscriber", "held_bytes_per_subscriber"},
+	"read order":                 {bench.Ratio, bench.RawPerSecond},
+	"start full":                 {"ready_ms", "rss_bytes", "heap_bytes", "rss_bytes_per_order", "heap_bytes_per_order"},
+	"start empty":                {"ready_ms", "rss_bytes", "heap_bytes"},
 }
 
 // TestBenchReports runs the README's benches, made tiny, and holds what -o json
@@ -113,7 +121,7 @@ func checkReport(t *testing.T, name string, r *bench.Report) {
 			t.Errorf("%s: the versions are %v", name, r.Versions)
 		}
 	}
-	if ofLog := name == "replay" || name == "read" || name == "start"; ofLog != (s.LogEvents >= 500) || ofLog != (s.LogOrders > 100) || ofLog != (s.LogPartitions == 2) {
+	if ofLog := name == "replay" || name == "read" || name == "start" || name == "subscribe"; ofLog != (s.LogEvents >= 500) || ofLog != (s.LogOrders > 100) || ofLog != (s.LogPartitions == 2) {
 		t.Errorf("%s: the log is %+v", name, s)
 	}
 	var rows []string
@@ -130,7 +138,8 @@ func checkReport(t *testing.T, name string, r *bench.Report) {
 func checkRow(t *testing.T, name string, row *bench.Row) {
 	t.Helper()
 	always := []string{"calls", "elapsed_ms", bench.PerSecond, bench.P50, bench.P99, bench.Failed}
-	for _, figure := range append(always, alsoFigures[name+" "+row.What]...) {
+	also := append(alsoFigures[name+" "+row.What], alsoFigures[name+" "+row.What+" "+row.Mode]...)
+	for _, figure := range append(always, also...) {
 		if value, ok := row.Figures[figure]; !ok || math.IsNaN(value) || math.IsInf(value, 0) {
 			t.Errorf("%s, %s: %s is %v, %v", name, row.What, figure, value, ok)
 		}

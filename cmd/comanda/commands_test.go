@@ -63,6 +63,41 @@ func startDemo(t *testing.T, dir string) *testServer {
 	return startConfigured(t, dir, filepath.Join(dir, demoFile))
 }
 
+// TestATailGoesOn ends a tail after each event, and goes on with its token, which is
+// of its filter.
+func TestATailGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	startDemo(t, dir)
+	for _, status := range []string{"pending", "approved", "refunded"} {
+		must(t, "trigger", "aprovei", status, "--order", "G-1", "--data-dir", dir)
+	}
+	tail := func(from string, more ...string) (code int, out, token string) {
+		return command(t, append([]string{"events", "tail", "--from", from, "--no-follow", "--tokens", "-o", "jsonl", "--data-dir", dir}, more...)...)
+	}
+	token := "beginning"
+	for _, kind := range []string{"approved", "refunded"} {
+		_, out, next := tail(token, "--limit", "1", "--kind", "approved", "--kind", "refunded")
+		if strings.Count(out, "\n") != 1 || !strings.Contains(out, `"kind":"`+kind+`"`) {
+			t.Errorf("from %s: %s, want %s", token, out, kind)
+		}
+		token = strings.TrimSpace(next)
+	}
+	if _, out, _ := tail(token, "--kind", "refunded", "--kind", "approved"); out != "" {
+		t.Errorf("at the end: %s", out)
+	}
+	if code, _, says := tail(token); code != exitRefused || !strings.Contains(says, "filter") {
+		t.Errorf("with another filter: %d, %s", code, says)
+	}
+	for flag, value := range map[string]string{"--kind": "teleported", "--verdict": "guilty", "--edge": "pending", "--order": "x"} {
+		if code, _, says := tail("now", flag, value); code != exitUsage {
+			t.Errorf("%s %s: %d, %s", flag, value, code, says)
+		}
+	}
+	if code, _, says := tail("now", "--edge", "pending:lost"); code != exitUsage || !strings.Contains(says, "lost") {
+		t.Errorf("an edge to nowhere: %d, %s", code, says)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	dir := t.TempDir()
 	s := startDemo(t, dir)

@@ -208,14 +208,18 @@ func (c *ordersWatchCmd) Run(ctx context.Context, out *stdio) error {
 			return err
 		}
 	}
-	start := &comandav1.SubscribeRequest{Start: &comandav1.SubscribeRequest_Now_{Now: &comandav1.SubscribeRequest_Now{}}}
+	start := &comandav1.SubscribeRequest{
+		Start:  &comandav1.SubscribeRequest_Now_{Now: &comandav1.SubscribeRequest_Now{}},
+		Filter: &comandav1.EventFilter{Verdicts: []comandav1.Verdict{comandav1.Verdict_VERDICT_APPLIED}},
+	}
 	if c.ID != "" {
 		start.Start = &comandav1.SubscribeRequest_Beginning_{Beginning: &comandav1.SubscribeRequest_Beginning{}}
+		start.Filter.OrderIds = []string{c.ID}
 	}
 	p := newPrinter(out.out, c.Output, eventColumns())
 	return c.tail(ctx, start, p, func(m *comandav1.SubscribeResponse) (bool, error) {
 		e := m.GetEvent().GetEvent()
-		if e == nil || c.ID != "" && e.GetOrderId() != c.ID || e.GetVerdict() != comandav1.Verdict_VERDICT_APPLIED {
+		if e == nil {
 			return false, nil
 		}
 		if err := p.print(e); err != nil {

@@ -97,6 +97,7 @@ func TestSectionCommands(t *testing.T) {
 		"Stats":              "testdata/script/stats.txt",
 		"Access":             "testdata/script/tokens.txt",
 		"Export":             "testdata/script/export.txt",
+		"Following the log":  "testdata/script/subscribe.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

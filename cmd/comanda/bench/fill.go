@@ -20,6 +20,7 @@ type FillConfig struct {
 	Vault   *privacy.Vault // its Run is running
 	Machine *order.Machine
 	Events  int
+	First   int       // the number of the first order; those after another fill's begin where it ended
 	Until   time.Time // when the last event happened; the first a month before
 	// Progress is called now and then, from any goroutine, with the events that are stored.
 	Progress func(events int)
@@ -58,8 +59,8 @@ func story(n int) []string {
 	return nil // the stories are a hundred
 }
 
-// Fill writes a log of realistic orders of 2 to 5 events into an empty one, as fast
-// as it takes them: decided by the machine, sealed, chained and encoded as the
+// Fill writes realistic orders of 2 to 5 events into a log that has none of them, as
+// fast as it takes them: decided by the machine, sealed, chained and encoded as the
 // recorder does it, in atomic batches. The same number of events is the same
 // orders. The last order may be cut short. It returns how many orders there are.
 func Fill(ctx context.Context, cfg FillConfig) (orders int, err error) {
@@ -165,7 +166,7 @@ func (f *filler) moment(first, step, n int) time.Time {
 // next decides and seals the order's next event.
 func (f *filler) next(o *filled, at time.Time) (*domain.Event, error) {
 	webhook := f.webhooks[o.statuses[0]][o.n%variants]
-	id := AppendOrder(nil, int64(o.n))
+	id := AppendOrder(nil, int64(f.First+o.n))
 	msg, fact := webhook.Of(id, "EX-"+string(id), at)
 	d, err := f.Machine.Decide(o.history, fact, order.Meta{Tenant: Tenant, Source: Source, ReceivedAt: at, Now: at})
 	if err != nil {

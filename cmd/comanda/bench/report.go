@@ -10,7 +10,7 @@ import (
 
 // Report is one run of one bench: what -o json prints, in one form for all.
 type Report struct {
-	Bench    string            `json:"bench"` // ingest, append, replay or start
+	Bench    string            `json:"bench"` // ingest, append, replay, read, subscribe or start
 	At       time.Time         `json:"at"`    // when it began
 	Machine  Machine           `json:"machine"`
 	Versions map[string]string `json:"versions"` // comanda, go, and the modules nats_server, nats_go, bbolt

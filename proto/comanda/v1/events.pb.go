@@ -24,7 +24,163 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// SubscribeRequest says where to start.
+// EventFilter says which events are wanted: those that have one of the values of
+// every field that has any. An empty filter wants all. At most 1,000 values a field.
+type EventFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Merchants.
+	Tenants []string `protobuf:"bytes,1,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Sources that the events came through.
+	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Orders, as "ord_" and 26 characters.
+	OrderIds []string `protobuf:"bytes,3,rep,name=order_ids,json=orderIds,proto3" json:"order_ids,omitempty"`
+	// The merchant's own references, none empty.
+	References []string `protobuf:"bytes,4,rep,name=references,proto3" json:"references,omitempty"`
+	// Kinds of facts.
+	Kinds []FactKind `protobuf:"varint,5,rep,packed,name=kinds,proto3,enum=comanda.v1.FactKind" json:"kinds,omitempty"`
+	// Edges: what moved an order in one of these ways.
+	Edges []*StatusEdge `protobuf:"bytes,6,rep,name=edges,proto3" json:"edges,omitempty"`
+	// What the facts did.
+	Verdicts      []Verdict `protobuf:"varint,7,rep,packed,name=verdicts,proto3,enum=comanda.v1.Verdict" json:"verdicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventFilter) Reset() {
+	*x = EventFilter{}
+	mi := &file_comanda_v1_events_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventFilter) ProtoMessage() {}
+
+func (x *EventFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
+func (*EventFilter) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *EventFilter) GetTenants() []string {
+	if x != nil {
+		return x.Tenants
+	}
+	return nil
+}
+
+func (x *EventFilter) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *EventFilter) GetOrderIds() []string {
+	if x != nil {
+		return x.OrderIds
+	}
+	return nil
+}
+
+func (x *EventFilter) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *EventFilter) GetKinds() []FactKind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *EventFilter) GetEdges() []*StatusEdge {
+	if x != nil {
+		return x.Edges
+	}
+	return nil
+}
+
+func (x *EventFilter) GetVerdicts() []Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+// StatusEdge is a move of an order, by an event whose verdict is applied.
+type StatusEdge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From this status; UNSPECIFIED is any.
+	From OrderStatus `protobuf:"varint,1,opt,name=from,proto3,enum=comanda.v1.OrderStatus" json:"from,omitempty"`
+	// To this status; UNSPECIFIED is any.
+	To            OrderStatus `protobuf:"varint,2,opt,name=to,proto3,enum=comanda.v1.OrderStatus" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusEdge) Reset() {
+	*x = StatusEdge{}
+	mi := &file_comanda_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusEdge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusEdge) ProtoMessage() {}
+
+func (x *StatusEdge) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusEdge.ProtoReflect.Descriptor instead.
+func (*StatusEdge) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StatusEdge) GetFrom() OrderStatus {
+	if x != nil {
+		return x.From
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *StatusEdge) GetTo() OrderStatus {
+	if x != nil {
+		return x.To
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+// SubscribeRequest says where to start, and what is wanted.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required: one of them.
@@ -34,14 +190,18 @@ type SubscribeRequest struct {
 	//	*SubscribeRequest_Beginning_
 	//	*SubscribeRequest_Now_
 	//	*SubscribeRequest_ResumeToken
-	Start         isSubscribeRequest_Start `protobuf_oneof:"start"`
+	//	*SubscribeRequest_Time
+	//	*SubscribeRequest_Position
+	Start isSubscribeRequest_Start `protobuf_oneof:"start"`
+	// Which events; none: all. The token of one filter is refused with another.
+	Filter        *EventFilter `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_comanda_v1_events_proto_msgTypes[0]
+	mi := &file_comanda_v1_events_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -53,7 +213,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[0]
+	mi := &file_comanda_v1_events_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -66,7 +226,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{0}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SubscribeRequest) GetStart() isSubscribeRequest_Start {
@@ -103,6 +263,31 @@ func (x *SubscribeRequest) GetResumeToken() string {
 	return ""
 }
 
+func (x *SubscribeRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.Start.(*SubscribeRequest_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeRequest) GetPosition() string {
+	if x != nil {
+		if x, ok := x.Start.(*SubscribeRequest_Position); ok {
+			return x.Position
+		}
+	}
+	return ""
+}
+
+func (x *SubscribeRequest) GetFilter() *EventFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
 type isSubscribeRequest_Start interface {
 	isSubscribeRequest_Start()
 }
@@ -118,9 +303,21 @@ type SubscribeRequest_Now_ struct {
 }
 
 type SubscribeRequest_ResumeToken struct {
-	// Where an earlier subscription to this log was. FAILED_PRECONDITION when the
-	// token is of another log.
+	// Where an earlier subscription to this log, with this filter, was.
 	ResumeToken string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3,oneof"`
+}
+
+type SubscribeRequest_Time struct {
+	// The first event that was recorded at this time or later, and what follows it in
+	// the log. A time that is still to come is now. Nothing is missed while the
+	// clocks of what records differ by less than a minute.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3,oneof"`
+}
+
+type SubscribeRequest_Position struct {
+	// After this position of an earlier answer. A partition that it says nothing of
+	// is read from its beginning.
+	Position string `protobuf:"bytes,5,opt,name=position,proto3,oneof"`
 }
 
 func (*SubscribeRequest_Beginning_) isSubscribeRequest_Start() {}
@@ -128,6 +325,10 @@ func (*SubscribeRequest_Beginning_) isSubscribeRequest_Start() {}
 func (*SubscribeRequest_Now_) isSubscribeRequest_Start() {}
 
 func (*SubscribeRequest_ResumeToken) isSubscribeRequest_Start() {}
+
+func (*SubscribeRequest_Time) isSubscribeRequest_Start() {}
+
+func (*SubscribeRequest_Position) isSubscribeRequest_Start() {}
 
 // SubscribeResponse is one message of a subscription.
 type SubscribeResponse struct {
@@ -140,6 +341,8 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_CaughtUp
 	//	*SubscribeResponse_Heartbeat
 	//	*SubscribeResponse_Closing
+	//	*SubscribeResponse_Checkpoint
+	//	*SubscribeResponse_FellBehind
 	Message       isSubscribeResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -147,7 +350,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_comanda_v1_events_proto_msgTypes[1]
+	mi := &file_comanda_v1_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +362,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[1]
+	mi := &file_comanda_v1_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +375,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{1}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SubscribeResponse) GetMessage() isSubscribeResponse_Message {
@@ -218,6 +421,24 @@ func (x *SubscribeResponse) GetClosing() *Closing {
 	return nil
 }
 
+func (x *SubscribeResponse) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_Checkpoint); ok {
+			return x.Checkpoint
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetFellBehind() *FellBehind {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_FellBehind); ok {
+			return x.FellBehind
+		}
+	}
+	return nil
+}
+
 type isSubscribeResponse_Message interface {
 	isSubscribeResponse_Message()
 }
@@ -228,18 +449,29 @@ type SubscribeResponse_Event struct {
 }
 
 type SubscribeResponse_CaughtUp struct {
-	// Everything that was recorded when the subscription started was sent. Once.
+	// Everything that was recorded when the subscription started, or fell behind, was
+	// sent.
 	CaughtUp *CaughtUp `protobuf:"bytes,2,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
 type SubscribeResponse_Heartbeat struct {
-	// Nothing happened for a while.
+	// Nothing was sent for a while.
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
 type SubscribeResponse_Closing struct {
 	// The server ends the stream now.
 	Closing *Closing `protobuf:"bytes,4,opt,name=closing,proto3,oneof"`
+}
+
+type SubscribeResponse_Checkpoint struct {
+	// All events up to here were sent or are not wanted.
+	Checkpoint *Checkpoint `protobuf:"bytes,5,opt,name=checkpoint,proto3,oneof"`
+}
+
+type SubscribeResponse_FellBehind struct {
+	// The client reads more slowly than is recorded.
+	FellBehind *FellBehind `protobuf:"bytes,6,opt,name=fell_behind,json=fellBehind,proto3,oneof"`
 }
 
 func (*SubscribeResponse_Event) isSubscribeResponse_Message() {}
@@ -250,12 +482,16 @@ func (*SubscribeResponse_Heartbeat) isSubscribeResponse_Message() {}
 
 func (*SubscribeResponse_Closing) isSubscribeResponse_Message() {}
 
+func (*SubscribeResponse_Checkpoint) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_FellBehind) isSubscribeResponse_Message() {}
+
 // SubscribedEvent is an event and where to go on after it.
 type SubscribedEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event.
 	Event *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	// Give it back as SubscribeRequest.resume_token to go on after this event. Opaque.
+	// Give it back as resume_token, with the same filter, to go on after this event. Opaque.
 	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// The event's position, for min_position. Opaque.
 	Position      string `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
@@ -265,7 +501,7 @@ type SubscribedEvent struct {
 
 func (x *SubscribedEvent) Reset() {
 	*x = SubscribedEvent{}
-	mi := &file_comanda_v1_events_proto_msgTypes[2]
+	mi := &file_comanda_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -277,7 +513,7 @@ func (x *SubscribedEvent) String() string {
 func (*SubscribedEvent) ProtoMessage() {}
 
 func (x *SubscribedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[2]
+	mi := &file_comanda_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -290,7 +526,7 @@ func (x *SubscribedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribedEvent.ProtoReflect.Descriptor instead.
 func (*SubscribedEvent) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SubscribedEvent) GetEvent() *Event {
@@ -314,6 +550,62 @@ func (x *SubscribedEvent) GetPosition() string {
 	return ""
 }
 
+// Checkpoint is a place to go on from that is after no event that is wanted and was not sent.
+// It comes when 1,000 events were passed over, and before each CaughtUp.
+type Checkpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to go on.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// The same place, for min_position. Opaque.
+	Position      string `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checkpoint) Reset() {
+	*x = Checkpoint{}
+	mi := &file_comanda_v1_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checkpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checkpoint) ProtoMessage() {}
+
+func (x *Checkpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
+func (*Checkpoint) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Checkpoint) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *Checkpoint) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
 // CaughtUp says that the subscription is live.
 type CaughtUp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -325,7 +617,7 @@ type CaughtUp struct {
 
 func (x *CaughtUp) Reset() {
 	*x = CaughtUp{}
-	mi := &file_comanda_v1_events_proto_msgTypes[3]
+	mi := &file_comanda_v1_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +629,7 @@ func (x *CaughtUp) String() string {
 func (*CaughtUp) ProtoMessage() {}
 
 func (x *CaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[3]
+	mi := &file_comanda_v1_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +642,7 @@ func (x *CaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaughtUp.ProtoReflect.Descriptor instead.
 func (*CaughtUp) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CaughtUp) GetResumeToken() string {
@@ -360,20 +652,80 @@ func (x *CaughtUp) GetResumeToken() string {
 	return ""
 }
 
+// FellBehind says that a live subscription is no more: it goes on from the log itself, losing
+// nothing, and CaughtUp says when it is live again.
+type FellBehind struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to go on.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Events of the log, wanted or not, that were not yet read for this subscription.
+	LagEvents     uint64 `protobuf:"varint,2,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FellBehind) Reset() {
+	*x = FellBehind{}
+	mi := &file_comanda_v1_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FellBehind) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FellBehind) ProtoMessage() {}
+
+func (x *FellBehind) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FellBehind.ProtoReflect.Descriptor instead.
+func (*FellBehind) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FellBehind) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *FellBehind) GetLagEvents() uint64 {
+	if x != nil {
+		return x.LagEvents
+	}
+	return 0
+}
+
 // Heartbeat says that the stream is alive.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The server's time.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// Where to go on.
-	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// The head of the log, as far as the server has read it. Opaque, for min_position.
+	Head string `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	// Events up to the head, wanted or not, that were not yet read for this subscription.
+	LagEvents     uint64 `protobuf:"varint,4,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_comanda_v1_events_proto_msgTypes[4]
+	mi := &file_comanda_v1_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +737,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[4]
+	mi := &file_comanda_v1_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +750,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{4}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Heartbeat) GetTime() *timestamppb.Timestamp {
@@ -415,10 +767,24 @@ func (x *Heartbeat) GetResumeToken() string {
 	return ""
 }
 
+func (x *Heartbeat) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *Heartbeat) GetLagEvents() uint64 {
+	if x != nil {
+		return x.LagEvents
+	}
+	return 0
+}
+
 // Closing says why the server ends the stream.
 type Closing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A word: shutting_down, log_unavailable.
+	// A word: shutting_down, log_unavailable, access_ended.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Where to go on.
 	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
@@ -428,7 +794,7 @@ type Closing struct {
 
 func (x *Closing) Reset() {
 	*x = Closing{}
-	mi := &file_comanda_v1_events_proto_msgTypes[5]
+	mi := &file_comanda_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +806,7 @@ func (x *Closing) String() string {
 func (*Closing) ProtoMessage() {}
 
 func (x *Closing) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[5]
+	mi := &file_comanda_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +819,7 @@ func (x *Closing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Closing.ProtoReflect.Descriptor instead.
 func (*Closing) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Closing) GetReason() string {
@@ -470,6 +836,440 @@ func (x *Closing) GetResumeToken() string {
 	return ""
 }
 
+// ReadEventsRequest says from where, how many, and what is wanted.
+type ReadEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them; none is the beginning.
+	//
+	// Types that are valid to be assigned to Start:
+	//
+	//	*ReadEventsRequest_ResumeToken
+	//	*ReadEventsRequest_Time
+	//	*ReadEventsRequest_Position
+	Start isReadEventsRequest_Start `protobuf_oneof:"start"`
+	// Which events; none: all.
+	Filter *EventFilter `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// End after so many events; 0: at the head of the log, as it is when the call begins.
+	Limit         uint64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadEventsRequest) Reset() {
+	*x = ReadEventsRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadEventsRequest) ProtoMessage() {}
+
+func (x *ReadEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadEventsRequest.ProtoReflect.Descriptor instead.
+func (*ReadEventsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReadEventsRequest) GetStart() isReadEventsRequest_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *ReadEventsRequest) GetResumeToken() string {
+	if x != nil {
+		if x, ok := x.Start.(*ReadEventsRequest_ResumeToken); ok {
+			return x.ResumeToken
+		}
+	}
+	return ""
+}
+
+func (x *ReadEventsRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.Start.(*ReadEventsRequest_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
+func (x *ReadEventsRequest) GetPosition() string {
+	if x != nil {
+		if x, ok := x.Start.(*ReadEventsRequest_Position); ok {
+			return x.Position
+		}
+	}
+	return ""
+}
+
+func (x *ReadEventsRequest) GetFilter() *EventFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ReadEventsRequest) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type isReadEventsRequest_Start interface {
+	isReadEventsRequest_Start()
+}
+
+type ReadEventsRequest_ResumeToken struct {
+	// As of SubscribeRequest, whose tokens are good here too, and the other way round.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3,oneof"`
+}
+
+type ReadEventsRequest_Time struct {
+	// As of SubscribeRequest.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3,oneof"`
+}
+
+type ReadEventsRequest_Position struct {
+	// As of SubscribeRequest.
+	Position string `protobuf:"bytes,3,opt,name=position,proto3,oneof"`
+}
+
+func (*ReadEventsRequest_ResumeToken) isReadEventsRequest_Start() {}
+
+func (*ReadEventsRequest_Time) isReadEventsRequest_Start() {}
+
+func (*ReadEventsRequest_Position) isReadEventsRequest_Start() {}
+
+// ReadEventsResponse is one message of ReadEvents.
+type ReadEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*ReadEventsResponse_Event
+	//	*ReadEventsResponse_End
+	Message       isReadEventsResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadEventsResponse) Reset() {
+	*x = ReadEventsResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadEventsResponse) ProtoMessage() {}
+
+func (x *ReadEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadEventsResponse.ProtoReflect.Descriptor instead.
+func (*ReadEventsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReadEventsResponse) GetMessage() isReadEventsResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ReadEventsResponse) GetEvent() *SubscribedEvent {
+	if x != nil {
+		if x, ok := x.Message.(*ReadEventsResponse_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+func (x *ReadEventsResponse) GetEnd() *ReadEnd {
+	if x != nil {
+		if x, ok := x.Message.(*ReadEventsResponse_End); ok {
+			return x.End
+		}
+	}
+	return nil
+}
+
+type isReadEventsResponse_Message interface {
+	isReadEventsResponse_Message()
+}
+
+type ReadEventsResponse_Event struct {
+	// An event.
+	Event *SubscribedEvent `protobuf:"bytes,1,opt,name=event,proto3,oneof"`
+}
+
+type ReadEventsResponse_End struct {
+	// The last message.
+	End *ReadEnd `protobuf:"bytes,2,opt,name=end,proto3,oneof"`
+}
+
+func (*ReadEventsResponse_Event) isReadEventsResponse_Message() {}
+
+func (*ReadEventsResponse_End) isReadEventsResponse_Message() {}
+
+// ReadEnd says where ReadEvents ended.
+type ReadEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to go on, with Subscribe too.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Whether the limit ended it: there may be more.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadEnd) Reset() {
+	*x = ReadEnd{}
+	mi := &file_comanda_v1_events_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadEnd) ProtoMessage() {}
+
+func (x *ReadEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadEnd.ProtoReflect.Descriptor instead.
+func (*ReadEnd) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReadEnd) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *ReadEnd) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// ListEventsRequest asks for a page.
+type ListEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the first page starts. One of them; none is the beginning.
+	//
+	// Types that are valid to be assigned to Start:
+	//
+	//	*ListEventsRequest_Time
+	//	*ListEventsRequest_Position
+	Start isListEventsRequest_Start `protobuf_oneof:"start"`
+	// Which events; none: all.
+	Filter *EventFilter `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// At most so many events; 0 is 100, at most 1,000. A page that looks at 50,000 events
+	// ends with those that it found, which may be none.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before; start and filter must be as they were.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsRequest) Reset() {
+	*x = ListEventsRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsRequest) ProtoMessage() {}
+
+func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListEventsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListEventsRequest) GetStart() isListEventsRequest_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.Start.(*ListEventsRequest_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetPosition() string {
+	if x != nil {
+		if x, ok := x.Start.(*ListEventsRequest_Position); ok {
+			return x.Position
+		}
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetFilter() *EventFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type isListEventsRequest_Start interface {
+	isListEventsRequest_Start()
+}
+
+type ListEventsRequest_Time struct {
+	// As of SubscribeRequest.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3,oneof"`
+}
+
+type ListEventsRequest_Position struct {
+	// As of SubscribeRequest.
+	Position string `protobuf:"bytes,2,opt,name=position,proto3,oneof"`
+}
+
+func (*ListEventsRequest_Time) isListEventsRequest_Start() {}
+
+func (*ListEventsRequest_Position) isListEventsRequest_Start() {}
+
+// ListEventsResponse is a page.
+type ListEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the log.
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// For the next page; "": the head of the log, as it was when the call began, is reached.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsResponse) Reset() {
+	*x = ListEventsResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsResponse) ProtoMessage() {}
+
+func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListEventsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListEventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // Beginning is the start of the log.
 type SubscribeRequest_Beginning struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -479,7 +1279,7 @@ type SubscribeRequest_Beginning struct {
 
 func (x *SubscribeRequest_Beginning) Reset() {
 	*x = SubscribeRequest_Beginning{}
-	mi := &file_comanda_v1_events_proto_msgTypes[6]
+	mi := &file_comanda_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +1291,7 @@ func (x *SubscribeRequest_Beginning) String() string {
 func (*SubscribeRequest_Beginning) ProtoMessage() {}
 
 func (x *SubscribeRequest_Beginning) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[6]
+	mi := &file_comanda_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +1304,7 @@ func (x *SubscribeRequest_Beginning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest_Beginning.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest_Beginning) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{0, 0}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{2, 0}
 }
 
 // Now is the end of the log.
@@ -516,7 +1316,7 @@ type SubscribeRequest_Now struct {
 
 func (x *SubscribeRequest_Now) Reset() {
 	*x = SubscribeRequest_Now{}
-	mi := &file_comanda_v1_events_proto_msgTypes[7]
+	mi := &file_comanda_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +1328,7 @@ func (x *SubscribeRequest_Now) String() string {
 func (*SubscribeRequest_Now) ProtoMessage() {}
 
 func (x *SubscribeRequest_Now) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[7]
+	mi := &file_comanda_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +1341,7 @@ func (x *SubscribeRequest_Now) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest_Now.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest_Now) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_events_proto_rawDescGZIP(), []int{0, 1}
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{2, 1}
 }
 
 var File_comanda_v1_events_proto protoreflect.FileDescriptor
@@ -549,34 +1349,97 @@ var File_comanda_v1_events_proto protoreflect.FileDescriptor
 const file_comanda_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"\x17comanda/v1/events.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n" +
+	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x02\n" +
+	"\vEventFilter\x12\x18\n" +
+	"\atenants\x18\x01 \x03(\tR\atenants\x12\x18\n" +
+	"\asources\x18\x02 \x03(\tR\asources\x12\x1b\n" +
+	"\torder_ids\x18\x03 \x03(\tR\borderIds\x12\x1e\n" +
+	"\n" +
+	"references\x18\x04 \x03(\tR\n" +
+	"references\x12*\n" +
+	"\x05kinds\x18\x05 \x03(\x0e2\x14.comanda.v1.FactKindR\x05kinds\x12,\n" +
+	"\x05edges\x18\x06 \x03(\v2\x16.comanda.v1.StatusEdgeR\x05edges\x12/\n" +
+	"\bverdicts\x18\a \x03(\x0e2\x13.comanda.v1.VerdictR\bverdicts\"b\n" +
+	"\n" +
+	"StatusEdge\x12+\n" +
+	"\x04from\x18\x01 \x01(\x0e2\x17.comanda.v1.OrderStatusR\x04from\x12'\n" +
+	"\x02to\x18\x02 \x01(\x0e2\x17.comanda.v1.OrderStatusR\x02to\"\xd3\x02\n" +
 	"\x10SubscribeRequest\x12F\n" +
 	"\tbeginning\x18\x01 \x01(\v2&.comanda.v1.SubscribeRequest.BeginningH\x00R\tbeginning\x124\n" +
 	"\x03now\x18\x02 \x01(\v2 .comanda.v1.SubscribeRequest.NowH\x00R\x03now\x12#\n" +
-	"\fresume_token\x18\x03 \x01(\tH\x00R\vresumeToken\x1a\v\n" +
+	"\fresume_token\x18\x03 \x01(\tH\x00R\vresumeToken\x120\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x1c\n" +
+	"\bposition\x18\x05 \x01(\tH\x00R\bposition\x12/\n" +
+	"\x06filter\x18\x06 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x1a\v\n" +
 	"\tBeginning\x1a\x05\n" +
 	"\x03NowB\a\n" +
-	"\x05start\"\xf0\x01\n" +
+	"\x05start\"\xe5\x02\n" +
 	"\x11SubscribeResponse\x123\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.comanda.v1.SubscribedEventH\x00R\x05event\x123\n" +
 	"\tcaught_up\x18\x02 \x01(\v2\x14.comanda.v1.CaughtUpH\x00R\bcaughtUp\x125\n" +
 	"\theartbeat\x18\x03 \x01(\v2\x15.comanda.v1.HeartbeatH\x00R\theartbeat\x12/\n" +
-	"\aclosing\x18\x04 \x01(\v2\x13.comanda.v1.ClosingH\x00R\aclosingB\t\n" +
+	"\aclosing\x18\x04 \x01(\v2\x13.comanda.v1.ClosingH\x00R\aclosing\x128\n" +
+	"\n" +
+	"checkpoint\x18\x05 \x01(\v2\x16.comanda.v1.CheckpointH\x00R\n" +
+	"checkpoint\x129\n" +
+	"\vfell_behind\x18\x06 \x01(\v2\x16.comanda.v1.FellBehindH\x00R\n" +
+	"fellBehindB\t\n" +
 	"\amessage\"y\n" +
 	"\x0fSubscribedEvent\x12'\n" +
 	"\x05event\x18\x01 \x01(\v2\x11.comanda.v1.EventR\x05event\x12!\n" +
 	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\x12\x1a\n" +
-	"\bposition\x18\x03 \x01(\tR\bposition\"-\n" +
+	"\bposition\x18\x03 \x01(\tR\bposition\"K\n" +
+	"\n" +
+	"Checkpoint\x12!\n" +
+	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\tR\bposition\"-\n" +
 	"\bCaughtUp\x12!\n" +
-	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\"^\n" +
+	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\"N\n" +
+	"\n" +
+	"FellBehind\x12!\n" +
+	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12\x1d\n" +
+	"\n" +
+	"lag_events\x18\x02 \x01(\x04R\tlagEvents\"\x91\x01\n" +
 	"\tHeartbeat\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12!\n" +
-	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"D\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\tR\x04head\x12\x1d\n" +
+	"\n" +
+	"lag_events\x18\x04 \x01(\x04R\tlagEvents\"D\n" +
 	"\aClosing\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12!\n" +
-	"\fresume_token\x18\x02 \x01(\tR\vresumeToken2Z\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"\xd8\x01\n" +
+	"\x11ReadEventsRequest\x12#\n" +
+	"\fresume_token\x18\x01 \x01(\tH\x00R\vresumeToken\x120\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x1c\n" +
+	"\bposition\x18\x03 \x01(\tH\x00R\bposition\x12/\n" +
+	"\x06filter\x18\x04 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x04R\x05limitB\a\n" +
+	"\x05start\"}\n" +
+	"\x12ReadEventsResponse\x123\n" +
+	"\x05event\x18\x01 \x01(\v2\x1b.comanda.v1.SubscribedEventH\x00R\x05event\x12'\n" +
+	"\x03end\x18\x02 \x01(\v2\x13.comanda.v1.ReadEndH\x00R\x03endB\t\n" +
+	"\amessage\"@\n" +
+	"\aReadEnd\x12!\n" +
+	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xd9\x01\n" +
+	"\x11ListEventsRequest\x120\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x1c\n" +
+	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x12/\n" +
+	"\x06filter\x18\x03 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x12\x1b\n" +
+	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageTokenB\a\n" +
+	"\x05start\"g\n" +
+	"\x12ListEventsResponse\x12)\n" +
+	"\x06events\x18\x01 \x03(\v2\x11.comanda.v1.EventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf6\x01\n" +
 	"\fEventService\x12J\n" +
-	"\tSubscribe\x12\x1c.comanda.v1.SubscribeRequest\x1a\x1d.comanda.v1.SubscribeResponse0\x01B\x93\x01\n" +
+	"\tSubscribe\x12\x1c.comanda.v1.SubscribeRequest\x1a\x1d.comanda.v1.SubscribeResponse0\x01\x12M\n" +
+	"\n" +
+	"ReadEvents\x12\x1d.comanda.v1.ReadEventsRequest\x1a\x1e.comanda.v1.ReadEventsResponse0\x01\x12K\n" +
+	"\n" +
+	"ListEvents\x12\x1d.comanda.v1.ListEventsRequest\x1a\x1e.comanda.v1.ListEventsResponseB\x93\x01\n" +
 	"\x0ecom.comanda.v1B\vEventsProtoP\x01Z+comanda.internal/proto/comanda/v1;comandav1\xa2\x02\x03CXX\xaa\x02\n" +
 	"Comanda.V1\xca\x02\n" +
 	"Comanda\\V1\xe2\x02\x16Comanda\\V1\\GPBMetadata\xea\x02\vComanda::V1b\x06proto3"
@@ -593,35 +1456,67 @@ func file_comanda_v1_events_proto_rawDescGZIP() []byte {
 	return file_comanda_v1_events_proto_rawDescData
 }
 
-var file_comanda_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_comanda_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_comanda_v1_events_proto_goTypes = []any{
-	(*SubscribeRequest)(nil),           // 0: comanda.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),          // 1: comanda.v1.SubscribeResponse
-	(*SubscribedEvent)(nil),            // 2: comanda.v1.SubscribedEvent
-	(*CaughtUp)(nil),                   // 3: comanda.v1.CaughtUp
-	(*Heartbeat)(nil),                  // 4: comanda.v1.Heartbeat
-	(*Closing)(nil),                    // 5: comanda.v1.Closing
-	(*SubscribeRequest_Beginning)(nil), // 6: comanda.v1.SubscribeRequest.Beginning
-	(*SubscribeRequest_Now)(nil),       // 7: comanda.v1.SubscribeRequest.Now
-	(*Event)(nil),                      // 8: comanda.v1.Event
-	(*timestamppb.Timestamp)(nil),      // 9: google.protobuf.Timestamp
+	(*EventFilter)(nil),                // 0: comanda.v1.EventFilter
+	(*StatusEdge)(nil),                 // 1: comanda.v1.StatusEdge
+	(*SubscribeRequest)(nil),           // 2: comanda.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),          // 3: comanda.v1.SubscribeResponse
+	(*SubscribedEvent)(nil),            // 4: comanda.v1.SubscribedEvent
+	(*Checkpoint)(nil),                 // 5: comanda.v1.Checkpoint
+	(*CaughtUp)(nil),                   // 6: comanda.v1.CaughtUp
+	(*FellBehind)(nil),                 // 7: comanda.v1.FellBehind
+	(*Heartbeat)(nil),                  // 8: comanda.v1.Heartbeat
+	(*Closing)(nil),                    // 9: comanda.v1.Closing
+	(*ReadEventsRequest)(nil),          // 10: comanda.v1.ReadEventsRequest
+	(*ReadEventsResponse)(nil),         // 11: comanda.v1.ReadEventsResponse
+	(*ReadEnd)(nil),                    // 12: comanda.v1.ReadEnd
+	(*ListEventsRequest)(nil),          // 13: comanda.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),         // 14: comanda.v1.ListEventsResponse
+	(*SubscribeRequest_Beginning)(nil), // 15: comanda.v1.SubscribeRequest.Beginning
+	(*SubscribeRequest_Now)(nil),       // 16: comanda.v1.SubscribeRequest.Now
+	(FactKind)(0),                      // 17: comanda.v1.FactKind
+	(Verdict)(0),                       // 18: comanda.v1.Verdict
+	(OrderStatus)(0),                   // 19: comanda.v1.OrderStatus
+	(*timestamppb.Timestamp)(nil),      // 20: google.protobuf.Timestamp
+	(*Event)(nil),                      // 21: comanda.v1.Event
 }
 var file_comanda_v1_events_proto_depIdxs = []int32{
-	6, // 0: comanda.v1.SubscribeRequest.beginning:type_name -> comanda.v1.SubscribeRequest.Beginning
-	7, // 1: comanda.v1.SubscribeRequest.now:type_name -> comanda.v1.SubscribeRequest.Now
-	2, // 2: comanda.v1.SubscribeResponse.event:type_name -> comanda.v1.SubscribedEvent
-	3, // 3: comanda.v1.SubscribeResponse.caught_up:type_name -> comanda.v1.CaughtUp
-	4, // 4: comanda.v1.SubscribeResponse.heartbeat:type_name -> comanda.v1.Heartbeat
-	5, // 5: comanda.v1.SubscribeResponse.closing:type_name -> comanda.v1.Closing
-	8, // 6: comanda.v1.SubscribedEvent.event:type_name -> comanda.v1.Event
-	9, // 7: comanda.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
-	0, // 8: comanda.v1.EventService.Subscribe:input_type -> comanda.v1.SubscribeRequest
-	1, // 9: comanda.v1.EventService.Subscribe:output_type -> comanda.v1.SubscribeResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	17, // 0: comanda.v1.EventFilter.kinds:type_name -> comanda.v1.FactKind
+	1,  // 1: comanda.v1.EventFilter.edges:type_name -> comanda.v1.StatusEdge
+	18, // 2: comanda.v1.EventFilter.verdicts:type_name -> comanda.v1.Verdict
+	19, // 3: comanda.v1.StatusEdge.from:type_name -> comanda.v1.OrderStatus
+	19, // 4: comanda.v1.StatusEdge.to:type_name -> comanda.v1.OrderStatus
+	15, // 5: comanda.v1.SubscribeRequest.beginning:type_name -> comanda.v1.SubscribeRequest.Beginning
+	16, // 6: comanda.v1.SubscribeRequest.now:type_name -> comanda.v1.SubscribeRequest.Now
+	20, // 7: comanda.v1.SubscribeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 8: comanda.v1.SubscribeRequest.filter:type_name -> comanda.v1.EventFilter
+	4,  // 9: comanda.v1.SubscribeResponse.event:type_name -> comanda.v1.SubscribedEvent
+	6,  // 10: comanda.v1.SubscribeResponse.caught_up:type_name -> comanda.v1.CaughtUp
+	8,  // 11: comanda.v1.SubscribeResponse.heartbeat:type_name -> comanda.v1.Heartbeat
+	9,  // 12: comanda.v1.SubscribeResponse.closing:type_name -> comanda.v1.Closing
+	5,  // 13: comanda.v1.SubscribeResponse.checkpoint:type_name -> comanda.v1.Checkpoint
+	7,  // 14: comanda.v1.SubscribeResponse.fell_behind:type_name -> comanda.v1.FellBehind
+	21, // 15: comanda.v1.SubscribedEvent.event:type_name -> comanda.v1.Event
+	20, // 16: comanda.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
+	20, // 17: comanda.v1.ReadEventsRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 18: comanda.v1.ReadEventsRequest.filter:type_name -> comanda.v1.EventFilter
+	4,  // 19: comanda.v1.ReadEventsResponse.event:type_name -> comanda.v1.SubscribedEvent
+	12, // 20: comanda.v1.ReadEventsResponse.end:type_name -> comanda.v1.ReadEnd
+	20, // 21: comanda.v1.ListEventsRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 22: comanda.v1.ListEventsRequest.filter:type_name -> comanda.v1.EventFilter
+	21, // 23: comanda.v1.ListEventsResponse.events:type_name -> comanda.v1.Event
+	2,  // 24: comanda.v1.EventService.Subscribe:input_type -> comanda.v1.SubscribeRequest
+	10, // 25: comanda.v1.EventService.ReadEvents:input_type -> comanda.v1.ReadEventsRequest
+	13, // 26: comanda.v1.EventService.ListEvents:input_type -> comanda.v1.ListEventsRequest
+	3,  // 27: comanda.v1.EventService.Subscribe:output_type -> comanda.v1.SubscribeResponse
+	11, // 28: comanda.v1.EventService.ReadEvents:output_type -> comanda.v1.ReadEventsResponse
+	14, // 29: comanda.v1.EventService.ListEvents:output_type -> comanda.v1.ListEventsResponse
+	27, // [27:30] is the sub-list for method output_type
+	24, // [24:27] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_events_proto_init() }
@@ -630,16 +1525,33 @@ func file_comanda_v1_events_proto_init() {
 		return
 	}
 	file_comanda_v1_event_proto_init()
-	file_comanda_v1_events_proto_msgTypes[0].OneofWrappers = []any{
+	file_comanda_v1_events_proto_msgTypes[2].OneofWrappers = []any{
 		(*SubscribeRequest_Beginning_)(nil),
 		(*SubscribeRequest_Now_)(nil),
 		(*SubscribeRequest_ResumeToken)(nil),
+		(*SubscribeRequest_Time)(nil),
+		(*SubscribeRequest_Position)(nil),
 	}
-	file_comanda_v1_events_proto_msgTypes[1].OneofWrappers = []any{
+	file_comanda_v1_events_proto_msgTypes[3].OneofWrappers = []any{
 		(*SubscribeResponse_Event)(nil),
 		(*SubscribeResponse_CaughtUp)(nil),
 		(*SubscribeResponse_Heartbeat)(nil),
 		(*SubscribeResponse_Closing)(nil),
+		(*SubscribeResponse_Checkpoint)(nil),
+		(*SubscribeResponse_FellBehind)(nil),
+	}
+	file_comanda_v1_events_proto_msgTypes[10].OneofWrappers = []any{
+		(*ReadEventsRequest_ResumeToken)(nil),
+		(*ReadEventsRequest_Time)(nil),
+		(*ReadEventsRequest_Position)(nil),
+	}
+	file_comanda_v1_events_proto_msgTypes[11].OneofWrappers = []any{
+		(*ReadEventsResponse_Event)(nil),
+		(*ReadEventsResponse_End)(nil),
+	}
+	file_comanda_v1_events_proto_msgTypes[13].OneofWrappers = []any{
+		(*ListEventsRequest_Time)(nil),
+		(*ListEventsRequest_Position)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -647,7 +1559,7 @@ func file_comanda_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comanda_v1_events_proto_rawDesc), len(file_comanda_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,7 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EventService_Subscribe_FullMethodName = "/comanda.v1.EventService/Subscribe"
+	EventService_Subscribe_FullMethodName  = "/comanda.v1.EventService/Subscribe"
+	EventService_ReadEvents_FullMethodName = "/comanda.v1.EventService/ReadEvents"
+	EventService_ListEvents_FullMethodName = "/comanda.v1.EventService/ListEvents"
 )
 
 // EventServiceClient is the client API for EventService service.
@@ -31,9 +33,18 @@ const (
 // EventService serves the log.
 type EventServiceClient interface {
 	// Subscribe follows the log. Events of one order come in the order of their
-	// revisions. The stream ends only with an error, after a Closing message where
-	// the server causes it.
+	// revisions, those of one partition in the order of the log. The stream ends only
+	// with an error, after a Closing message where the server causes it.
+	// INVALID_ARGUMENT: the request breaks a rule of its fields. FAILED_PRECONDITION
+	// with a google.rpc.PreconditionFailure of type LOG, EPOCH or FILTER: the token or the
+	// position is not one of this log, or of this filter.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
+	// ReadEvents sends what is recorded now from a place on, and ends. Errors as of
+	// Subscribe.
+	ReadEvents(ctx context.Context, in *ReadEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadEventsResponse], error)
+	// ListEvents is a page of what is recorded, in the order of the log. Errors as of
+	// Subscribe; INVALID_ARGUMENT also: the page token is of another request.
+	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
 
 type eventServiceClient struct {
@@ -63,6 +74,35 @@ func (c *eventServiceClient) Subscribe(ctx context.Context, in *SubscribeRequest
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventService_SubscribeClient = grpc.ServerStreamingClient[SubscribeResponse]
 
+func (c *eventServiceClient) ReadEvents(ctx context.Context, in *ReadEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &EventService_ServiceDesc.Streams[1], EventService_ReadEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadEventsRequest, ReadEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EventService_ReadEventsClient = grpc.ServerStreamingClient[ReadEventsResponse]
+
+func (c *eventServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventsResponse)
+	err := c.cc.Invoke(ctx, EventService_ListEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EventServiceServer is the server API for EventService service.
 // All implementations must embed UnimplementedEventServiceServer
 // for forward compatibility.
@@ -70,9 +110,18 @@ type EventService_SubscribeClient = grpc.ServerStreamingClient[SubscribeResponse
 // EventService serves the log.
 type EventServiceServer interface {
 	// Subscribe follows the log. Events of one order come in the order of their
-	// revisions. The stream ends only with an error, after a Closing message where
-	// the server causes it.
+	// revisions, those of one partition in the order of the log. The stream ends only
+	// with an error, after a Closing message where the server causes it.
+	// INVALID_ARGUMENT: the request breaks a rule of its fields. FAILED_PRECONDITION
+	// with a google.rpc.PreconditionFailure of type LOG, EPOCH or FILTER: the token or the
+	// position is not one of this log, or of this filter.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
+	// ReadEvents sends what is recorded now from a place on, and ends. Errors as of
+	// Subscribe.
+	ReadEvents(*ReadEventsRequest, grpc.ServerStreamingServer[ReadEventsResponse]) error
+	// ListEvents is a page of what is recorded, in the order of the log. Errors as of
+	// Subscribe; INVALID_ARGUMENT also: the page token is of another request.
+	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedEventServiceServer()
 }
 
@@ -85,6 +134,12 @@ type UnimplementedEventServiceServer struct{}
 
 func (UnimplementedEventServiceServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
+}
+func (UnimplementedEventServiceServer) ReadEvents(*ReadEventsRequest, grpc.ServerStreamingServer[ReadEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadEvents not implemented")
+}
+func (UnimplementedEventServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
 }
 func (UnimplementedEventServiceServer) mustEmbedUnimplementedEventServiceServer() {}
 func (UnimplementedEventServiceServer) testEmbeddedByValue()                      {}
@@ -118,17 +173,56 @@ func _EventService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type EventService_SubscribeServer = grpc.ServerStreamingServer[SubscribeResponse]
 
+func _EventService_ReadEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(EventServiceServer).ReadEvents(m, &grpc.GenericServerStream[ReadEventsRequest, ReadEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EventService_ReadEventsServer = grpc.ServerStreamingServer[ReadEventsResponse]
+
+func _EventService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).ListEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_ListEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).ListEvents(ctx, req.(*ListEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EventService_ServiceDesc is the grpc.ServiceDesc for EventService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var EventService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "comanda.v1.EventService",
 	HandlerType: (*EventServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListEvents",
+			Handler:    _EventService_ListEvents_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Subscribe",
 			Handler:       _EventService_Subscribe_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadEvents",
+			Handler:       _EventService_ReadEvents_Handler,
 			ServerStreams: true,
 		},
 	},
