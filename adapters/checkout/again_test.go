@@ -84,3 +84,41 @@ func TestIDsOfTwoSources(t *testing.T) {
 		t.Errorf("the repeat: %+v", got)
 	}
 }
+
+// Flow control: whatever is published, no more than MaxAckPending is taken out of
+// the stream, where the rest is safe.
+func TestNoMoreIsTakenThanCanBeWorkedOn(t *testing.T) {
+	h := newHouse(t)
+	entered, leave := make(chan struct{}, 100), make(chan struct{})
+	slow := recorderFunc(func(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
+		entered <- struct{}{}
+		<-leave
+		return h.recorder.Record(ctx, msg, facts)
+	})
+	const messages, taken = 50, 4
+	for i := range messages {
+		h.publish(t, "loja-checkout", event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), ""))
+	}
+	h.start(t, options{recorder: slow, cfg: checkout.Config{MaxAckPending: taken, Workers: 64, AckWait: time.Minute}})
+	<-entered
+	c, err := h.js.Consumer(t.Context(), checkout.Stream, checkout.Durable)
+	must(t, err)
+	for info := c.CachedInfo(); info.NumAckPending < taken; { // more of them are on their way
+		info, err = c.Info(t.Context())
+		must(t, err)
+	}
+	info, err := c.Info(t.Context())
+	must(t, err)
+	if info.NumAckPending != taken || info.NumPending != messages-taken {
+		t.Errorf("%d are taken, %d are not", info.NumAckPending, info.NumPending)
+	}
+	close(leave)
+	for range messages {
+		if got := h.next(t); got.Outcome != "applied" {
+			t.Errorf("%+v", got)
+		}
+	}
+	if n := h.head(t); n != messages {
+		t.Errorf("%d events in the log", n)
+	}
+}

@@ -88,15 +88,7 @@ func (c *Checkout) publish(j *job, appendMembers func([]byte) []byte) error {
 	msg := nats.NewMsg(outcomePrefix + string(j.source))
 	msg.Data = b
 	msg.Header.Set("Content-Type", defaultContentType)
-	if j.id != "" && printable(j.id) {
-		msg.Header.Set(nats.MsgIdHdr, j.id)
-	}
-	if j.cause.RequestID != "" {
-		msg.Header.Set(requestIDHeader, j.cause.RequestID)
-	}
-	if j.cause.Traceparent != "" {
-		msg.Header.Set(traceHeader, j.cause.Traceparent)
-	}
+	mark(msg.Header, j.id, &j.cause)
 	if err := c.js.Conn().PublishMsg(msg); err != nil {
 		return domain.Errorf(domain.Unavailable, "publish the outcome: %w", err)
 	}

@@ -105,7 +105,7 @@ func (a *app) startNode(ctx context.Context) error {
 	var err error
 	a.node, err = natsnode.Start(ctx, natsnode.Config{
 		DataDir: filepath.Join(a.cmd.DataDir, natsDir), Listen: a.cmd.NATSListen, UnsafeNoFsync: a.cmd.UnsafeNoFsync,
-		URL: a.cfg.NATS.URL, CredsFile: a.cfg.NATS.CredsFile, Logger: a.logger,
+		Checkouts: a.cfg.NATS.Checkouts, URL: a.cfg.NATS.URL, CredsFile: a.cfg.NATS.CredsFile, Logger: a.logger,
 	})
 	if err != nil {
 		return err
@@ -307,7 +307,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 	return nil
 }
 
-// startCheckout takes messages over NATS.
+// startCheckout takes messages over NATS, and answers requests.
 func (a *app) startCheckout(ctx context.Context) error {
 	js, err := jetstream.New(a.node.Conn())
 	if err != nil {
@@ -322,8 +322,22 @@ func (a *app) startCheckout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	requests, err := a.node.Connect("comanda-requests")
+	if err != nil {
+		return err
+	}
+	version, _ := buildVersion()
+	service, err := checkout.NewService(a.cfg.Checkout, checkout.ServiceDeps{
+		Conn: requests, Sources: sources, Intake: a.intake, Orders: a.views.room, Views: a.views.runner,
+		Version: version, Clock: a.now, Logger: a.logger, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
 	a.stack.spawn(ctx, "checkout", c.Run)
-	a.checks = append(a.checks, ops.Check{Name: "checkout", Probe: ops.Closed(c.Ready())})
+	a.stack.spawn(ctx, "requests", service.Run)
+	a.checks = append(a.checks,
+		ops.Check{Name: "checkout", Probe: ops.Closed(c.Ready())}, ops.Check{Name: "requests", Probe: ops.Closed(service.Ready())})
 	return nil
 }
 

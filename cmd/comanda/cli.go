@@ -30,6 +30,8 @@ type cli struct {
 	Views     viewsCmd     `cmd:"" help:"Operate the views: status, rebuild beside those that serve, parked orders."`
 	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
 	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
+	NATS      natsCmd      `cmd:"" name:"nats" help:"Say what a checkout needs on a NATS server."`
+	Config    configCmd    `cmd:"" help:"Look at a configuration file."`
 	Bench     benchCmd     `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
 	Version   versionCmd   `cmd:"" help:"Print versions."`
 }

@@ -96,6 +96,8 @@ func TestSectionCommands(t *testing.T) {
 		"Rebuilding views":   "testdata/script/rebuild.txt",
 		"Stats":              "testdata/script/stats.txt",
 		"Export":             "testdata/script/export.txt",
+
+		"The checkout, over NATS": "testdata/script/nats.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {
