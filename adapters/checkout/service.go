@@ -67,7 +67,7 @@ type Service struct {
 	deps     ServiceDeps
 	sources  map[string]*intake.Source
 	requests *prometheus.CounterVec
-	slots    chan struct{} // one for each request that is worked on
+	desk     *desk
 	ready    chan struct{}
 }
 
@@ -79,7 +79,7 @@ func NewService(cfg Config, deps ServiceDeps) (*Service, error) {
 	cfg.setDefaults()
 	s := &Service{
 		cfg: cfg, deps: deps, sources: make(map[string]*intake.Source, len(deps.Sources)),
-		slots: make(chan struct{}, cfg.MaxRequests), ready: make(chan struct{}),
+		desk: newDesk(cfg.MaxRequests), ready: make(chan struct{}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "comanda", Subsystem: "checkout", Name: "requests_total", Help: "Requests over NATS by endpoint and code; 200 is none.",
 		}, []string{"endpoint", "code"}),
@@ -142,27 +142,19 @@ func (s *Service) Run(ctx context.Context) error {
 	close(s.ready)
 	<-ctx.Done()
 	err = service.Stop()
-	for range cap(s.slots) { // until nothing is in hand, and nothing more is taken
-		s.slots <- struct{}{}
-	}
+	s.desk.close()
 	if err != nil {
 		return fmt.Errorf("stop serving requests: %w", err)
 	}
 	return nil
 }
 
-// handler answers each request in a goroutine of its own, but one that is too many
-// at once, which is told so.
+// handler has each request answered beside the others, and one that is too many at
+// once told so.
 func (s *Service) handler(ctx context.Context, e endpoint) micro.Handler {
 	return micro.HandlerFunc(func(m micro.Request) {
 		r := s.read(m, e)
-		select {
-		case s.slots <- struct{}{}:
-			go func() {
-				defer func() { <-s.slots }()
-				s.respond(r, e.answer(ctx, r))
-			}()
-		default:
+		if !s.desk.take(func() { s.respond(r, e.answer(ctx, r)) }) {
 			s.respond(r, refusal(codeBusy, "too many requests at once; ask again"))
 		}
 	})

@@ -32,28 +32,28 @@ import (
 	"comanda.internal/projections/waiting"
 )
 
-// desk is a service at work on a house's log, with views.
-type desk struct {
+// office is a service at work on a house's log, with views.
+type office struct {
 	*house
 
 	room *waiting.Room
 	stop func()
 }
 
-// deskOptions are what a test changes of a desk.
-type deskOptions struct {
+// officeOptions are what a test changes of a desk.
+type officeOptions struct {
 	cfg      checkout.Config
 	recorder intake.Recorder
 	views    checkout.Views
 }
 
-func newDesk(t *testing.T, o deskOptions) *desk {
+func newOffice(t *testing.T, o officeOptions) *office {
 	t.Helper()
 	h := newHouse(t)
 	file, err := projections.Open(filepath.Join(t.TempDir(), "views.db"))
 	must(t, err)
 	view, logger, registry := orders.New(file), slog.New(slog.DiscardHandler), prometheus.NewRegistry()
-	d := &desk{house: h, room: waiting.New(view)}
+	d := &office{house: h, room: waiting.New(view)}
 	runner, err := projections.New(projections.Config{}, projections.Deps{
 		Log: h.log, Machine: order.Default(), Clock: time.Now, Logger: logger, Committed: d.room.Committed,
 	}, file, timeline.New(file), view)
@@ -113,7 +113,7 @@ type reply struct {
 }
 
 // ask is a request of the merchant's.
-func (d *desk) ask(t *testing.T, subject, body string, headers ...string) reply {
+func (d *office) ask(t *testing.T, subject, body string, headers ...string) reply {
 	t.Helper()
 	m := nats.NewMsg(subject)
 	m.Data = []byte(body)
@@ -142,7 +142,7 @@ func (r *reply) order(t *testing.T) map[string]any {
 }
 
 func TestARequestRecordsAFact(t *testing.T) {
-	d := newDesk(t, deskOptions{})
+	d := newOffice(t, officeOptions{})
 	body := event("evt-1", "approved", "A-1", `,"data":{"reference":"EX1","paid":100,"total":100}`)
 	first := d.ask(t, "comanda.record.loja-checkout", body, "X-Request-Id", "req-1", "traceparent", trace)
 	if first.code != "" || first.body["outcome"] != "applied" || first.body["status"] != "approved" || first.body["message_id"] != "evt-1" {
@@ -170,7 +170,7 @@ func TestARequestRecordsAFact(t *testing.T) {
 }
 
 func TestBadRequestsAreAnswered(t *testing.T) {
-	d := newDesk(t, deskOptions{cfg: checkout.Config{MaxBody: 1000, MaxWait: time.Minute}})
+	d := newOffice(t, officeOptions{cfg: checkout.Config{MaxBody: 1000, MaxWait: time.Minute}})
 	const id = `"order_id":"ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"`
 	for _, c := range []struct {
 		name, subject, body, code, says string
@@ -221,7 +221,7 @@ func TestBadRequestsAreAnswered(t *testing.T) {
 
 // An order is found by each of its names, by its own tenant only.
 func TestARequestReadsAnOrder(t *testing.T) {
-	d := newDesk(t, deskOptions{})
+	d := newOffice(t, officeOptions{})
 	body := event("evt-1", "approved", "A-1", `,"data":{"reference":"EX1","paid":100,"total":100,"items":[{"code":"S","quantity":1,"unit_price":100}]}`)
 	recorded := d.ask(t, "comanda.record.loja-checkout", body).body
 	id, min := fmt.Sprint(recorded["order_id"]), fmt.Sprintf(`,"min_position":"%v"`, recorded["position"])
@@ -258,7 +258,7 @@ func TestARequestReadsAnOrder(t *testing.T) {
 
 // The buyer is back before the platform's word, or the order itself, is there.
 func TestARequestWaits(t *testing.T) {
-	d := newDesk(t, deskOptions{})
+	d := newOffice(t, officeOptions{})
 	answers := make(chan reply, 1)
 	go func() {
 		answers <- d.ask(t, "comanda.order.wait.loja-checkout", `{"reference":"EX1","no_longer_pending":true,"timeout_ms":60000}`)
@@ -283,7 +283,7 @@ func TestARequestWaits(t *testing.T) {
 
 // Whoever is in hand when the service stops is answered, and nobody after.
 func TestAWaitIsAnsweredWhenTheServiceStops(t *testing.T) {
-	d := newDesk(t, deskOptions{})
+	d := newOffice(t, officeOptions{})
 	answers := make(chan reply, 1)
 	go func() {
 		answers <- d.ask(t, "comanda.order.wait.loja-checkout", `{"reference":"EX1","timeout_ms":60000}`)
@@ -301,7 +301,7 @@ func TestAWaitIsAnsweredWhenTheServiceStops(t *testing.T) {
 }
 
 func TestTooManyRequestsAreTold(t *testing.T) {
-	d := newDesk(t, deskOptions{cfg: checkout.Config{MaxRequests: 1}})
+	d := newOffice(t, officeOptions{cfg: checkout.Config{MaxRequests: 1}})
 	answers := make(chan reply, 1)
 	go func() {
 		answers <- d.ask(t, "comanda.order.wait.loja-checkout", `{"reference":"EX1","timeout_ms":60000}`)
@@ -320,7 +320,7 @@ func TestTooManyRequestsAreTold(t *testing.T) {
 }
 
 func TestALogThatIsAwayIsSaid(t *testing.T) {
-	d := newDesk(t, deskOptions{recorder: recorderFunc(func(context.Context, domain.Message, []domain.Fact) ([]domain.Outcome, error) {
+	d := newOffice(t, officeOptions{recorder: recorderFunc(func(context.Context, domain.Message, []domain.Fact) ([]domain.Outcome, error) {
 		return nil, domain.Errorf(domain.Unavailable, "away")
 	})})
 	if got := d.ask(t, "comanda.record.loja-checkout", event("evt-1", "pending", "A-1", "")); got.code != "503" || !strings.Contains(got.description, "again") {
@@ -335,7 +335,7 @@ func (b behind) Ready() <-chan struct{}                      { return b.ready }
 func (b behind) Wait(context.Context, domain.Position) error { return nil }
 
 func TestViewsThatAreBehindAnswerNothing(t *testing.T) {
-	d := newDesk(t, deskOptions{views: behind{make(chan struct{})}})
+	d := newOffice(t, officeOptions{views: behind{make(chan struct{})}})
 	for _, subject := range []string{"comanda.order.get.loja-checkout", "comanda.order.wait.loja-checkout"} {
 		if got := d.ask(t, subject, `{"reference":"EX1"}`); got.code != "503" {
 			t.Errorf("%s: %+v", subject, got)
@@ -346,7 +346,7 @@ func TestViewsThatAreBehindAnswerNothing(t *testing.T) {
 // TestTheServiceIsFound has the merchant find it, and holds the schemas to what is
 // taken.
 func TestTheServiceIsFound(t *testing.T) {
-	d := newDesk(t, deskOptions{})
+	d := newOffice(t, officeOptions{})
 	answer, err := d.merchant.Request("$SRV.INFO.comanda", nil, answerWait)
 	must(t, err)
 	var info micro.Info
