@@ -38,6 +38,10 @@ type Config struct {
 	// MaxRetryDelay. Defaults 1 s and 1 min.
 	RetryDelay    time.Duration `yaml:"retry_delay"`
 	MaxRetryDelay time.Duration `yaml:"max_retry_delay"`
+	// MaxTries is after how many tries a message goes to quarantine that is not
+	// recorded for another reason than that the log is away. Default 20, which is a
+	// quarter of an hour.
+	MaxTries int `yaml:"max_tries"`
 	// MaxRequests is how many requests are worked on at once, those that wait for
 	// an order among them; one more is answered 429. Default 4096.
 	MaxRequests int `yaml:"max_requests"`
@@ -55,6 +59,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.AckWait, 15*time.Second)
 	setDefault(&c.RetryDelay, time.Second)
 	setDefault(&c.MaxRetryDelay, time.Minute)
+	setDefault(&c.MaxTries, 20)
 	setDefault(&c.MaxRequests, 4096)
 	setDefault(&c.MaxWait, 5*time.Minute)
 }
@@ -77,6 +82,7 @@ func (c Config) Validate() error {
 		{"workers", c.Workers, 1024},
 		{"max_ack_pending", c.MaxAckPending, 65536},
 		{"max_body", c.MaxBody, maxBody},
+		{"max_tries", c.MaxTries, 1000},
 		{"max_requests", c.MaxRequests, 65536},
 	} {
 		if f.value < 1 || f.value > f.max {
