@@ -42,8 +42,8 @@ type Config struct {
 	// recorded for another reason than that the log is away. Default 20, which is a
 	// quarter of an hour.
 	MaxTries int `yaml:"max_tries"`
-	// MaxRequests is how many requests are worked on at once, those that wait for
-	// an order among them; one more is answered 429. Default 4096.
+	// MaxRequests is how many requests are worked on at once, and as many may wait
+	// for an order; one more is answered 429. Default 4096.
 	MaxRequests int `yaml:"max_requests"`
 	// MaxWait is how long a request may wait for an order. Default 5 min.
 	MaxWait time.Duration `yaml:"max_wait"`

@@ -68,6 +68,7 @@ type Service struct {
 	sources  map[string]*intake.Source
 	requests *prometheus.CounterVec
 	desk     *desk
+	waits    *desk // of those who would keep the others out
 	ready    chan struct{}
 }
 
@@ -79,7 +80,7 @@ func NewService(cfg Config, deps ServiceDeps) (*Service, error) {
 	cfg.setDefaults()
 	s := &Service{
 		cfg: cfg, deps: deps, sources: make(map[string]*intake.Source, len(deps.Sources)),
-		desk: newDesk(cfg.MaxRequests), ready: make(chan struct{}),
+		desk: newDesk(cfg.MaxRequests), waits: newDesk(cfg.MaxRequests), ready: make(chan struct{}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "comanda", Subsystem: "checkout", Name: "requests_total", Help: "Requests over NATS by endpoint and code; 200 is none.",
 		}, []string{"endpoint", "code"}),
@@ -102,13 +103,14 @@ type endpoint struct {
 	prefix   string
 	metadata map[string]string
 	answer   func(context.Context, *request) answer
+	desk     *desk
 }
 
 func (s *Service) endpoints() []endpoint {
 	return []endpoint{
-		{"record", recordPrefix, recordMetadata, s.record},
-		{"order-get", getPrefix, getMetadata, s.get},
-		{"order-wait", waitPrefix, waitMetadata, s.wait},
+		{"record", recordPrefix, recordMetadata, s.record, s.desk},
+		{"order-get", getPrefix, getMetadata, s.get, s.desk},
+		{"order-wait", waitPrefix, waitMetadata, s.wait, s.waits},
 	}
 }
 
@@ -143,6 +145,7 @@ func (s *Service) Run(ctx context.Context) error {
 	<-ctx.Done()
 	err = service.Stop()
 	s.desk.close()
+	s.waits.close()
 	if err != nil {
 		return fmt.Errorf("stop serving requests: %w", err)
 	}
@@ -154,7 +157,7 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) handler(ctx context.Context, e endpoint) micro.Handler {
 	return micro.HandlerFunc(func(m micro.Request) {
 		r := s.read(m, e)
-		if !s.desk.take(func() { s.respond(r, e.answer(ctx, r)) }) {
+		if !e.desk.take(func() { s.respond(r, e.answer(ctx, r)) }) {
 			s.respond(r, refusal(codeBusy, "too many requests at once; ask again"))
 		}
 	})

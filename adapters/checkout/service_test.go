@@ -309,9 +309,12 @@ func TestTooManyRequestsAreTold(t *testing.T) {
 	for d.room.Waiting() == 0 {
 		d.ask(t, "$SRV.PING.comanda", "")
 	}
-	got := d.ask(t, "comanda.record.loja-checkout", event("evt-1", "pending", "A-1", `,"data":{"reference":"EX1"}`))
-	if got.code != "429" || d.head(t) != 0 {
+	if got := d.ask(t, "comanda.order.wait.loja-checkout", `{"reference":"EX2"}`); got.code != "429" {
 		t.Errorf("one more is answered %+v", got)
+	}
+	// Whoever waits keeps nobody from being recorded.
+	if got := d.ask(t, "comanda.record.loja-checkout", event("evt-1", "pending", "A-1", "")); got.body["outcome"] != "applied" {
+		t.Errorf("a fact meanwhile: %+v", got)
 	}
 	d.room.Close()
 	if got := <-answers; got.code != "503" {

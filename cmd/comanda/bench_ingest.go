@@ -144,7 +144,7 @@ func (b *ingestBench) close() error {
 		errs = append(errs, b.orders.close())
 	}
 	if b.nats != nil {
-		errs = append(errs, b.nats.close())
+		b.nats.close()
 	}
 	if b.server != nil {
 		errs = append(errs, b.server.stop())

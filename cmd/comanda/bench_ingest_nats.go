@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"strconv"
 	"sync"
 	"time"
@@ -38,21 +37,22 @@ func openNATSDoor(dir string) (*natsDoor, error) {
 	for range natsConns {
 		conn, err := connectBy(dir, natsnode.CheckoutCredentials)
 		if err != nil {
-			return nil, errors.Join(err, d.close())
+			d.close()
+			return nil, err
 		}
 		d.conns = append(d.conns, conn)
 	}
 	if _, err := d.conns[0].Subscribe("outcome."+string(bench.Source), d.outcome); err != nil {
-		return nil, errors.Join(err, d.close())
+		d.close()
+		return nil, err
 	}
 	return d, d.conns[0].Flush()
 }
 
-func (d *natsDoor) close() error {
+func (d *natsDoor) close() {
 	for _, conn := range d.conns {
 		conn.Close()
 	}
-	return nil
 }
 
 // outcome hands an outcome to who waits for it.
