@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,5 +83,78 @@ func TestIDsOfTwoSources(t *testing.T) {
 	send("loja-checkout", event("evt-1", "started", "A-1", ""))
 	if got := h.next(t); got.Outcome != "duplicate" || got.Revision != 1 {
 		t.Errorf("the repeat: %+v", got)
+	}
+}
+
+// Flow control: whatever is published, no more than MaxAckPending is taken out of
+// the stream, where the rest is safe.
+func TestNoMoreIsTakenThanCanBeWorkedOn(t *testing.T) {
+	h := newHouse(t)
+	entered, leave := make(chan struct{}, 100), make(chan struct{})
+	slow := recorderFunc(func(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
+		entered <- struct{}{}
+		<-leave
+		return h.recorder.Record(ctx, msg, facts)
+	})
+	const messages, taken = 50, 4
+	for i := range messages {
+		h.publish(t, "loja-checkout", event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), ""))
+	}
+	h.start(t, options{recorder: slow, cfg: checkout.Config{MaxAckPending: taken, Workers: 64, AckWait: time.Minute}})
+	<-entered
+	c, err := h.js.Consumer(t.Context(), checkout.Stream, checkout.Durable)
+	must(t, err)
+	for info := c.CachedInfo(); info.NumAckPending < taken; { // more of them are on their way
+		info, err = c.Info(t.Context())
+		must(t, err)
+	}
+	info, err := c.Info(t.Context())
+	must(t, err)
+	if info.NumAckPending != taken || info.NumPending != messages-taken {
+		t.Errorf("%d are taken, %d are not", info.NumAckPending, info.NumPending)
+	}
+	close(leave)
+	for range messages {
+		if got := h.next(t); got.Outcome != "applied" {
+			t.Errorf("%+v", got)
+		}
+	}
+	if n := h.head(t); n != messages {
+		t.Errorf("%d events in the log", n)
+	}
+}
+
+// A message that fails for a fault of ours is tried, and then kept where it holds up
+// nobody; the next one of the same order goes on.
+func TestPoisonGoesToQuarantine(t *testing.T) {
+	h := newHouse(t)
+	var tries atomic.Int64
+	broken := recorderFunc(func(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
+		if facts[0].Kind == domain.KindStarted {
+			tries.Add(1)
+			return nil, domain.Errorf(domain.Internal, "a bug")
+		}
+		return h.recorder.Record(ctx, msg, facts)
+	})
+	r := h.start(t, options{recorder: broken, cfg: checkout.Config{MaxTries: 3}})
+	h.publish(t, "loja-checkout", event("evt-1", "started", "A-1", ""), "traceparent", trace)
+	got := h.next(t)
+	if got.Outcome != "quarantined" || got.Reason != "not_recorded" || got.MessageID != "evt-1" || got.header.Get("traceparent") != trace || tries.Load() != 3 {
+		t.Errorf("%+v after %d tries", got, tries.Load())
+	}
+	h.publish(t, "loja-checkout", event("evt-2", "pending", "A-1", ""))
+	if got := h.next(t); got.Outcome != "applied" {
+		t.Errorf("the next one: %+v", got)
+	}
+	all := h.quarantined(t)
+	if len(all) != 1 || all[0].GetReason() != "not_recorded" {
+		t.Fatalf("in quarantine: %v", all)
+	}
+	if _, body, err := h.log.OpenQuarantined(t.Context(), all[0]); err != nil || string(body) != event("evt-1", "started", "A-1", "") {
+		t.Errorf("kept %q, %v", body, err)
+	}
+	must(t, r.stop())
+	if n := h.waiting(t); n != 0 {
+		t.Errorf("%d messages left in %s", n, checkout.Stream)
 	}
 }

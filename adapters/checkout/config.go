@@ -38,6 +38,15 @@ type Config struct {
 	// MaxRetryDelay. Defaults 1 s and 1 min.
 	RetryDelay    time.Duration `yaml:"retry_delay"`
 	MaxRetryDelay time.Duration `yaml:"max_retry_delay"`
+	// MaxTries is after how many tries a message goes to quarantine that is not
+	// recorded for another reason than that the log is away. Default 20, which is a
+	// quarter of an hour.
+	MaxTries int `yaml:"max_tries"`
+	// MaxRequests is how many requests are worked on at once, and as many may wait
+	// for an order; one more is answered 429. Default 4096.
+	MaxRequests int `yaml:"max_requests"`
+	// MaxWait is how long a request may wait for an order. Default 5 min.
+	MaxWait time.Duration `yaml:"max_wait"`
 }
 
 const maxBody = 256 << 10
@@ -50,6 +59,9 @@ func (c *Config) setDefaults() {
 	setDefault(&c.AckWait, 15*time.Second)
 	setDefault(&c.RetryDelay, time.Second)
 	setDefault(&c.MaxRetryDelay, time.Minute)
+	setDefault(&c.MaxTries, 20)
+	setDefault(&c.MaxRequests, 4096)
+	setDefault(&c.MaxWait, 5*time.Minute)
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -70,6 +82,8 @@ func (c Config) Validate() error {
 		{"workers", c.Workers, 1024},
 		{"max_ack_pending", c.MaxAckPending, 65536},
 		{"max_body", c.MaxBody, maxBody},
+		{"max_tries", c.MaxTries, 1000},
+		{"max_requests", c.MaxRequests, 65536},
 	} {
 		if f.value < 1 || f.value > f.max {
 			errs = append(errs, fmt.Errorf("%s: %d, want 1 to %d", f.name, f.value, f.max))
@@ -83,6 +97,7 @@ func (c Config) Validate() error {
 		{"ack_wait", c.AckWait},
 		{"retry_delay", c.RetryDelay},
 		{"max_retry_delay", c.MaxRetryDelay},
+		{"max_wait", c.MaxWait},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("%s: %s, want a positive duration", f.name, f.value))

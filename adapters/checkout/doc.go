@@ -12,6 +12,16 @@
 // Messages of one order are worked on in their order and beside those of others;
 // one that must be tried again may fall behind, which changes verdicts and never the order.
 //
-// Who may publish is the NATS server's affair (its account checkout), so a
+// A message that no try can record, for a fault of ours, goes to quarantine in the end;
+// while the log is away it is tried for ever.
+//
+// [NewService] makes the [Service] that answers requests, by nats.go/micro:
+// comanda.record.<source> with what became of one fact, once that is durable, and
+// comanda.order.get.<source> and comanda.order.wait.<source> with an order of the
+// source's tenant. Every request is answered, a bad one with a micro error of the
+// codes in answer.go. Subjects end with the source because a server's permissions
+// are by subject; no stream may store them ([CheckOverlap]).
+//
+// Who may publish is the NATS server's affair (its accounts: see natsnode.Grant), so a
 // message for an unknown source is kept in quarantine.
 package checkout

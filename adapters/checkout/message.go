@@ -50,7 +50,7 @@ func (c *Checkout) read(ctx context.Context, msg jetstream.Msg) *job {
 	if meta, err := msg.Metadata(); err == nil { // an error is no message of a stream
 		j.received, j.sequence, j.tries = meta.Timestamp.UTC(), meta.Sequence.Stream, meta.NumDelivered
 	}
-	j.id = messageID(msg, src)
+	j.id = messageID(msg.Headers(), msg.Data(), src)
 	j.cause = causeOf(msg.Headers(), j.id)
 	if src == nil || j.tooLarge {
 		return j
@@ -67,15 +67,15 @@ func contentType(header nats.Header) string {
 	return defaultContentType
 }
 
-// messageID is the sender's id of msg: its Nats-Msg-Id, or the CloudEvent's.
-func messageID(msg jetstream.Msg, src *intake.Source) string {
-	if id := msg.Headers().Get(nats.MsgIdHdr); id != "" {
+// messageID is the sender's id of a message: its Nats-Msg-Id, or the CloudEvent's.
+func messageID(header nats.Header, body []byte, src *intake.Source) string {
+	if id := header.Get(nats.MsgIdHdr); id != "" {
 		return id
 	}
 	if src == nil || src.Provider != provider.Comanda {
 		return ""
 	}
-	return eventID(msg.Data())
+	return eventID(body)
 }
 
 // eventID is the member id of a JSON object when it is a string. What is wrong
@@ -128,6 +128,19 @@ func causeOf(header nats.Header, id string) domain.Cause {
 		}
 	}
 	return cause
+}
+
+// mark gives what answers a message its id and its trace.
+func mark(header nats.Header, id string, cause *domain.Cause) {
+	if id != "" && printable(id) {
+		header.Set(nats.MsgIdHdr, id)
+	}
+	if cause.RequestID != "" {
+		header.Set(requestIDHeader, cause.RequestID)
+	}
+	if cause.Traceparent != "" {
+		header.Set(traceHeader, cause.Traceparent)
+	}
 }
 
 // maxHeader bounds a header value that we repeat.

@@ -59,7 +59,12 @@ func (c *Checkout) commit(ctx context.Context, j *job) (intake.Receipt, error) {
 		token := string(j.source)
 		return c.intake.AcceptUnknown(ctx, token, contentType(j.msg.Headers()), j.msg.Data(), j.received, j.cause)
 	}
-	return c.intake.Commit(ctx, j.decoded)
+	receipt, err := c.intake.Commit(ctx, j.decoded)
+	if err == nil || domain.KindOf(err) == domain.Unavailable || j.tries < uint64(c.cfg.MaxTries) { //nolint:gosec // validated: not negative
+		return receipt, err
+	}
+	c.logger.ErrorContext(ctx, "message given up, and quarantined", "source", string(j.source), "sequence", j.sequence, "tries", j.tries, "error", err)
+	return c.intake.GiveUp(ctx, j.decoded)
 }
 
 // refuse answers a body over the limit as HTTP's 413 does: nothing is kept. The
@@ -88,15 +93,7 @@ func (c *Checkout) publish(j *job, appendMembers func([]byte) []byte) error {
 	msg := nats.NewMsg(outcomePrefix + string(j.source))
 	msg.Data = b
 	msg.Header.Set("Content-Type", defaultContentType)
-	if j.id != "" && printable(j.id) {
-		msg.Header.Set(nats.MsgIdHdr, j.id)
-	}
-	if j.cause.RequestID != "" {
-		msg.Header.Set(requestIDHeader, j.cause.RequestID)
-	}
-	if j.cause.Traceparent != "" {
-		msg.Header.Set(traceHeader, j.cause.Traceparent)
-	}
+	mark(msg.Header, j.id, &j.cause)
 	if err := c.js.Conn().PublishMsg(msg); err != nil {
 		return domain.Errorf(domain.Unavailable, "publish the outcome: %w", err)
 	}

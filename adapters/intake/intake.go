@@ -46,6 +46,9 @@ const (
 	CorruptOrder provider.ErrorReason = "corrupt_order"
 	// CodecFailed: the codec broke its contract; a bug of ours, not the sender's.
 	CodecFailed provider.ErrorReason = "codec_failed"
+	// NotRecorded: it failed again and again, and not because the log was away; a
+	// fault of ours.
+	NotRecorded provider.ErrorReason = "not_recorded"
 )
 
 // Intake is the pipeline. It is safe for concurrent use.
@@ -219,6 +222,15 @@ func (in *Intake) quarantine(
 	return Receipt{
 		QuarantineID: id, Reason: bad.Reason, Detail: bad.Detail, Fields: fields, Outcomes: outcomes,
 	}, nil
+}
+
+// GiveUp keeps d in quarantine as [NotRecorded], for a way in that cannot leave it
+// to its sender to try again. The error is as Commit's.
+func (in *Intake) GiveUp(ctx context.Context, d *Decoded) (Receipt, error) {
+	begun := in.now()
+	receipt, err := in.quarantine(ctx, &d.msg, &provider.Error{Reason: NotRecorded}, nil)
+	in.metrics.observe(d, &receipt, err, in.now().Sub(begun))
+	return receipt, err
 }
 
 // retryLater is err as what the sender may do about it: nothing but try again.

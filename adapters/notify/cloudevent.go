@@ -202,11 +202,13 @@ func minor(a domain.Amount) *int64 {
 	return &a.Minor
 }
 
-// traceForm is a version 00 traceparent (W3C Trace Context): trace id, parent id, flags.
-var traceForm = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$`)
+// traceForm is how a traceparent of any version begins (W3C Trace Context, section
+// 4.3): trace id, parent id, flags. That it is valid was seen to when it came in.
+var traceForm = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-|$)`)
 
-// continueTrace is the traceparent of an attempt: the trace in which the message
-// came in, and a span id of this attempt's own. "" when there was none.
+// continueTrace is the traceparent of an attempt, of version 00 as we know it: the
+// trace in which the message came in, and a span id of this attempt's own. "" when
+// there was none.
 func continueTrace(n delivery.Notification) string {
 	parts := traceForm.FindStringSubmatch(n.Event.Cause.Traceparent)
 	if parts == nil {

@@ -36,6 +36,7 @@ import (
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/waiting"
 	"comanda.internal/projections/whatif"
 )
 
@@ -67,6 +68,7 @@ type views struct {
 	orders   *orders.View
 	timeline *timeline.View
 	runner   *projections.Runner
+	room     *waiting.Room // of those who wait for an order
 }
 
 func newApp(cmd *serveCmd, cfg *config, out *stdio) *app {
@@ -103,7 +105,7 @@ func (a *app) startNode(ctx context.Context) error {
 	var err error
 	a.node, err = natsnode.Start(ctx, natsnode.Config{
 		DataDir: filepath.Join(a.cmd.DataDir, natsDir), Listen: a.cmd.NATSListen, UnsafeNoFsync: a.cmd.UnsafeNoFsync,
-		URL: a.cfg.NATS.URL, CredsFile: a.cfg.NATS.CredsFile, Logger: a.logger,
+		Checkouts: a.cfg.NATS.Checkouts, URL: a.cfg.NATS.URL, CredsFile: a.cfg.NATS.CredsFile, Logger: a.logger,
 	})
 	if err != nil {
 		return err
@@ -223,10 +225,12 @@ const (
 func (a *app) startViews(ctx context.Context) error {
 	v := &a.views
 	v.orders, v.timeline = orders.New(v.file), timeline.New(v.file)
+	v.room = waiting.New(v.orders)
 	facts, others := proof.Views(v.file)
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
 		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry, OnlyLook: a.offline,
+		Committed: v.room.Committed,
 	}, v.file, facts, others...)
 	if err != nil {
 		return err
@@ -303,10 +307,14 @@ func (a *app) startGRPC(ctx context.Context) error {
 		server.Stop(ctx)
 		return nil
 	})
+	a.stack.push("waits for orders", func(context.Context) error { // or stopping would wait for them
+		a.views.room.Close()
+		return nil
+	})
 	return nil
 }
 
-// startCheckout takes messages over NATS.
+// startCheckout takes messages over NATS, and answers requests.
 func (a *app) startCheckout(ctx context.Context) error {
 	js, err := jetstream.New(a.node.Conn())
 	if err != nil {
@@ -321,8 +329,22 @@ func (a *app) startCheckout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	requests, err := a.node.Connect("comanda-requests")
+	if err != nil {
+		return err
+	}
+	version, _ := buildVersion()
+	service, err := checkout.NewService(a.cfg.Checkout, checkout.ServiceDeps{
+		Conn: requests, Sources: sources, Intake: a.intake, Orders: a.views.room, Views: a.views.runner,
+		Version: version, Clock: a.now, Logger: a.logger, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
 	a.stack.spawn(ctx, "checkout", c.Run)
-	a.checks = append(a.checks, ops.Check{Name: "checkout", Probe: ops.Closed(c.Ready())})
+	a.stack.spawn(ctx, "requests", service.Run)
+	a.checks = append(a.checks,
+		ops.Check{Name: "checkout", Probe: ops.Closed(c.Ready())}, ops.Check{Name: "requests", Probe: ops.Closed(service.Ready())})
 	return nil
 }
 

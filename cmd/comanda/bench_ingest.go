@@ -22,6 +22,7 @@ type benchIngestCmd struct {
 	benchFlags
 
 	Clients      []int         `help:"Numbers of clients." default:"1,64,256,1000"`
+	Over         []string      `help:"Ways in: http, record (a request over NATS) and intake (a message in INTAKE, until its outcome is heard)." default:"http" enum:"http,record,intake"`
 	Duration     time.Duration `help:"Length of one measurement." default:"3s"`
 	Rate         int           `help:"Webhooks a second of all clients together, whose lag is then that of this load; 0 is as many as they can." default:"0"`
 	At           string        `help:"Data directory of a running demo server to measure; none: one is started." type:"path"`
@@ -42,6 +43,7 @@ type ingestBench struct {
 	serial  int   // and of one measurement from another's
 	bodies  [2]*bench.Webhook
 	orders  *lagProbe
+	nats    *natsDoor // nil: only HTTP is measured
 	report  *bench.Report
 }
 
@@ -60,6 +62,9 @@ var ingestColumns = []bench.Column{
 	{Title: "CPU/webhook", Of: "cpu_us"},
 }
 
+// httpRatio is the rate beside HTTP's of the same rounds.
+const httpRatio = "http_ratio"
+
 // Run measures and prints a table.
 func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) error {
 	if c.Rate < 0 {
@@ -76,7 +81,11 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) error {
 				return err
 			}
 		}
-		return c.print(io, b.report, ingestColumns, rowsOf(b.report.Rows, whatComanda))
+		columns := ingestColumns
+		if b.nats != nil {
+			columns = append([]bench.Column{{Title: "over", Of: "mode"}}, append(columns, bench.Column{Title: "to HTTP", Of: httpRatio})...)
+		}
+		return c.print(io, b.report, columns, rowsOf(b.report.Rows, whatComanda))
 	})
 }
 
@@ -94,6 +103,11 @@ func (b *ingestBench) start(ctx context.Context, dir string) error {
 	}
 	for i, status := range []string{"pending", "approved"} {
 		if b.bodies[i], err = bench.NewWebhook(status, 0, b.io.now()); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(b.cmd.Over, func(over string) bool { return over != overHTTP }) {
+		if b.nats, err = openNATSDoor(b.server.dir); err != nil {
 			return err
 		}
 	}
@@ -129,6 +143,9 @@ func (b *ingestBench) close() error {
 	if b.orders != nil {
 		errs = append(errs, b.orders.close())
 	}
+	if b.nats != nil {
+		b.nats.close()
+	}
 	if b.server != nil {
 		errs = append(errs, b.server.stop())
 	}
@@ -155,13 +172,16 @@ func (b *ingestBench) messageSize(ctx context.Context) (int, error) {
 	return stored.MessageBytes(), err
 }
 
-// measure takes every round of one number of clients, and reports Comanda beside
-// the best of the raw ones.
+// measure takes every round of one number of clients, and reports each way in
+// beside the best of the raw rows, and beside HTTP.
 func (b *ingestBench) measure(ctx context.Context, clients int) error {
-	contenders := []bench.Contender{{
-		What: whatComanda, Partitions: b.cmd.Partitions,
-		Round: func(ctx context.Context) (bench.Result, error) { return b.round(ctx, clients), nil },
-	}}
+	var contenders []bench.Contender
+	for _, over := range b.cmd.Over {
+		contenders = append(contenders, bench.Contender{
+			What: whatComanda, Mode: over, Partitions: b.cmd.Partitions,
+			Round: func(ctx context.Context) (bench.Result, error) { return b.round(ctx, over, clients), nil },
+		})
+	}
 	for i, raw := range b.raws {
 		contenders = append(contenders, bench.Contender{
 			What: whatRaw, Partitions: b.cmd.RawStreams[i],
@@ -174,23 +194,30 @@ func (b *ingestBench) measure(ctx context.Context, clients int) error {
 	if err != nil {
 		return err
 	}
-	if best := bench.Best(rows[1:]); best != nil {
-		rows[0].Against(best)
+	doors, raws := rows[:len(b.cmd.Over)], rows[len(b.cmd.Over):]
+	best, http := bench.Best(raws), slices.Index(b.cmd.Over, overHTTP)
+	for i := range doors {
+		if best != nil {
+			doors[i].Against(best)
+		}
+		if http >= 0 && i != http {
+			doors[i].Figures[httpRatio] = bench.Quotient(doors[i].Figures[bench.PerSecond], doors[http].Figures[bench.PerSecond])
+		}
 	}
 	b.report.Rows = append(b.report.Rows, rows...)
 	if b.cmd.Profile == "" {
 		return nil
 	}
 	profiles := b.server.profile(ctx, b.cmd.Profile, "ingest-"+strconv.Itoa(clients), b.cmd.Duration)
-	b.comanda(ctx, clients, b.cmd.Duration)
+	b.drive(ctx, b.cmd.Over[0], clients)
 	return profiles()
 }
 
 // round is one of Comanda's: with the processor time that the server used for it,
 // and how far the view was behind.
-func (b *ingestBench) round(ctx context.Context, clients int) bench.Result {
+func (b *ingestBench) round(ctx context.Context, over string, clients int) bench.Result {
 	before := b.server.cpu(ctx)
-	r := b.comanda(ctx, clients, b.cmd.Duration)
+	r := b.drive(ctx, over, clients)
 	used := b.server.cpu(ctx) - before
 	lag, unseen := b.orders.take()
 	slices.Sort(lag)
@@ -202,6 +229,14 @@ func (b *ingestBench) round(ctx context.Context, clients int) bench.Result {
 		r.Failures["unseen"] = unseen
 	}
 	return r
+}
+
+// drive has the clients send what they can by one way in.
+func (b *ingestBench) drive(ctx context.Context, over string, clients int) bench.Result {
+	if over == overHTTP {
+		return b.comanda(ctx, clients, b.cmd.Duration)
+	}
+	return b.overNATS(ctx, over, clients)
 }
 
 // comanda drives the server: each client sends pending and approved of one

@@ -34,3 +34,24 @@ func TestBenchIngestMeasuresNewOrders(t *testing.T) {
 		}
 	}
 }
+
+// TestBenchIngestOverNATS measures each way in, beside HTTP's.
+func TestBenchIngestOverNATS(t *testing.T) {
+	dir := t.TempDir()
+	startDemo(t, dir)
+	out := must(t, "bench", "ingest", "--at", dir, "--dir", t.TempDir(), "--over", "record,http,intake",
+		"--clients", "8", "--rounds", "1", "--duration", "100ms", "--raw-streams", "1")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 4 || !strings.HasSuffix(strings.TrimSpace(lines[0]), "to HTTP") {
+		t.Fatalf("it prints\n%s", out)
+	}
+	for i, over := range []string{"record", "http", "intake"} {
+		row := strings.Fields(lines[i+1])
+		if len(row) != 14 || row[0] != over || row[5] != "0" || strings.Trim(row[2], "0") == "" {
+			t.Errorf("the row of %s is %q", over, row)
+		}
+		if ratio := row[len(row)-1]; (ratio == "-") != (over == "http") {
+			t.Errorf("%s is to HTTP as %s", over, ratio)
+		}
+	}
+}

@@ -115,7 +115,12 @@ func awaitLine(r io.Reader, prefix string) error {
 // connectCore reaches the log of the server on dataDir by the credentials that
 // it keeps for itself.
 func connectCore(dataDir string) (*nats.Conn, error) {
-	text, err := os.ReadFile(filepath.Join(dataDir, natsDir, natsnode.CoreCredentials)) //nolint:gosec // below the caller's own data directory
+	return connectBy(dataDir, natsnode.CoreCredentials)
+}
+
+// connectBy is with a file of credentials in that directory.
+func connectBy(dataDir, file string) (*nats.Conn, error) {
+	text, err := os.ReadFile(filepath.Join(dataDir, natsDir, file)) //nolint:gosec // below the caller's own data directory
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ type cli struct {
 	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
 	Tokens    tokensCmd    `cmd:"" help:"Keep the tokens that services call the gRPC server with."`
 	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
+	NATS      natsCmd      `cmd:"" name:"nats" help:"Say what a checkout needs on a NATS server."`
+	Config    configCmd    `cmd:"" help:"Look at a configuration file."`
 	Bench     benchCmd     `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
 	Version   versionCmd   `cmd:"" help:"Print versions."`
 }

@@ -76,6 +76,7 @@ var composeSecrets = map[string]string{
 var (
 	composeNodes    = []string{"nats-1", "nats-2", "nats-3"}
 	composeVariable = regexp.MustCompile(`\$\{(\w+)(:\?[^}]+)?\}`)
+	composeEscape   = regexp.MustCompile(`\$\$([A-Z])`)
 )
 
 // readCompose reads docker-compose.yml as compose does: strictly, with the
@@ -93,9 +94,10 @@ func readCompose(t *testing.T) composeFile {
 		required[m[1]] = required[m[1]] || m[2] != ""
 		return composeSecrets[m[1]]
 	})
-	if strings.Contains(body, "$") {
-		t.Error("docker-compose.yml has a $ that is no ${VARIABLE}")
+	if strings.Contains(composeEscape.ReplaceAllString(body, ""), "$") {
+		t.Error("docker-compose.yml has a $ that is neither a ${VARIABLE} nor a $$")
 	}
+	body = composeEscape.ReplaceAllString(body, "$$$1")
 	for name := range composeSecrets {
 		if !required[name] {
 			t.Errorf("docker-compose.yml starts without %s: nowhere is it ${%s:?…}", name, name)
@@ -271,6 +273,14 @@ func TestComposeLog(t *testing.T) {
 	}
 	if _, err := outcome.NextMsgWithContext(ctx); err != nil {
 		t.Errorf("the checkout hears of the outcome: %v", err)
+	}
+	info, err := core.Subscribe("$SRV.INFO.comanda", func(m *nats.Msg) { _ = m.Respond([]byte("here")) })
+	if err := errors.Join(err, core.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = info.Unsubscribe() })
+	if found, err := checkout.RequestWithContext(ctx, "$SRV.INFO.comanda", nil); err != nil || string(found.Data) != "here" {
+		t.Errorf("the checkout finds the service: %v, %v", found, err)
 	}
 	refused := make(chan error, 1)
 	checkout.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })

@@ -56,6 +56,8 @@ type natsConfig struct {
 	CredsFile  string `yaml:"creds_file"` // for URL
 	Replicas   int    `yaml:"replicas"`   // 0: 1 embedded, 3 on a cluster
 	Partitions int    `yaml:"partitions"` // 0: 1 embedded, 8 on a cluster
+	// Checkouts are the sources with a NATS user of their own; none: one user for all.
+	Checkouts []domain.SourceID `yaml:"checkouts"`
 }
 
 // codec is the codec of the source's platform, with its settings.
@@ -177,6 +179,12 @@ func (c *config) validate() error {
 		once(fmt.Sprintf("source %q", string(s.ID)))
 		known(fmt.Sprintf("source %q", string(s.ID)), s.Tenant)
 	}
+	for _, id := range c.NATS.Checkouts {
+		once(fmt.Sprintf("nats: checkout %q", string(id)))
+		if !ids[fmt.Sprintf("source %q", string(id))] {
+			errs = append(errs, fmt.Errorf("nats: checkouts: %q is not in sources", string(id)))
+		}
+	}
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
 		errs = append(errs, e.Validate())
@@ -201,6 +209,9 @@ func (c *natsConfig) validate() error {
 	}
 	if c.Replicas < 0 || c.Replicas > mostReplicas {
 		errs = append(errs, fmt.Errorf("replicas: %d, want 0 to %d", c.Replicas, mostReplicas))
+	}
+	if c.URL != "" && len(c.Checkouts) > 0 {
+		errs = append(errs, errors.New("checkouts: are users of the embedded server; for one of yours see 'comanda nats permissions'"))
 	}
 	return errors.Join(errs...)
 }

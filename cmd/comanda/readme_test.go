@@ -98,6 +98,7 @@ func TestSectionCommands(t *testing.T) {
 		"Access":             "testdata/script/tokens.txt",
 		"Export":             "testdata/script/export.txt",
 		"Following the log":  "testdata/script/subscribe.txt",
+		"The checkout, over NATS": "testdata/script/nats.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

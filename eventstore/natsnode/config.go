@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"comanda.internal/domain"
 )
 
 // None is the Listen address that opens no listener: in-process only.
@@ -22,6 +24,10 @@ type Config struct {
 	// UnsafeNoFsync acknowledges from the page cache: a power failure loses up
 	// to two minutes of acknowledged events. For benchmarks.
 	UnsafeNoFsync bool
+
+	// Checkouts are the sources that have an account of their own on the embedded
+	// server, and a file with its credentials; none: one account may speak for every source.
+	Checkouts []domain.SourceID
 
 	// URL is a server of yours; "" runs the embedded one.
 	URL string
@@ -73,7 +79,27 @@ func (c *Config) Validate() error {
 	if _, _, err := c.hostPort(); c.URL == "" && err != nil {
 		mistakes = append(mistakes, err)
 	}
+	for _, source := range c.Checkouts {
+		if !source.Valid() {
+			mistakes = append(mistakes, fmt.Errorf("checkout %q: want 1 to 40 of a-z, 0-9 and hyphen", string(source)))
+		}
+	}
+	if c.URL != "" && len(c.Checkouts) > 0 {
+		mistakes = append(mistakes, errors.New("checkouts are users of the embedded server; 'comanda nats permissions' prints those of a server of yours"))
+	}
 	return errors.Join(mistakes...)
+}
+
+// grants are those of the embedded server.
+func (c *Config) grants() []Grant {
+	if len(c.Checkouts) == 0 {
+		return []Grant{grantOfAll()}
+	}
+	grants := make([]Grant, len(c.Checkouts))
+	for i, source := range c.Checkouts {
+		grants[i] = GrantOf(source)
+	}
+	return grants
 }
 
 // hostPort is the address to listen on; port 0 is any free one.

@@ -4,10 +4,12 @@
 // An embedded [Node] has two accounts from its first start and no anonymous
 // user. core is Comanda's own: in process, or with the credentials in
 // nats-core.json. checkout is the merchant's checkout, with those in
-// nats-checkout.json: it may publish to intake.<source>, subscribe to outcome.>
-// and send requests to comanda.>, and nothing else; neither the JetStream API
-// nor orders.> exist for it. Both files are made once, with mode 0600, in the
-// data directory; they are JSON as `nats context` reads it.
+// nats-checkout.json: it may publish to intake.<source>, subscribe to outcome.>,
+// send requests to comanda.> and ask for the service, and nothing else; neither the JetStream API
+// nor orders.> exist for it. With Checkouts there is instead one account for
+// each of these sources, which may do the same for it alone. The files are made once, with mode 0600, in the
+// data directory; they are JSON as `nats context` reads it. A [Grant] is what such
+// an account may do, here and on a server of yours.
 //
 // The server acknowledges after fsync (SyncAlways) unless UnsafeNoFsync says
 // otherwise. Creating a stream makes directories, and only a directory's own

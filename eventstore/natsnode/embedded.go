@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -21,37 +22,17 @@ const (
 	checkoutUser = "checkout"
 )
 
-// accounts is the whole authority of an embedded server. The checkout reaches
-// three families of subjects of core through imports and has no JetStream: an
-// acknowledgement of intake.> is the reply that the import carries back. Its
-// permissions repeat the list, so that a client learns at once what is not for it.
-const accounts = `
-accounts {
-  core {
-    jetstream: enabled
-    users: [{user: core, password: %s}]
-    exports: [
-      {service: "intake.*", accounts: [checkout]}
-      {service: "comanda.>", accounts: [checkout]}
-      {stream: "outcome.>", accounts: [checkout]}
-    ]
-  }
-  checkout {
-    users: [{
-      user: checkout, password: %s
-      permissions: {
-        publish: {allow: ["intake.*", "comanda.>"]}
-        subscribe: {allow: ["outcome.>", "_INBOX.>"]}
-      }
-    }]
-    imports: [
-      {service: {account: core, subject: "intake.*"}}
-      {service: {account: core, subject: "comanda.>"}}
-      {stream: {account: core, subject: "outcome.>"}}
-    ]
-  }
+// accounts is the whole authority of an embedded server: core with a password's
+// hash, and every grant with its own.
+func accounts(core string, grants []Grant, hashes []string) string {
+	var exports, blocks strings.Builder
+	for i := range grants {
+		exports.WriteString(grants[i].exports())
+		blocks.WriteString(grants[i].block(coreUser, strconv.Quote(hashes[i])))
+	}
+	return fmt.Sprintf("accounts {\n  %s {\n    jetstream: enabled\n    users: [{user: %s, password: %q}]\n    exports: [\n%s    ]\n  }\n%s}\n",
+		coreUser, coreUser, core, exports.String(), blocks.String())
 }
-`
 
 // embedded is a server in this process and the directory it holds.
 type embedded struct {
@@ -80,11 +61,14 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	checkout, err := loadOrMake(e.dir, CheckoutCredentials, checkoutUser)
-	if err != nil {
-		return err
+	grants := cfg.grants()
+	users := make([]credentials, len(grants))
+	for i, g := range grants {
+		if users[i], err = loadOrMake(e.dir, g.file, g.User); err != nil {
+			return err
+		}
 	}
-	opts, err := options(cfg, core, checkout)
+	opts, err := options(cfg, core, grants, users)
 	if err != nil {
 		return err
 	}
@@ -101,23 +85,32 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 	if err := removeAll(left); err != nil {
 		return fmt.Errorf("remove what an earlier run staged: %w", err)
 	}
-	return e.publishAddress(core, checkout)
+	if err := e.publishAddress(core, CoreCredentials); err != nil {
+		return err
+	}
+	for i, g := range grants {
+		if err := e.publishAddress(users[i], g.file); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // options are the server's. It is given hashes, as it asks for: their cost is the
 // least, since the passwords are random.
-func options(cfg *Config, core, checkout credentials) (*server.Options, error) {
+func options(cfg *Config, core credentials, grants []Grant, users []credentials) (*server.Options, error) {
 	opts := &server.Options{}
-	coreHash, err := bcrypt.GenerateFromPassword([]byte(core.Password), bcrypt.MinCost)
+	coreHash, err := hashOf(core)
 	if err != nil {
-		return nil, fmt.Errorf("hash a password: %w", err)
+		return nil, err
 	}
-	checkoutHash, err := bcrypt.GenerateFromPassword([]byte(checkout.Password), bcrypt.MinCost)
-	if err != nil {
-		return nil, fmt.Errorf("hash a password: %w", err)
+	hashes := make([]string, len(users))
+	for i := range users {
+		if hashes[i], err = hashOf(users[i]); err != nil {
+			return nil, err
+		}
 	}
-	text := fmt.Sprintf(accounts, strconv.Quote(string(coreHash)), strconv.Quote(string(checkoutHash)))
-	if err := opts.ProcessConfigString(text); err != nil {
+	if err := opts.ProcessConfigString(accounts(coreHash, grants, hashes)); err != nil {
 		return nil, fmt.Errorf("read the accounts: %w", err)
 	}
 	host, port, err := cfg.hostPort()
@@ -135,6 +128,14 @@ func options(cfg *Config, core, checkout credentials) (*server.Options, error) {
 	opts.SyncAlways = !cfg.UnsafeNoFsync
 	opts.NoSigs = true
 	return opts, nil
+}
+
+func hashOf(c credentials) (string, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(c.Password), bcrypt.MinCost)
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return string(hash), nil
 }
 
 // awaitReady waits until clients can connect. Recovery of the streams is part
@@ -156,21 +157,15 @@ func (e *embedded) awaitReady(ctx context.Context, cfg *Config) error {
 		"nats server did not start on %s: is the address in use, or the data directory not writable? Its log says more", cfg.Listen)
 }
 
-// publishAddress writes where the server listens into the credentials files, so
-// that each is all that a client needs.
-func (e *embedded) publishAddress(users ...credentials) error {
-	names := map[string]string{coreUser: CoreCredentials, checkoutUser: CheckoutCredentials}
-	for _, c := range users {
-		url := e.url()
-		if c.URL == url {
-			continue
-		}
-		c.URL = url
-		if err := c.write(filepath.Join(e.dir, names[c.User])); err != nil {
-			return err
-		}
+// publishAddress writes where the server listens into a credentials file, so that
+// it is all that a client needs.
+func (e *embedded) publishAddress(c credentials, file string) error {
+	url := e.url()
+	if c.URL == url {
+		return nil
 	}
-	return nil
+	c.URL = url
+	return c.write(filepath.Join(e.dir, file))
 }
 
 // healthTries is how often the server says that it is not well before it is
