@@ -1,6 +1,8 @@
 package grpcapi
 
 import (
+	"bytes"
+
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
@@ -10,8 +12,14 @@ import (
 	"comanda.internal/domain"
 )
 
-// encoded is a message whose bytes are ready: it goes to the transport as it is.
-type encoded struct{ buffers mem.BufferSlice }
+// encoded is a message whose bytes are ready: it goes to the transport as it is. The
+// transport only reads them, so that several streams may send one message at once, as
+// they may a [grpc.PreparedMsg].
+type encoded struct {
+	buffers mem.BufferSlice
+	at      domain.Position // of the token
+	digest  []byte          // of its filter
+}
 
 // codec is gRPC's own for protobuf, which takes [encoded] messages too.
 type codec struct{ encoding.CodecV2 }
@@ -36,8 +44,20 @@ const (
 
 // subscribedEvent is a SubscribeResponse, or a ReadEventsResponse, with the event of
 // e and the token of at. The event's bytes are e's own, which all subscribers
-// share; what is made for this one is around them.
+// share; those with the same filter at the same place share all of it.
 func subscribedEvent(e *ring.Entry, t *tokens, at domain.Position) *encoded {
+	made, _ := e.Made.Load().(*encoded)
+	if made != nil && made.at.Equal(at) && bytes.Equal(made.digest, t.digest) {
+		return made
+	}
+	own := newSubscribedEvent(e, t, at)
+	if made == nil {
+		e.Made.CompareAndSwap(nil, own)
+	}
+	return own
+}
+
+func newSubscribedEvent(e *ring.Entry, t *tokens, at domain.Position) *encoded {
 	var room [256]byte // of the token, at a few partitions
 	token := t.append(room[:0], at)
 	position := domain.Position{}.With(e.Partition, e.Sequence).String()
@@ -55,5 +75,8 @@ func subscribedEvent(e *ring.Entry, t *tokens, at domain.Position) *encoded {
 	own = protowire.AppendVarint(own, uint64(event+tail)) //nolint:gosec // a length
 	own = protowire.AppendTag(own, fieldEvent, protowire.BytesType)
 	own = protowire.AppendVarint(own, uint64(len(e.Event)))
-	return &encoded{mem.BufferSlice{mem.SliceBuffer(own[tail:]), mem.SliceBuffer(e.Event), mem.SliceBuffer(own[:tail])}}
+	return &encoded{
+		buffers: mem.BufferSlice{mem.SliceBuffer(own[tail:]), mem.SliceBuffer(e.Event), mem.SliceBuffer(own[:tail])},
+		at:      at, digest: t.digest,
+	}
 }

@@ -70,11 +70,14 @@ func notFoundThen(kind, name string, past bool) error {
 
 // refusedToken says why a resume token, though it is one, does not hold; kind is a
 // word in upper case.
-func refusedToken(kind, description string) error {
+func refusedToken(kind, description string) error { return refusedPlace(tokenField, kind, description) }
+
+// refusedPlace is refusedToken of another field.
+func refusedPlace(field, kind, description string) error {
 	return &detailedError{
-		error: domain.Errorf(domain.Refused, "%s: %s", tokenField, description),
+		error: domain.Errorf(domain.Refused, "%s: %s", field, description),
 		detail: &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
-			{Type: kind, Subject: tokenField, Description: description},
+			{Type: kind, Subject: field, Description: description},
 		}},
 	}
 }

@@ -90,8 +90,10 @@ func (s *eventService) place(ctx context.Context, req *placeRequest) (*place, er
 		return nil, err
 	}
 	p := &place{tokens: newTokens(s.log, f.digest()), wants: wanted(f, access.From(ctx)), after: at}
+	field := "position"
 	_, resumes := req.start.(*comandav1.SubscribeRequest_ResumeToken)
 	if _, reads := req.start.(*comandav1.ReadEventsRequest_ResumeToken); resumes || reads {
+		field = tokenField
 		var err error
 		if p.after, err = p.tokens.parse(req.token); err != nil {
 			return nil, err
@@ -102,7 +104,7 @@ func (s *eventService) place(ctx context.Context, req *placeRequest) (*place, er
 		return nil, fmt.Errorf("read the head of the log: %w", err)
 	}
 	if !p.head.Covers(p.after) {
-		return nil, refusedToken("LOG", "is ahead of the log, which has lost events since; begin a new subscription")
+		return nil, refusedPlace(field, "LOG", "is ahead of the log, which has lost events since; begin a new subscription")
 	}
 	if _, now := req.start.(*comandav1.SubscribeRequest_Now_); now {
 		p.after = p.head

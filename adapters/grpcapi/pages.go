@@ -10,13 +10,16 @@ import (
 	"comanda.internal/domain"
 )
 
-// The events of a page of the log. Some thousands of them are in memory while they are
-// sent, so a page begins small, doubles when it was done in half of pageTime, and
-// ends after pageTime: a slow client holds the smallest.
+// A page of the log is read into memory, up to some thousands of events, while it is
+// sent. So it begins small and doubles while it is done in a quarter of pageTime, up to
+// mostPage, which stands for all there is. A page of which fewer than slowest events went in a
+// pageTime ends, and the next is the smallest: a slow client holds no more than that, and one that
+// reads nothing twice what its own buffers took.
 const (
-	leastPage = 128
-	mostPage  = 1 << 15
+	leastPage = 60 // not worth a snapshot of the log
+	mostPage  = 4096
 	pageTime  = time.Second
+	slowest   = 1000
 )
 
 var (
@@ -30,7 +33,7 @@ type pages struct {
 	clock   func() time.Time
 	closing <-chan struct{} // ends a read with errShuttingDown
 	quiet   time.Duration   // so long without an event ends a read with errQuiet
-	size    uint64
+	sizes   map[int]uint64  // by partition
 }
 
 // read hands the next events of gap to handle: all of them, or a page. What is handed
@@ -50,10 +53,9 @@ func (p *pages) read(ctx context.Context, gap *ring.Gap, handle func(*ring.Entry
 	quiet := time.AfterFunc(p.quiet, func() { cancel(errQuiet) })
 	defer quiet.Stop()
 
-	p.size = max(p.size, leastPage)
-	began := p.clock()
+	pace := p.begin(gap)
 	var own error // of handle, which no cause of ours hides
-	err := p.log.Scan(reading, gap.Partition, gap.After, min(gap.UpTo, gap.After+p.size), func(r *domain.Recorded) error {
+	err := p.log.Scan(reading, gap.Partition, gap.After, pace.upTo, func(r *domain.Recorded) error {
 		if reading.Err() != nil {
 			return context.Cause(reading)
 		}
@@ -62,17 +64,12 @@ func (p *pages) read(ctx context.Context, gap *ring.Gap, handle func(*ring.Entry
 		if err != nil {
 			return err
 		}
-		if own = handle(&e); own == nil && p.clock().Sub(began) > pageTime {
-			own = errPageEnd
+		if own = handle(&e); own == nil {
+			own = pace.step(p.clock())
 		}
 		return own
 	})
-	switch took := p.clock().Sub(began); {
-	case took > pageTime:
-		p.size = leastPage
-	case took < pageTime/2:
-		p.size = min(2*p.size, mostPage)
-	}
+	p.end(gap.Partition, pace, own)
 	switch {
 	case errors.Is(own, errPageEnd):
 		return nil
@@ -83,4 +80,48 @@ func (p *pages) read(ctx context.Context, gap *ring.Gap, handle func(*ring.Entry
 	default:
 		return err
 	}
+}
+
+// pace watches how fast a page goes.
+type pace struct {
+	upTo          uint64
+	size          uint64
+	began, window time.Time
+	handled       int // in the window
+}
+
+func (p *pages) begin(gap *ring.Gap) *pace {
+	now := p.clock()
+	w := &pace{size: max(p.sizes[gap.Partition], leastPage), began: now, window: now}
+	if w.upTo = gap.UpTo; w.size < mostPage {
+		w.upTo = min(w.upTo, gap.After+w.size)
+	}
+	return w
+}
+
+// step counts an event; errPageEnd ends the page.
+func (w *pace) step(now time.Time) error {
+	w.handled++
+	if now.Sub(w.window) < pageTime {
+		return nil
+	}
+	if w.handled < slowest {
+		return errPageEnd
+	}
+	w.window, w.handled = now, 0
+	return nil
+}
+
+// end chooses the size of the partition's next page.
+func (p *pages) end(partition int, w *pace, how error) {
+	if p.sizes == nil {
+		p.sizes = map[int]uint64{}
+	}
+	switch {
+	case errors.Is(how, errPageEnd):
+		w.size = leastPage
+	case p.clock().Sub(w.began) < pageTime/4:
+		w.size = min(2*w.size, mostPage)
+	}
+	p.sizes[partition] = w.size
 }

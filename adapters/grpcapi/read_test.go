@@ -61,8 +61,8 @@ func list(t *testing.T, s *server, req *comandav1.ListEventsRequest, size int32)
 	}
 }
 
-// TestReadEvents reads with every filter, to the end and in parts of every size,
-// and goes on with what it was told, also with Subscribe.
+// TestReadEvents reads with every filter, to the end and in parts of many sizes, and
+// goes on with what it was told, also with Subscribe.
 func TestReadEvents(t *testing.T) {
 	store := newStore(t)
 	s := serve(t, grpcapi.Config{}, store.deps())
@@ -74,7 +74,7 @@ func TestReadEvents(t *testing.T) {
 		if whole.end == nil || whole.end.GetMore() || !placeOf(t, whole.end.GetResumeToken()).Equal(headOf(t, store)) {
 			t.Errorf("%s: the end is %v", name, whole.end)
 		}
-		for n := uint64(1); n < uint64(len(want)); n++ {
+		for n := uint64(1); n < uint64(len(want)); n += 3 {
 			part := read(t, s, &comandav1.ReadEventsRequest{Filter: c.filter, Limit: n})
 			if len(part.ids) != int(n) || !part.end.GetMore() || part.end.GetResumeToken() != part.tokens[n-1] {
 				t.Fatalf("%s: %d of %d, then %v", name, len(part.ids), n, part.end)

@@ -38,10 +38,11 @@ var subscribeColumns = []bench.Column{
 
 // How events come to subscribers.
 const (
-	modeCatchUp = "catch_up"
-	modeFanOut  = "fan_out"
-	modeLive    = "live"
-	modeIdle    = "idle"
+	modeCatchUp    = "catch_up"
+	modeFanOut     = "fan_out"
+	modeFanOutLive = "fan_out_live"
+	modeLive       = "live"
+	modeIdle       = "idle"
 )
 
 // Run measures on three servers, one after the other.

@@ -54,30 +54,32 @@ func (c *benchSubscribeCmd) live(ctx context.Context, dir string, out *stdio) (r
 	rows, err = bench.Rotate(ctx, c.Rounds, []bench.Contender{
 		{What: whatRaw, Mode: modeFanOut, Partitions: 1, Round: s.rawFanOut},
 		{What: whatComanda, Mode: modeFanOut, Partitions: 1, Round: s.fanOut},
+		{What: whatComanda, Mode: modeFanOutLive, Partitions: 1, Round: s.fanOutLive},
 		{What: whatComanda, Mode: modeLive, Partitions: 1, Round: s.latency},
 	})
 	if err != nil {
 		return nil, err
 	}
 	rows[1].Against(&rows[0])
+	rows[2].Against(&rows[0])
 	return rows, nil
 }
 
 // captureFrames fills the log for the first time, and keeps what subscribers are sent
 // of it, for the raw server to send the same.
 func (s *liveSite) captureFrames(ctx context.Context) (err error) {
-	all, err := s.subscribe(ctx, 1)
+	first, err := s.subscribe(ctx, 1)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, all.close()) }()
-	if err := all.ready(); err != nil {
+	defer func() { err = errors.Join(err, first.close()) }()
+	if err := first.ready(); err != nil {
 		return err
 	}
 	if err := s.fill(ctx); err != nil {
 		return err
 	}
-	s.frames, err = all.capture(s.cmd.FanOut)
+	s.frames, err = first.capture(s.cmd.FanOut)
 	return err
 }
 
@@ -97,8 +99,46 @@ func (s *liveSite) fill(ctx context.Context) error {
 	return err
 }
 
-// fanOut measures from the first append until every subscriber has every event.
+// fanOut measures, from their first call, until every subscriber has every one of the
+// newest events, which were appended before.
 func (s *liveSite) fanOut(ctx context.Context) (r bench.Result, err error) {
+	head, err := s.log.Head(ctx)
+	if err != nil {
+		return r, err
+	}
+	first, err := s.subscribe(ctx, 1) // so that the server follows the log
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, first.close()) }()
+	if err = first.ready(); err == nil {
+		err = s.fill(ctx)
+	}
+	if err == nil {
+		err = first.receive(s.cmd.FanOut)
+	}
+	if err != nil {
+		return r, err
+	}
+	var all *subscribers
+	r, err = bench.Timed(s.now, func() (int, error) {
+		all, err = openSubscribers(ctx, s.addr.GRPC, subscribeMethod, s.cmd.Subscribers, func(int) *comandav1.SubscribeRequest {
+			return &comandav1.SubscribeRequest{Start: &comandav1.SubscribeRequest_Position{Position: head.String()}}
+		})
+		if err != nil {
+			return 0, err
+		}
+		return s.cmd.FanOut * s.cmd.Subscribers, all.receive(s.cmd.FanOut)
+	})
+	r.Clients = s.cmd.Subscribers
+	if all != nil {
+		err = errors.Join(err, all.close())
+	}
+	return r, err
+}
+
+// fanOutLive measures from the first append until every subscriber has every event.
+func (s *liveSite) fanOutLive(ctx context.Context) (r bench.Result, err error) {
 	all, err := s.subscribe(ctx, s.cmd.Subscribers)
 	if err != nil {
 		return r, err

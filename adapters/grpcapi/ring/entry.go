@@ -3,13 +3,14 @@ package ring
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"comanda.internal/domain"
 	"comanda.internal/proto/wire"
 )
 
-// Entry is an event as a subscriber is told it, and what filters ask of it. It is
-// never changed.
+// Entry is an event as a subscriber is told it, and what filters ask of it. But for
+// Made it is never changed.
 type Entry struct {
 	Partition int
 	Sequence  uint64
@@ -24,6 +25,8 @@ type Entry struct {
 
 	// Event is the event, encoded as comanda.v1.Event.
 	Event []byte
+	// Made has room for what one who sends the entry makes of it, and others use.
+	Made atomic.Value
 }
 
 // EntryOf is the entry of r, with which it shares memory.
@@ -59,7 +62,7 @@ func kept(r *domain.Recorded) (*Entry, error) {
 	return &e, nil
 }
 
-// entrySize is about what an entry takes beside its event.
-const entrySize = 256
+// entrySize is about what an entry takes beside its event, with what is made of it.
+const entrySize = 768
 
 func (e *Entry) size() int { return entrySize + len(e.Event) }

@@ -227,8 +227,8 @@ func TestTheRingIsBounded(t *testing.T) {
 		_, gap = again.Take(nil)
 		again.Leave()
 	}
-	if size := low * (256 + 100); low < 100 || size > 100_000+1000 {
-		t.Errorf("the ring holds %d entries of some 360 bytes", low)
+	if size := low * (768 + 100); low < 100 || size > 100_000+1000 {
+		t.Errorf("the ring holds %d entries of some 870 bytes", low)
 	}
 }
 
