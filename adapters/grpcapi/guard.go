@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 )
 
@@ -25,16 +26,28 @@ type guard struct {
 func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout) // the earlier of two deadlines holds
 	defer cancel()
+	ctx = access.With(ctx, access.Everything())
 	started := g.clock()
 	response, err := g.call(func() (any, error) { return handler(ctx, request) })
 	return response, g.finish(ctx, info.FullMethod, started, err)
 }
 
 func (g *guard) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	stream = &allowedStream{stream, access.With(stream.Context(), access.Everything())}
 	started := g.clock()
 	_, err := g.call(func() (any, error) { return nil, handler(server, stream) })
 	return g.finish(stream.Context(), info.FullMethod, started, err)
 }
+
+// allowedStream is a stream whose context holds the caller's allowance.
+type allowedStream struct {
+	grpc.ServerStream
+
+	ctx context.Context //nolint:containedctx // gRPC hands a stream's context on in the stream
+}
+
+// Context implements [grpc.ServerStream].
+func (s *allowedStream) Context() context.Context { return s.ctx }
 
 // panicError is a panic of a handler.
 type panicError struct {
