@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 )
 
 // errorDomain is the domain of every google.rpc.ErrorInfo. Its reason is the
@@ -45,6 +47,15 @@ type detailedError struct {
 }
 
 func (e *detailedError) Unwrap() error { return e.error }
+
+// notConfigured says that there is no such source.
+func notConfigured(source string) error {
+	text := "no such source is configured"
+	return &detailedError{
+		error:  domain.Errorf(domain.NotFound, "%s: %s", source, text),
+		detail: &errdetails.ResourceInfo{ResourceType: sourceResource, ResourceName: source, Description: text},
+	}
+}
 
 // notFound says that there is no such thing; kind is its message's full name.
 func notFound(kind, name string) error { return notFoundThen(kind, name, false) }
@@ -116,7 +127,19 @@ func reason(word string) *errdetails.ErrorInfo {
 }
 
 func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoadapt.MessageV1 {
-	details := []protoadapt.MessageV1{reason(strings.ToUpper(kind.String()))}
+	info := reason(strings.ToUpper(kind.String()))
+	details := []protoadapt.MessageV1{info}
+	if refused, ok := errors.AsType[*order.RefusedError](err); ok {
+		info.Metadata = refusal(refused)
+		details = append(details, &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
+			{Type: "MACHINE", Subject: string(refused.Order), Description: refused.Error()},
+		}})
+	}
+	if stale, ok := errors.AsType[*order.StaleError](err); ok {
+		info.Metadata = map[string]string{
+			"expected_revision": strconv.FormatUint(stale.Expected, 10), "revision": strconv.FormatUint(stale.Actual, 10),
+		}
+	}
 	if known != nil && len(known.Fields) > 0 {
 		details = append(details, violations(known.Fields))
 	}
@@ -127,6 +150,18 @@ func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoada
 		details = append(details, more.detail)
 	}
 	return details
+}
+
+// refusal says in plain words what the fold refused, and what it would not.
+func refusal(e *order.RefusedError) map[string]string {
+	legal := make([]string, len(e.Legal))
+	for i, k := range e.Legal {
+		legal[i] = k.String()
+	}
+	return map[string]string{
+		"kind": e.Kind.String(), "effective_at": e.At.UTC().Format(time.RFC3339Nano), "why": e.Why,
+		"status_then": e.Then.String(), "status": e.Now.String(), "legal_kinds": strings.Join(legal, ","),
+	}
 }
 
 func violations(fields map[string][]string) *errdetails.BadRequest {

@@ -123,6 +123,10 @@ func (s *store) deps() grpcapi.Deps {
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
 		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file), Stats: stats.New(s.file),
 		Past: asof.New(s.file), Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner,
+		Recorder: s.recorder, Sources: []grpcapi.Source{
+			{ID: "outra-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "outra", Auth: grpcapi.SourceAuth{Type: "token", Live: 2}},
+			{ID: "loja-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "loja", Auth: grpcapi.SourceAuth{Type: "hmac", Header: "X-Signature", Hash: "sha256", Encoding: "hex", Live: 1}},
+		},
 		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -145,6 +149,7 @@ type server struct {
 	stats     comandav1.StatsServiceClient
 	events    comandav1.EventServiceClient
 	views     comandav1.ViewServiceClient
+	sources   comandav1.SourceServiceClient
 	stop      func()
 }
 
@@ -168,6 +173,7 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 		stats:     comandav1.NewStatsServiceClient(conn),
 		events:    comandav1.NewEventServiceClient(conn),
 		views:     comandav1.NewViewServiceClient(conn),
+		sources:   comandav1.NewSourceServiceClient(conn),
 	}
 	stopped := false
 	s.stop = func() {

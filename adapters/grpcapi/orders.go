@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	"comanda.internal/projections/asof"
 	"comanda.internal/projections/orders"
@@ -29,6 +30,9 @@ type orderService struct {
 	orders    Orders
 	histories Histories
 	past      Past
+	recorder  Recorder
+	sources   sources
+	clock     func() time.Time
 	reads
 }
 
@@ -66,6 +70,39 @@ func (s *orderService) get(ctx context.Context, id domain.OrderID, moment asof.M
 		return s.past.Order(ctx, id, moment)
 	}
 	return s.orders.Get(id)
+}
+
+// BatchGetOrders implements [comandav1.OrderServiceServer].
+func (s *orderService) BatchGetOrders(ctx context.Context, req *comandav1.BatchGetOrdersRequest) (*comandav1.BatchGetOrdersResponse, error) {
+	var check checker
+	ids := make([]domain.OrderID, len(req.GetOrderIds()))
+	for i, text := range req.GetOrderIds() {
+		ids[i] = check.orderID(fmt.Sprintf("order_ids[%d]", i), text)
+	}
+	full := check.view("view", req.GetView())
+	position := check.position("min_position", req.GetMinPosition())
+	if err := check.err(); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, position); err != nil {
+		return nil, err
+	}
+	out := &comandav1.BatchGetOrdersResponse{}
+	for _, id := range ids {
+		row, found, err := s.orders.Get(id)
+		if err != nil {
+			return nil, err
+		}
+		if !found || !access.From(ctx).AllowsTenant(domain.TenantID(row.GetTenant())) {
+			out.MissingOrderIds = append(out.MissingOrderIds, string(id))
+			continue
+		}
+		if !full {
+			orders.Basic(row)
+		}
+		out.Orders = append(out.Orders, row)
+	}
+	return out, nil
 }
 
 // ListOrders implements [comandav1.OrderServiceServer].

@@ -147,11 +147,11 @@ func TestBadRequestsNameEveryField(t *testing.T) {
 		"history": {history(&comandav1.GetOrderHistoryRequest{MinPosition: "x"}), []string{"min_position", "order_id"}},
 		"list": {
 			list(&comandav1.ListOrdersRequest{Tenant: "Loja!", Source: "S!", Statuses: []comandav1.OrderStatus{0}, PageSize: -1, View: 7, MinPosition: "x"}),
-			[]string{"min_position", "page_size", "source", "statuses", "tenant", "view"},
+			[]string{"min_position", "page_size", "source", "statuses[0]", "tenant", "view"},
 		},
 		"a large page": {list(&comandav1.ListOrdersRequest{PageSize: 1001}), []string{"page_size"}},
 		"an unknown status": {
-			list(&comandav1.ListOrdersRequest{Statuses: []comandav1.OrderStatus{99}}), []string{"statuses"},
+			list(&comandav1.ListOrdersRequest{Statuses: []comandav1.OrderStatus{99}}), []string{"statuses[0]"},
 		},
 	} {
 		if diff := cmp.Diff(c.want, violated(t, c.err)); diff != "" {

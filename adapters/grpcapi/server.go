@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,8 +180,11 @@ type Deps struct {
 	Verifier  Verifier
 	Operator  Operator
 	Replayer  Replayer
-	Clock     func() time.Time
-	Logger    *slog.Logger
+	Recorder  Recorder
+	// Sources are those that are configured; none: no order can be named by its source.
+	Sources []Source
+	Clock   func() time.Time
+	Logger  *slog.Logger
 	// Registerer gets the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
 }
@@ -205,6 +210,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{health: health.NewServer(), views: deps.Views, closing: make(chan struct{})}
+	rules, err := newRules()
+	if err != nil {
+		return nil, err
+	}
 	guard := &guard{timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(cfg.MaxRequestBytes),
@@ -213,11 +222,16 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: cfg.KeepaliveTime, Timeout: cfg.KeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientMayPingEvery, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
-		grpc.UnaryInterceptor(guard.unary),
-		grpc.StreamInterceptor(guard.stream),
+		grpc.ChainUnaryInterceptor(guard.unary, rules.unary),
+		grpc.ChainStreamInterceptor(guard.stream, rules.stream),
 	)
 	views := reads{deps.Views, deps.Log}
-	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, past: deps.Past, reads: views})
+	configured := slices.Clone(sources(deps.Sources))
+	slices.SortFunc(configured, func(a, b Source) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{
+		orders: deps.Orders, histories: deps.Histories, past: deps.Past, recorder: deps.Recorder, sources: configured, clock: deps.Clock, reads: views,
+	})
+	comandav1.RegisterSourceServiceServer(s.grpc, &sourceService{sources: configured})
 	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})
@@ -287,6 +301,7 @@ func (s *Server) setHealth(state healthv1.HealthCheckResponse_ServingStatus) {
 		comandav1.EventService_ServiceDesc.ServiceName,
 		comandav1.ViewService_ServiceDesc.ServiceName,
 		comandav1.MachineService_ServiceDesc.ServiceName,
+		comandav1.SourceService_ServiceDesc.ServiceName,
 	} {
 		s.health.SetServingStatus(service, state)
 	}
