@@ -90,6 +90,14 @@ func invalid(field, rule string) error {
 	return err
 }
 
+// violationsOf are the fields that err complains of.
+func violationsOf(err error) map[string][]string {
+	if known, ok := errors.AsType[*domain.Error](err); ok {
+		return known.Fields
+	}
+	return nil
+}
+
 // statusOf is the answer for err. A status passes as it is. What is neither a
 // status, nor of a kind, nor the end of the call's context is internal, and its
 // text is not told.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/adapters/grpcapi/access"
+	"comanda.internal/adapters/grpcapi/celfilter"
 	"comanda.internal/domain"
 	"comanda.internal/projections/asof"
 	"comanda.internal/projections/orders"
@@ -31,6 +32,7 @@ type orderService struct {
 	histories Histories
 	past      Past
 	recorder  Recorder
+	filters   *celfilter.Compiler
 	sources   sources
 	clock     func() time.Time
 	reads
@@ -121,6 +123,8 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	full := check.view("view", req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
+	filter.Sort = check.orderBy("order_by", req.GetOrderBy(), past)
+	s.where(&check, req.GetFilter(), &filter)
 	if err := check.err(); err != nil {
 		return nil, err
 	}
@@ -137,6 +141,43 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 		}
 	}
 	return &comandav1.ListOrdersResponse{Orders: rows, NextPageToken: next}, nil
+}
+
+// where adds a condition in CEL to filter.
+func (s *orderService) where(check *checker, text string, filter *orders.Filter) {
+	if text == "" {
+		return
+	}
+	condition, err := s.filters.Compile(text)
+	if err != nil {
+		for _, problem := range violationsOf(err)["filter"] {
+			check.violate("filter", problem)
+		}
+		return
+	}
+	filter.Written, filter.Where = text, condition.Matches
+	condition.Narrow(filter)
+}
+
+// orderBy is in which order a list comes: one that an index has.
+func (c *checker) orderBy(field, text string, past bool) orders.Sort {
+	sorts := map[string]orders.Sort{
+		"":                       {},
+		"recorded_at":            {By: orders.SortRecorded, Ascending: true},
+		"recorded_at asc":        {By: orders.SortRecorded, Ascending: true},
+		"recorded_at desc":       {By: orders.SortRecorded},
+		"first_recorded_at":      {By: orders.SortFirst, Ascending: true},
+		"first_recorded_at asc":  {By: orders.SortFirst, Ascending: true},
+		"first_recorded_at desc": {By: orders.SortFirst},
+	}
+	sort, ok := sorts[text]
+	switch {
+	case !ok:
+		c.violate(field, `must be "recorded_at", "first_recorded_at", either with " desc" after it, or empty`)
+	case past && text != "" && sort != orders.Sort{By: orders.SortFirst}:
+		c.violate(field, `of the past, must be "first_recorded_at desc" or empty`)
+	}
+	return sort
 }
 
 func (s *orderService) list(

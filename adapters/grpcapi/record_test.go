@@ -115,7 +115,7 @@ func TestRecordFactRefuses(t *testing.T) {
 		}},
 		"an id of another fact": {func(r *comandav1.RecordFactRequest) { r.RequestId = "setup-approved" }, codes.AlreadyExists, "EXISTS", nil},
 		"an unknown order":      {unknown, codes.NotFound, "NOT_FOUND", nil},
-		"an unknown source": {func(r *comandav1.RecordFactRequest) { r.GetSourceOrder().Source = "nobody" }, codes.NotFound, "NOT_FOUND", nil},
+		"an unknown source":     {func(r *comandav1.RecordFactRequest) { r.GetSourceOrder().Source = "nobody" }, codes.NotFound, "NOT_FOUND", nil},
 		"a word on no event": {func(r *comandav1.RecordFactRequest) {
 			r.Fact.Kind, r.Fact.Resolution = comandav1.FactKind_FACT_KIND_RESOLVED, &comandav1.Resolution{EventId: strings.Repeat("a", 26), Action: "accept"}
 		}, codes.FailedPrecondition, "REFUSED", nil},

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"comanda.internal/adapters/grpcapi/celfilter"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections/asof"
@@ -214,6 +215,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	filters, err := celfilter.NewCompiler()
+	if err != nil {
+		return nil, err
+	}
 	guard := &guard{timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(cfg.MaxRequestBytes),
@@ -229,7 +234,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	configured := slices.Clone(sources(deps.Sources))
 	slices.SortFunc(configured, func(a, b Source) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{
-		orders: deps.Orders, histories: deps.Histories, past: deps.Past, recorder: deps.Recorder, sources: configured, clock: deps.Clock, reads: views,
+		orders: deps.Orders, histories: deps.Histories, past: deps.Past, recorder: deps.Recorder, filters: filters, sources: configured, clock: deps.Clock, reads: views,
 	})
 	comandav1.RegisterSourceServiceServer(s.grpc, &sourceService{sources: configured})
 	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
