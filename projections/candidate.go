@@ -194,6 +194,9 @@ func (r *Runner) adoptState(b *built) {
 	r.folder.recent = newCache(r.folder.recent.bound)
 	r.metrics.parked.Set(float64(len(b.parked)))
 	r.publish(b.marks)
+	if r.deps.Committed != nil && !r.candidate {
+		r.deps.Committed(nil)
+	}
 }
 
 // succeed puts g's file in the place of f's, which is kept beside it. A process

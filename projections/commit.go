@@ -128,6 +128,7 @@ func (c *committer) commit(ctx context.Context) error {
 	}
 	r.folder.keep(done)
 	r.publish(c.marks)
+	r.announce(done)
 	r.see(c.pending[len(c.pending)-1].Event.RecordedAt)
 	if err := r.file.seen.note(r.deps.Log.Identity(), c.marks); err != nil {
 		r.deps.Logger.WarnContext(ctx, "what the views have read cannot be noted", "error", err)
@@ -196,6 +197,13 @@ func (r *Runner) publish(marks []mark) {
 	r.position = positionOf(r.marks)
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+// announce says which orders a commit changed.
+func (r *Runner) announce(done folded) {
+	if r.deps.Committed != nil && !r.candidate && len(done.changes) > 0 {
+		r.deps.Committed(done.changes)
+	}
 }
 
 // see notes when what was committed last was recorded.

@@ -209,6 +209,7 @@ func (r *Runner) unpark(p Parked, events []domain.Recorded, reason string) (stil
 		return nil, fmt.Errorf("unpark %s: %w", p.Order, err)
 	}
 	f.keep(done)
+	r.announce(done)
 	r.report(done)
 	for _, parking := range done.parked {
 		now, err := parsePlace(parking.order, parking.text())

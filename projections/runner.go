@@ -95,6 +95,10 @@ type Deps struct {
 	Logger  *slog.Logger
 	// Registerer gets the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
+	// Committed is told of every commit once it is visible: the orders that it
+	// changed, or nil when any may be another, as after a promotion. It is called from
+	// one goroutine, which waits for it. nil: nobody is told.
+	Committed func(changes []Change)
 	// OnlyLook leaves a build that an earlier process left where it is.
 	OnlyLook bool
 }

@@ -36,6 +36,7 @@ import (
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/waiting"
 	"comanda.internal/projections/whatif"
 )
 
@@ -68,6 +69,7 @@ type views struct {
 	orders   *orders.View
 	timeline *timeline.View
 	runner   *projections.Runner
+	room     *waiting.Room // of those who wait for an order
 }
 
 func newApp(cmd *serveCmd, cfg *config, out *stdio) *app {
@@ -224,10 +226,12 @@ const (
 func (a *app) startViews(ctx context.Context) error {
 	v := &a.views
 	v.orders, v.timeline = orders.New(v.file), timeline.New(v.file)
+	v.room = waiting.New(v.orders)
 	facts, others := proof.Views(v.file)
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
 		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry, OnlyLook: a.offline,
+		Committed: v.room.Committed,
 	}, v.file, facts, others...)
 	if err != nil {
 		return err
@@ -297,6 +301,10 @@ func (a *app) startGRPC(ctx context.Context) error {
 	a.stack.spawn(ctx, "gRPC server", func(context.Context) error { return server.Serve(listener) })
 	a.stack.push("gRPC", func(ctx context.Context) error {
 		server.Stop(ctx)
+		return nil
+	})
+	a.stack.push("waits for orders", func(context.Context) error { // or stopping would wait for them
+		a.views.room.Close()
 		return nil
 	})
 	return nil
