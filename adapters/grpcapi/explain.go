@@ -130,7 +130,7 @@ func partWords(x *order.Explained) string {
 	case order.PartSuperseded:
 		return "does not count because the real fact that it was concluded from is known"
 	default:
-		return fmt.Sprintf("moves nothing because %s", whyWords(x.Why))
+		return "moves nothing because " + whyWords(x.Why)
 	}
 }
 

@@ -24,7 +24,7 @@ type guard struct {
 }
 
 func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.timeout) // the earlier of two deadlines holds
+	ctx, cancel := context.WithTimeout(ctx, g.timeout+waitOf(request)) // the earlier of two deadlines holds
 	defer cancel()
 	ctx = access.With(ctx, access.Everything())
 	started := g.clock()

@@ -32,6 +32,7 @@ type orderService struct {
 	histories Histories
 	past      Past
 	recorder  Recorder
+	room      Room
 	filters   *celfilter.Compiler
 	sources   sources
 	clock     func() time.Time
@@ -288,7 +289,7 @@ func (c *checker) moment(req pastRequest) (m asof.Moment, past bool) {
 	return m, past
 }
 
-func (c *checker) orderID(field, text string) domain.OrderID { //nolint:unparam // as all its siblings
+func (c *checker) orderID(field, text string) domain.OrderID {
 	id := domain.OrderID(text)
 	switch {
 	case text == "":

@@ -17,6 +17,7 @@ type purchaseService struct {
 
 	purchases Purchases
 	past      Past
+	room      Room
 	reads
 }
 

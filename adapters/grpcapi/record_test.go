@@ -21,12 +21,12 @@ import (
 	"comanda.internal/proto/wire"
 )
 
-// ofOrder is a request about the order n, by its source, at a minute of a day.
-func ofOrder(n, minute int, id string, kind domain.Kind) *comandav1.RecordFactRequest {
+// ofOrder is a request about order 1, by its source, at a minute of a day.
+func ofOrder(minute int, id string, kind domain.Kind) *comandav1.RecordFactRequest {
 	return &comandav1.RecordFactRequest{
 		RequestId: id, Reason: "the bank says so", Actor: "ana",
 		Order: &comandav1.RecordFactRequest_SourceOrder{SourceOrder: &comandav1.SourceOrder{
-			Source: "loja-checkout", ProviderOrderId: identity(n).ProviderOrderID,
+			Source: "loja-checkout", ProviderOrderId: identity(1).ProviderOrderID,
 		}},
 		Fact: &comandav1.NewFact{
 			Kind: wire.Kind(kind), OccurredAt: timestamppb.New(time.Date(2026, 5, 9, 12, minute, 0, 0, time.UTC)),
@@ -53,14 +53,14 @@ func TestRecordFactIsAFactLikeAnyOther(t *testing.T) {
 	<-store.runner.Ready()
 	trace := "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", trace)
-	req := ofOrder(1, 0, "req-1", domain.KindApproved)
+	req := ofOrder(0, "req-1", domain.KindApproved)
 	req.ExpectedRevision = proto.Uint64(0)
 	first, err := s.orders.RecordFact(ctx, req)
 	must(t, err)
 	if first.GetOrderId() != string(anOrder) || first.GetRevision() != 1 || first.GetDuplicate() || first.GetVerdict() != comandav1.Verdict_VERDICT_APPLIED {
 		t.Errorf("answer: %v", first)
 	}
-	back := ofOrder(1, 1, "req-2", domain.KindRefunded)
+	back := ofOrder(1, "req-2", domain.KindRefunded)
 	back.Order = &comandav1.RecordFactRequest_OrderId{OrderId: string(anOrder)} // the views need not know it yet
 	_, err = s.orders.RecordFact(t.Context(), back)
 	must(t, err)
@@ -88,11 +88,11 @@ func TestRecordFactRefuses(t *testing.T) {
 	s := serve(t, grpcapi.Config{}, store.deps())
 	<-store.runner.Ready()
 	for i, kind := range []domain.Kind{domain.KindApproved, domain.KindChargeback} {
-		_, err := s.orders.RecordFact(t.Context(), ofOrder(1, 10*i, "setup-"+kind.String(), kind))
+		_, err := s.orders.RecordFact(t.Context(), ofOrder(10*i, "setup-"+kind.String(), kind))
 		must(t, err)
 	}
 	record := func(change func(*comandav1.RecordFactRequest)) error {
-		req := ofOrder(1, 5, "req-1", domain.KindRefused)
+		req := ofOrder(5, "req-1", domain.KindRefused)
 		change(req)
 		_, err := s.orders.RecordFact(t.Context(), req)
 		return err
@@ -160,7 +160,7 @@ func TestEveryoneAsksForTheSame(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 24 {
 		all.Go(func() {
-			req := ofOrder(1, 0, "req-"+string(rune('a'+i%4)), domain.KindApproved)
+			req := ofOrder(0, "req-"+string(rune('a'+i%4)), domain.KindApproved)
 			req.ExpectedRevision = proto.Uint64(0)
 			answer, err := s.orders.RecordFact(t.Context(), req)
 			mu.Lock()
@@ -193,7 +193,7 @@ func TestExplainOrderSaysWhyAndWhatNext(t *testing.T) {
 		kind   domain.Kind
 		minute int
 	}{{domain.KindApproved, 5}, {domain.KindPending, 1}, {domain.KindDetails, 6}} {
-		answer, err := s.orders.RecordFact(t.Context(), ofOrder(1, f.minute, "req-"+f.kind.String(), f.kind))
+		answer, err := s.orders.RecordFact(t.Context(), ofOrder(f.minute, "req-"+f.kind.String(), f.kind))
 		must(t, err)
 		position = answer.GetPosition()
 	}

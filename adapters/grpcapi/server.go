@@ -36,7 +36,8 @@ type Config struct {
 	// MaxResponseBytes bounds an answer; a client must be told to accept more
 	// than its default of 4 MiB. Default 16 MiB.
 	MaxResponseBytes int `yaml:"max_response_bytes"`
-	// UnaryTimeout ends a call that brings no deadline, or a later one. Default 10 s.
+	// UnaryTimeout ends a call that brings no deadline, or a later one; one that waits
+	// for something has what it asks for on top. Default 10 s.
 	UnaryTimeout time.Duration `yaml:"unary_timeout"`
 	// Heartbeat is how long a subscription may be silent. Default 15 s.
 	Heartbeat time.Duration `yaml:"heartbeat"`
@@ -182,6 +183,7 @@ type Deps struct {
 	Operator  Operator
 	Replayer  Replayer
 	Recorder  Recorder
+	Room      Room
 	// Sources are those that are configured; none: no order can be named by its source.
 	Sources []Source
 	Clock   func() time.Time
@@ -234,10 +236,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	configured := slices.Clone(sources(deps.Sources))
 	slices.SortFunc(configured, func(a, b Source) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{
-		orders: deps.Orders, histories: deps.Histories, past: deps.Past, recorder: deps.Recorder, filters: filters, sources: configured, clock: deps.Clock, reads: views,
+		orders: deps.Orders, histories: deps.Histories, past: deps.Past, recorder: deps.Recorder, room: deps.Room, filters: filters, sources: configured, clock: deps.Clock, reads: views,
 	})
 	comandav1.RegisterSourceServiceServer(s.grpc, &sourceService{sources: configured})
-	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
+	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, room: deps.Room, reads: views})
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{

@@ -287,7 +287,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Stats: stats.New(a.views.file),
 		Views: a.views.runner, Log: a.log,
 		Past: asof.New(a.views.file), Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
-		Recorder: a.recorder, Sources: a.cfg.shown(),
+		Recorder: a.recorder, Room: a.views.room, Sources: a.cfg.shown(),
 		Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {

@@ -48,7 +48,7 @@ func placeFrom(at time.Time) *place {
 	case at.Before(time.Unix(0, 0)):
 		nanos = 0
 	case at.Before(time.Unix(0, math.MaxInt64)):
-		nanos = uint64(at.UnixNano()) //nolint:gosec // after 1970
+		nanos = uint64(at.UnixNano())
 	}
 	p := placeOfNanos(nanos, "")
 	return &p

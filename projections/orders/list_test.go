@@ -67,7 +67,9 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 	at := rapid.Custom(func(t *rapid.T) time.Time {
 		row := rapid.SampledFrom(all).Draw(t, "row")
 		return rapid.SampledFrom([]time.Time{
-			{}, {}, row.GetRecordedAt().AsTime(), row.GetFirstRecordedAt().AsTime(),
+			{},
+			{},
+			row.GetRecordedAt().AsTime(), row.GetFirstRecordedAt().AsTime(),
 			row.GetRecordedAt().AsTime().Add(1), row.GetFirstRecordedAt().AsTime().Add(-1),
 			time.Unix(0, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC),
 		}).Draw(t, "at")

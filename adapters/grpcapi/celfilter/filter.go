@@ -111,5 +111,5 @@ func (f *Filter) Matches(order *comandav1.Order) (bool, error) {
 	if stopped, ok := errors.AsType[interpreter.EvalCancelledError](err); ok {
 		return false, &SyntaxError{[]Problem{{1, 1, "costs too much for one order: " + stopped.Message}}}
 	}
-	return false, nil //nolint:nilerr // unknown, so not one of those that match
+	return false, nil // unknown, so not one of those that match
 }

@@ -121,18 +121,10 @@ func oneOf(e ast.Expr) (term, bool) {
 			return term{field: name, op: operators.Equals, texts: []string{text}}, true
 		}
 	case operators.In:
-		if args[0].Kind() != ast.IdentKind || args[1].Kind() != ast.ListKind {
-			return term{}, false
+		if args[0].Kind() == ast.IdentKind && args[1].Kind() == ast.ListKind {
+			texts, ok := literals(args[1].AsList())
+			return term{field: args[0].AsIdent(), op: operators.Equals, texts: texts}, ok
 		}
-		t := term{field: args[0].AsIdent(), op: operators.Equals}
-		for _, element := range args[1].AsList().Elements() {
-			text, ok := literal[string](element)
-			if !ok {
-				return term{}, false
-			}
-			t.texts = append(t.texts, text)
-		}
-		return t, len(t.texts) > 0
 	case operators.LogicalOr:
 		var all term
 		for i, arg := range args {
@@ -145,6 +137,18 @@ func oneOf(e ast.Expr) (term, bool) {
 		return all, true
 	}
 	return term{}, false
+}
+
+// literals are the texts of a list; false when it has anything else, or nothing.
+func literals(list ast.ListExpr) (texts []string, ok bool) {
+	for _, element := range list.Elements() {
+		text, ok := literal[string](element)
+		if !ok {
+			return nil, false
+		}
+		texts = append(texts, text)
+	}
+	return texts, len(texts) > 0
 }
 
 // turned is a comparison with its sides exchanged.
