@@ -43,7 +43,7 @@ type orderService struct {
 func (s *orderService) GetOrder(ctx context.Context, req *comandav1.GetOrderRequest) (*comandav1.GetOrderResponse, error) {
 	var check checker
 	id := check.orderID("order_id", req.GetOrderId())
-	full := check.view("view", req.GetView())
+	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
 	if at, ok := req.GetAsOf().(*comandav1.GetOrderRequest_AsOfRevision); ok {
@@ -82,7 +82,7 @@ func (s *orderService) BatchGetOrders(ctx context.Context, req *comandav1.BatchG
 	for i, text := range req.GetOrderIds() {
 		ids[i] = check.orderID(fmt.Sprintf("order_ids[%d]", i), text)
 	}
-	full := check.view("view", req.GetView())
+	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	if err := check.err(); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 		ProviderOrderID: req.GetProviderOrderId(),
 	}
 	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
-	full := check.view("view", req.GetView())
+	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
 	filter.Sort = check.orderBy("order_by", req.GetOrderBy(), past)
@@ -316,7 +316,7 @@ func (c *checker) source(text string) domain.SourceID {
 	return id
 }
 
-func (c *checker) statuses(field string, in []comandav1.OrderStatus) []domain.Status {
+func (c *checker) statuses(field string, in []comandav1.OrderStatus) []domain.Status { //nolint:unparam // as all its siblings
 	out := make([]domain.Status, 0, len(in))
 	for _, s := range in {
 		status, ok := wire.FromStatus(s)
@@ -339,18 +339,8 @@ func (c *checker) pageSize(field string, size int32) int {
 	return int(size)
 }
 
-// view reports whether all of an order is asked for.
-func (c *checker) view(field string, view comandav1.OrderView) bool {
-	switch view {
-	case comandav1.OrderView_ORDER_VIEW_UNSPECIFIED, comandav1.OrderView_ORDER_VIEW_BASIC:
-		return false
-	case comandav1.OrderView_ORDER_VIEW_FULL:
-		return true
-	default:
-		c.violate(field, "must be ORDER_VIEW_BASIC or ORDER_VIEW_FULL")
-		return false
-	}
-}
+// isFull reports whether all of an order is asked for.
+func isFull(view comandav1.OrderView) bool { return view == comandav1.OrderView_ORDER_VIEW_FULL }
 
 func (c *checker) position(field, text string) domain.Position {
 	position, err := domain.ParsePosition(text)

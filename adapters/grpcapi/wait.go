@@ -60,7 +60,7 @@ func (s *orderService) WaitOrder(ctx context.Context, req *comandav1.WaitOrderRe
 	condition := waiting.Condition{
 		Statuses: check.statuses("statuses", req.GetStatuses()), Revision: req.GetMinRevision(), Settled: req.GetSettled(),
 	}
-	full := check.view("view", req.GetView())
+	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	if req.GetOrderId() != "" {
 		check.orderID("order_id", req.GetOrderId())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 
 	"google.golang.org/grpc"
@@ -76,7 +77,7 @@ func explainedColumns() []column[*comandav1.ExplainedFact] {
 	type f = *comandav1.ExplainedFact
 	return []column[f]{
 		{name: "effective_at", text: func(m f) string { return timeText(m.GetEffectiveAt()) }},
-		{name: "revision", text: func(m f) string { return fmt.Sprint(m.GetRevision()) }},
+		{name: "revision", text: func(m f) string { return strconv.FormatUint(m.GetRevision(), 10) }},
 		{name: "event_id", text: f.GetEventId},
 		{name: "kind", text: func(m f) string { return wire.Word(m.GetKind()) }},
 		{name: "verdict", text: func(m f) string { return wire.Word(m.GetVerdict()) }},
