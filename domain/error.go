@@ -20,10 +20,14 @@ const (
 	Unavailable           // not now: retry; nothing was acknowledged
 	Exhausted             // too much: retry later
 	Corrupt               // what is stored does not hold together; an operator must look
+
+	Unauthenticated // who asks is not known: no credentials, or none that hold
+	Denied          // who asks is known, and may not
 )
 
 var errorKindNames = [...]string{
 	"internal", "invalid", "not_found", "refused", "stale", "exists", "unavailable", "exhausted", "corrupt",
+	"unauthenticated", "denied",
 }
 
 // String is the kind's plain word, as "not_found".

@@ -16,11 +16,14 @@
 //   - Orders and history are answered only once the views have caught up with the
 //     log of when the server started; before, the answer is UNAVAILABLE and the
 //     health service says NOT_SERVING. Events are served from the log at once.
+//   - Every call needs what its method's row in needs.go asks, and every answer and event is
+//     of the caller's tenants: see package access. A server with a method without a row
+//     is not made, and none listens beyond loopback without access control.
 //   - A subscription holds one batch of events a partition and no more: a client
 //     that does not read blocks its own followers and nobody else.
 //   - A resume token names the log that gave it; no other log accepts it. A log that
 //     was restored accepts those of before up to the backup's head, and no later one.
 //
-// Caveats: every subscription follows the log by itself. There is no
-// authentication here yet, so the listener belongs on loopback.
+// Caveats: every subscription follows the log by itself. Positions, which count
+// events, are of all tenants.
 package grpcapi

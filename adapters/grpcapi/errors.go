@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 )
@@ -23,7 +24,10 @@ import (
 // error's kind in upper case, as "NOT_FOUND", or what ended the call's context.
 const errorDomain = "comanda"
 
-// retryAfter is what RetryInfo advises.
+// scopeKey names, in the ErrorInfo of DENIED, the scope that was lacking.
+const scopeKey = "scope"
+
+// retryAfter is what RetryInfo advises where nothing better is known.
 const retryAfter = time.Second
 
 // codeOf is the one table from kinds to codes.
@@ -37,6 +41,9 @@ var codeOf = map[domain.ErrorKind]codes.Code{
 	domain.Unavailable: codes.Unavailable,
 	domain.Exhausted:   codes.ResourceExhausted,
 	domain.Corrupt:     codes.DataLoss,
+
+	domain.Unauthenticated: codes.Unauthenticated,
+	domain.Denied:          codes.PermissionDenied,
 }
 
 // detailedError is an error with a detail that only its maker knows.
@@ -151,8 +158,20 @@ func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoada
 	if known != nil && len(known.Fields) > 0 {
 		details = append(details, violations(known.Fields))
 	}
+	wait := retryAfter
+	if denied, ok := errors.AsType[*access.DeniedError](err); ok {
+		if denied.Scope != "" {
+			info.Metadata = map[string]string{scopeKey: string(denied.Scope)}
+		}
+		if denied.RetryAfter > 0 {
+			wait = denied.RetryAfter
+			details = append(details, &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
+				{Subject: denied.Subject, Description: denied.Limit},
+			}})
+		}
+	}
 	if kind == domain.Unavailable || kind == domain.Exhausted {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
 	}
 	if more, ok := errors.AsType[*detailedError](err); ok {
 		details = append(details, more.detail)

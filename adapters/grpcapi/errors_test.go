@@ -100,6 +100,8 @@ func TestEveryKindHasItsCodeAndDetails(t *testing.T) {
 		{domain.Errorf(domain.Unavailable, "later"), codes.Unavailable, "later", []proto.Message{info("UNAVAILABLE"), retry}},
 		{domain.Errorf(domain.Exhausted, "full"), codes.ResourceExhausted, "full", []proto.Message{info("EXHAUSTED"), retry}},
 		{domain.Errorf(domain.Corrupt, "torn"), codes.DataLoss, "torn", []proto.Message{info("CORRUPT")}},
+		{domain.Errorf(domain.Unauthenticated, "who"), codes.Unauthenticated, "who", []proto.Message{info("UNAUTHENTICATED")}},
+		{domain.Errorf(domain.Denied, "you may not"), codes.PermissionDenied, "you may not", []proto.Message{info("DENIED")}},
 		{fmt.Errorf("read: %w", domain.Errorf(domain.Stale, "old")), codes.Aborted, "read: old", []proto.Message{info("STALE")}},
 		{
 			domain.Errorf(domain.Unavailable, "log: %w", context.DeadlineExceeded), codes.Unavailable, "log: context deadline exceeded",

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
@@ -19,6 +20,7 @@ import (
 const (
 	closingShutdown = "shutting_down"
 	closingLog      = "log_unavailable"
+	closingAccess   = "access_ended"
 )
 
 var errShuttingDown = domain.Errorf(domain.Unavailable, "the server is shutting down")
@@ -155,14 +157,20 @@ func (s *subscription) send(ctx context.Context, batches <-chan batch, ended <-c
 		select {
 		case <-s.service.closing: // before more events
 			return s.close(closingShutdown, errShuttingDown)
+		case <-ctx.Done():
+			return s.ended(ctx)
 		default:
 		}
 		select {
 		case b := <-batches:
-			if err := s.sendEvents(b.events); err != nil {
+			sent, err := s.sendEvents(ctx, b.events)
+			if err != nil {
 				return err
 			}
 			close(b.sent)
+			if sent == 0 {
+				continue // other tenants' events are silence
+			}
 		case <-silence.C:
 			if err := s.sendHeartbeat(); err != nil {
 				return err
@@ -172,16 +180,35 @@ func (s *subscription) send(ctx context.Context, batches <-chan batch, ended <-c
 		case <-ended:
 			return nil
 		case <-ctx.Done():
-			return ctx.Err()
+			return s.ended(ctx)
 		}
 		silence.Reset(s.service.heartbeat)
 	}
 }
 
-func (s *subscription) sendEvents(events []domain.Recorded) error {
+// ended is the stream's error when its context ended: who lost access is told so.
+func (s *subscription) ended(ctx context.Context) error {
+	if denied := access.Lost(ctx); denied != nil {
+		return s.close(closingAccess, denied)
+	}
+	return ctx.Err()
+}
+
+// sendEvents sends those of a batch that the caller may know of.
+func (s *subscription) sendEvents(ctx context.Context, events []domain.Recorded) (sent int, err error) {
+	caller := access.From(ctx)
 	for i := range events {
+		if ctx.Err() != nil {
+			return sent, s.ended(ctx)
+		}
 		r := &events[i]
 		s.position = s.position.With(r.Partition, r.Sequence)
+		if !caller.AllowsTenant(r.Event.Tenant) {
+			if err := s.sayCaughtUp(); err != nil {
+				return sent, err
+			}
+			continue
+		}
 		err := s.stream.Send(&comandav1.SubscribeResponse{Message: &comandav1.SubscribeResponse_Event{
 			Event: &comandav1.SubscribedEvent{
 				Event:       wire.Event(&r.Event),
@@ -190,14 +217,15 @@ func (s *subscription) sendEvents(events []domain.Recorded) error {
 			},
 		}})
 		if err != nil {
-			return err
+			return sent, err
 		}
+		sent++
 		s.service.metrics.sent.Inc()
 		if err := s.sayCaughtUp(); err != nil {
-			return err
+			return sent, err
 		}
 	}
-	return nil
+	return sent, nil
 }
 
 // sayCaughtUp says once that everything of when the subscription began was sent.

@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections/orders"
@@ -30,7 +29,7 @@ func (s *orderService) ExplainOrder(ctx context.Context, req *comandav1.ExplainO
 	if err != nil {
 		return nil, err
 	}
-	if len(messages) == 0 || !access.From(ctx).AllowsTenant(domain.TenantID(messages[0].GetTenant())) {
+	if len(messages) == 0 || !allowed(ctx, messages[0]) {
 		return nil, notFound(orderResource, string(id))
 	}
 	events := make([]domain.Event, len(messages))

@@ -15,8 +15,9 @@ import (
 	"comanda.internal/domain"
 )
 
-// guard stands around every call: deadline, panics, errors, metrics.
+// guard stands around every call: access, deadline, panics, errors, metrics.
 type guard struct {
+	access  *access.Authority // nil: everything is allowed
 	timeout time.Duration
 	metrics *metrics
 	clock   func() time.Time
@@ -26,17 +27,36 @@ type guard struct {
 func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.timeout+waitOf(request)) // the earlier of two deadlines holds
 	defer cancel()
-	ctx = access.With(ctx, access.Everything())
 	started := g.clock()
-	response, err := g.call(func() (any, error) { return handler(ctx, request) })
+	allowed, release, err := g.admit(ctx, info.FullMethod, false)
+	if err != nil {
+		return nil, g.finish(ctx, info.FullMethod, started, err)
+	}
+	defer release()
+	response, err := g.call(func() (any, error) { return handler(allowed, request) })
 	return response, g.finish(ctx, info.FullMethod, started, err)
 }
 
 func (g *guard) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	stream = &allowedStream{stream, access.With(stream.Context(), access.Everything())}
 	started := g.clock()
-	_, err := g.call(func() (any, error) { return nil, handler(server, stream) })
+	allowed, release, err := g.admit(stream.Context(), info.FullMethod, true)
+	if err != nil {
+		return g.finish(stream.Context(), info.FullMethod, started, err)
+	}
+	defer release()
+	_, err = g.call(func() (any, error) { return nil, handler(server, &allowedStream{stream, allowed}) })
+	if lost := access.Lost(allowed); lost != nil && err != nil {
+		err = lost // and not that the handler's context ended
+	}
 	return g.finish(stream.Context(), info.FullMethod, started, err)
+}
+
+// admit asks whether the caller may call the method.
+func (g *guard) admit(ctx context.Context, method string, stream bool) (context.Context, func(), error) {
+	if g.access == nil {
+		return access.With(ctx, access.Everything()), func() {}, nil
+	}
+	return g.access.Admit(ctx, method, needs[method], stream)
 }
 
 // allowedStream is a stream whose context holds the caller's allowance.

@@ -100,8 +100,14 @@ func identity(n int) domain.Identity {
 	return domain.Identity{Tenant: "loja", Provider: "comanda", ProviderOrderID: fmt.Sprintf("A-%d", n)}
 }
 
-// record stores a fact of the order n.
+// record stores a fact of loja's order n.
 func (s *store) record(n int, kind domain.Kind) domain.Outcome {
+	s.t.Helper()
+	return s.recordOf("loja", n, kind)
+}
+
+// recordOf stores a fact of a tenant's order n.
+func (s *store) recordOf(tenant domain.TenantID, n int, kind domain.Kind) domain.Outcome {
 	s.t.Helper()
 	now := time.Now()
 	fact := domain.Fact{
@@ -111,7 +117,7 @@ func (s *store) record(n int, kind domain.Kind) domain.Outcome {
 		UTM:      map[string]string{"utm_source": "x"},
 		Personal: &domain.Personal{Name: "Fulana de Tal"},
 	}
-	message := domain.Message{Source: "loja-checkout", Tenant: "loja", Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
+	message := domain.Message{Source: domain.SourceID(tenant + "-checkout"), Tenant: tenant, Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
 	outcomes, err := s.recorder.Record(s.t.Context(), message, []domain.Fact{fact})
 	must(s.t, err)
 	if outcomes[0].Verdict == domain.VerdictDuplicate {
@@ -146,6 +152,7 @@ type server struct {
 	*grpcapi.Server
 
 	conn      *grpc.ClientConn
+	machine   comandav1.MachineServiceClient
 	orders    comandav1.OrderServiceClient
 	purchases comandav1.PurchaseServiceClient
 	queues    comandav1.QueueServiceClient
@@ -170,6 +177,7 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 	must(t, err)
 	s := &server{
 		Server: api, conn: conn,
+		machine:   comandav1.NewMachineServiceClient(conn),
 		orders:    comandav1.NewOrderServiceClient(conn),
 		purchases: comandav1.NewPurchaseServiceClient(conn),
 		queues:    comandav1.NewQueueServiceClient(conn),

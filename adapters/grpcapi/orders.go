@@ -59,7 +59,7 @@ func (s *orderService) GetOrder(ctx context.Context, req *comandav1.GetOrderRequ
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if !found || !allowed(ctx, row) {
 		return nil, notFoundThen(orderResource, string(id), past)
 	}
 	if !full {
@@ -96,7 +96,7 @@ func (s *orderService) BatchGetOrders(ctx context.Context, req *comandav1.BatchG
 		if err != nil {
 			return nil, err
 		}
-		if !found || !access.From(ctx).AllowsTenant(domain.TenantID(row.GetTenant())) {
+		if !found || !allowed(ctx, row) {
 			out.MissingOrderIds = append(out.MissingOrderIds, string(id))
 			continue
 		}
@@ -113,6 +113,7 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	var check checker
 	filter := orders.Filter{
 		Tenant:    check.tenant(req.GetTenant()),
+		Within:    access.From(ctx).Tenants(),
 		Statuses:  check.statuses("statuses", req.GetStatuses()),
 		Source:    check.source(req.GetSource()),
 		Reference: req.GetReference(),
@@ -205,10 +206,16 @@ func (s *orderService) GetOrderHistory(ctx context.Context, req *comandav1.GetOr
 	if err != nil {
 		return nil, err
 	}
-	if len(events) == 0 {
+	if len(events) == 0 || !allowed(ctx, events[0]) {
 		return nil, notFound(orderResource, string(id))
 	}
 	return &comandav1.GetOrderHistoryResponse{Events: events}, nil
+}
+
+// allowed reports whether the caller may know of what is one tenant's. Each answer
+// and each event is asked about by itself.
+func allowed(ctx context.Context, of interface{ GetTenant() string }) bool {
+	return access.From(ctx).AllowsTenant(domain.TenantID(of.GetTenant()))
 }
 
 // reads is what every service that answers from the views waits with.
@@ -295,7 +302,7 @@ func (c *checker) orderID(field, text string) domain.OrderID {
 	case text == "":
 		c.violate(field, "is required")
 	case !id.Valid():
-		c.violate(field, `must be "ord_" and 26 characters of a-z and 2-7`)
+		c.violate(field, orderIDRule)
 	}
 	return id
 }
@@ -303,7 +310,7 @@ func (c *checker) orderID(field, text string) domain.OrderID {
 func (c *checker) tenant(text string) domain.TenantID {
 	id := domain.TenantID(text)
 	if text != "" && !id.Valid() {
-		c.violate("tenant", "must be 1 to 40 of a-z, 0-9 and -")
+		c.violate("tenant", nameRule)
 	}
 	return id
 }
@@ -311,7 +318,7 @@ func (c *checker) tenant(text string) domain.TenantID {
 func (c *checker) source(text string) domain.SourceID {
 	id := domain.SourceID(text)
 	if text != "" && !id.Valid() {
-		c.violate("source", "must be 1 to 40 of a-z, 0-9 and -")
+		c.violate("source", nameRule)
 	}
 	return id
 }

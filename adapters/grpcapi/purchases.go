@@ -3,6 +3,7 @@ package grpcapi
 import (
 	"context"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	"comanda.internal/projections/asof"
 	"comanda.internal/projections/purchases"
@@ -39,7 +40,7 @@ func (s *purchaseService) GetPurchase(ctx context.Context, req *comandav1.GetPur
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if !found || !allowed(ctx, purchase) {
 		return nil, notFoundThen(purchaseResource, reference, past)
 	}
 	return &comandav1.GetPurchaseResponse{Purchase: purchase}, nil
@@ -49,7 +50,7 @@ func (s *purchaseService) GetPurchase(ctx context.Context, req *comandav1.GetPur
 func (s *purchaseService) ListPurchases(ctx context.Context, req *comandav1.ListPurchasesRequest) (*comandav1.ListPurchasesResponse, error) {
 	var check checker
 	filter := purchases.Filter{
-		Tenant: check.tenant(req.GetTenant()), Statuses: check.statuses("statuses", req.GetStatuses()),
+		Tenant: check.tenant(req.GetTenant()), Within: access.From(ctx).Tenants(), Statuses: check.statuses("statuses", req.GetStatuses()),
 	}
 	page := purchases.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
 	position := check.position("min_position", req.GetMinPosition())

@@ -3,6 +3,7 @@ package grpcapi
 import (
 	"context"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/projections/queue"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -45,7 +46,7 @@ func (s *queueService) list(
 	ctx context.Context, of Queue, req queueRequest, kinds []string,
 ) (items []*comandav1.QueueItem, next string, err error) {
 	var check checker
-	filter := queue.Filter{Tenant: check.tenant(req.GetTenant()), Kinds: kinds}
+	filter := queue.Filter{Tenant: check.tenant(req.GetTenant()), Within: access.From(ctx).Tenants(), Kinds: kinds}
 	page := queue.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
 	position := check.position("min_position", req.GetMinPosition())
 	if err := check.err(); err != nil {

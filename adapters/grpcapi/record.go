@@ -107,7 +107,7 @@ func (s *orderService) surely(ctx context.Context, id domain.OrderID) (*comandav
 	if err != nil {
 		return nil, err
 	}
-	if !found || !access.From(ctx).AllowsTenant(domain.TenantID(row.GetTenant())) {
+	if !found || !allowed(ctx, row) {
 		return nil, notFound(orderResource, string(id))
 	}
 	return row, nil

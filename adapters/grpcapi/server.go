@@ -13,11 +13,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/adapters/grpcapi/celfilter"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -168,7 +170,7 @@ type Verifier interface {
 	Verify(ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
 }
 
-// Deps is what a Server reads through. All but Registerer are required.
+// Deps is what a Server reads through. All but Access and Registerer are required.
 type Deps struct {
 	Orders    Orders
 	Histories Histories
@@ -188,6 +190,8 @@ type Deps struct {
 	Sources []Source
 	Clock   func() time.Time
 	Logger  *slog.Logger
+	// Access decides who may call, and has the listener's TLS; nil: anyone, on loopback only.
+	Access *access.Authority
 	// Registerer gets the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
 }
@@ -196,6 +200,7 @@ type Deps struct {
 type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
+	access  *access.Authority
 	views   Views
 	closing chan struct{} // closed by Stop
 
@@ -212,7 +217,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{health: health.NewServer(), views: deps.Views, closing: make(chan struct{})}
 	rules, err := newRules()
 	if err != nil {
 		return nil, err
@@ -221,8 +225,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	guard := &guard{timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
-	s.grpc = grpc.NewServer(
+	s := &Server{health: health.NewServer(), access: deps.Access, views: deps.Views, closing: make(chan struct{})}
+	guard := &guard{access: deps.Access, timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
+	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(cfg.MaxRequestBytes),
 		grpc.MaxSendMsgSize(cfg.MaxResponseBytes),
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
@@ -231,7 +236,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
 		grpc.ChainUnaryInterceptor(guard.unary, rules.unary),
 		grpc.ChainStreamInterceptor(guard.stream, rules.stream),
-	)
+	}
+	if deps.Access != nil && deps.Access.TLS() != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(deps.Access.TLS())))
+	}
+	s.grpc = grpc.NewServer(options...)
 	views := reads{deps.Views, deps.Log}
 	configured := slices.Clone(sources(deps.Sources))
 	slices.SortFunc(configured, func(a, b Source) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -250,12 +259,22 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 	s.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
+	if err := checkNeeds(s.grpc.GetServiceInfo()); err != nil {
+		return nil, fmt.Errorf("register gRPC services: %w", err)
+	}
 	return s, nil
 }
+
+// MayListen refuses an address beyond loopback that [Deps] has no access control for.
+// [Server.Serve] refuses its listener, too.
+func (s *Server) MayListen(addr net.Addr) error { return s.access.MayListen(addr) }
 
 // Serve answers on listener, which it closes, until Stop; it then returns nil.
 // It may be called once.
 func (s *Server) Serve(listener net.Listener) error {
+	if err := s.MayListen(listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	watched := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/adapters/provider"
 	"comanda.internal/projections/stats"
 	comandav1 "comanda.internal/proto/comanda/v1"
@@ -77,7 +78,7 @@ func (s *statsService) GetMoney(ctx context.Context, req *comandav1.GetMoneyRequ
 func counted[M any](ctx context.Context, s *statsService, asked *comandav1.StatsQuery, read func(Stats, stats.Query) ([]M, error)) ([]M, error) {
 	var check checker
 	q := stats.Query{
-		Tenant: check.tenant(asked.GetTenant()), Source: check.source(asked.GetSource()), Method: asked.GetMethod(),
+		Tenant: check.tenant(asked.GetTenant()), Within: access.From(ctx).Tenants(), Source: check.source(asked.GetSource()), Method: asked.GetMethod(),
 		From: check.timeOf("from", asked.GetFrom()), To: check.timeOf("to", asked.GetTo()), By: check.by(asked.GetBy()),
 	}
 	if q.Method != "" && !provider.IsWord(q.Method) {

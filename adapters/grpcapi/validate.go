@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -35,6 +36,9 @@ func (r rules) check(request any) error {
 	if read, ok := request.(interface{ GetMinPosition() string }); ok {
 		c.position("min_position", read.GetMinPosition())
 	}
+	if past, ok := request.(pastRequest); ok {
+		c.moment(past)
+	}
 	err := r.validator.Validate(m)
 	if err == nil {
 		return c.err()
@@ -48,14 +52,36 @@ func (r rules) check(request any) error {
 		if field == "" { // a oneof's, or the message's own
 			field = "request"
 		}
-		text := v.Proto.GetMessage()
-		if strings.HasSuffix(v.Proto.GetRuleId(), "required") {
-			text = "is required"
-		}
-		c.violate(field, text)
+		c.violate(field, ruleWords(v.Proto))
 	}
 	return c.err()
 }
+
+// ruleWords says what a field must be. A pattern says it badly.
+func ruleWords(v *validate.Violation) string {
+	id := v.GetRuleId()
+	if id == "required" || strings.HasSuffix(id, ".required") || id == "string.min_len" {
+		return "is required"
+	}
+	path := v.GetField().GetElements()
+	if id == "string.pattern" && len(path) > 0 {
+		switch path[len(path)-1].GetFieldName() {
+		case "order_id", "order_ids":
+			return orderIDRule
+		case "tenant", "source":
+			return nameRule
+		case "request_id":
+			return "must be 1 to 128 of A-Z, a-z, 0-9 and ._:-"
+		}
+	}
+	return strings.TrimPrefix(v.GetMessage(), "value ")
+}
+
+// What ids must be.
+const (
+	orderIDRule = `must be "ord_" and 26 characters of a-z and 2-7`
+	nameRule    = "must be 1 to 40 of a-z, 0-9 and -"
+)
 
 func (r rules) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	if err := r.check(request); err != nil {

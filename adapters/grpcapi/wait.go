@@ -114,7 +114,7 @@ func (s *orderService) target(ctx context.Context, req *comandav1.WaitOrderReque
 
 func (s *orderService) look(ctx context.Context, id domain.OrderID, condition *waiting.Condition) (waiting.Answer, error) {
 	row, found, err := s.orders.Get(id)
-	if err != nil || !found || !access.From(ctx).AllowsTenant(domain.TenantID(row.GetTenant())) {
+	if err != nil || !found || !allowed(ctx, row) {
 		return waiting.Answer{}, err
 	}
 	return waiting.Answer{Order: row, Met: condition.Met(row)}, nil

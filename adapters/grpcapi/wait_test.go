@@ -140,3 +140,41 @@ func TestAClosedRoomSendsEverybodyAway(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// TestAnotherTenantsOrdersNeverCome asks for what exists, and is not the caller's.
+func TestAnotherTenantsOrdersNeverCome(t *testing.T) {
+	g := newGuarded(t)
+	ctx := g.as(t.Context(), "reader")
+	others := orderOf("outra", 1)
+	soon := durationpb.New(time.Millisecond)
+	for name, req := range map[string]*comandav1.WaitOrderRequest{
+		"by id": {Order: &comandav1.WaitOrderRequest_OrderId{OrderId: others}},
+		"by reference": {Order: &comandav1.WaitOrderRequest_TenantReference{TenantReference: &comandav1.TenantReference{
+			Tenant: "outra", Reference: "EX0",
+		}}},
+	} {
+		req.Timeout, req.MinPosition = soon, g.position.String()
+		if got, err := g.orders.WaitOrder(ctx, req); err != nil || got.GetOrder() != nil || got.GetMet() {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		if got, err := g.orders.WaitOrder(g.as(t.Context(), "group"), req); err != nil || got.GetOrder().GetOrderId() != others || !got.GetMet() {
+			t.Errorf("%s, of one who may: %v, %v", name, got, err)
+		}
+	}
+	purchase, err := g.purchases.WaitPurchase(ctx, &comandav1.WaitPurchaseRequest{Tenant: "outra", Reference: "EX0", Timeout: soon})
+	if err != nil || purchase.GetPurchase() != nil || purchase.GetMet() {
+		t.Errorf("a purchase: %v, %v", purchase, err)
+	}
+	batch, err := g.orders.BatchGetOrders(ctx, &comandav1.BatchGetOrdersRequest{OrderIds: []string{others, orderOf("loja", 0)}})
+	if err != nil || len(batch.GetOrders()) != 1 || len(batch.GetMissingOrderIds()) != 1 {
+		t.Errorf("a batch: %v, %v", batch, err)
+	}
+	list, err := g.orders.ListOrders(ctx, &comandav1.ListOrdersRequest{Filter: `tenant == "outra" || true`})
+	if err != nil || len(list.GetOrders()) != 2 {
+		t.Errorf("a list: %v, %v", list, err)
+	}
+	sources, err := g.sources.ListSources(ctx, &comandav1.ListSourcesRequest{})
+	if err != nil || len(sources.GetSources()) != 1 {
+		t.Errorf("sources: %v, %v", sources, err)
+	}
+}

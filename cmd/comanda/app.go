@@ -282,13 +282,17 @@ func (a *app) startNotify(ctx context.Context) error {
 
 // startGRPC serves orders, history and events.
 func (a *app) startGRPC(ctx context.Context) error {
-	server, err := grpcapi.New(grpcapi.Config{}, grpcapi.Deps{
+	authority, err := a.startAccess(ctx)
+	if err != nil {
+		return err
+	}
+	server, err := grpcapi.New(a.cfg.GRPC, grpcapi.Deps{
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Stats: stats.New(a.views.file),
 		Views: a.views.runner, Log: a.log,
 		Past: asof.New(a.views.file), Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
 		Recorder: a.recorder, Room: a.views.room, Sources: a.cfg.shown(),
-		Clock: a.now, Logger: a.logger, Registerer: a.registry,
+		Access: authority, Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {
 		return err
@@ -296,6 +300,9 @@ func (a *app) startGRPC(ctx context.Context) error {
 	listener, err := listen(ctx, "--grpc", a.cmd.GRPC)
 	if err != nil || listener == nil {
 		return err
+	}
+	if err := server.MayListen(listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	a.addr.GRPC = listener.Addr().String()
 	a.stack.spawn(ctx, "gRPC server", func(context.Context) error { return server.Serve(listener) })

@@ -31,6 +31,7 @@ type cli struct {
 	Sources   sourcesCmd   `cmd:"" help:"Show the configured ways in."`
 	Proto     protoCmd     `cmd:"" help:"Write the gRPC contract as a descriptor set, for grpcurl and generators."`
 	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
+	Tokens    tokensCmd    `cmd:"" help:"Keep the tokens that services call the gRPC server with."`
 	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`
 	Bench     benchCmd     `cmd:"" help:"Measure, and compare with the raw limit taken in the same run."`
 	Version   versionCmd   `cmd:"" help:"Print versions."`

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"comanda.internal/domain"
 )
@@ -21,6 +20,8 @@ type clientFlags struct {
 	Server  string        `help:"gRPC address of the server. Default: the one that runs on --data-dir." placeholder:"HOST:PORT"`
 	DataDir string        `help:"Data directory of a local server, to find its address." default:"./comanda-data" type:"path"`
 	Timeout time.Duration `help:"Give up after this long (0: never; live tails have no limit)." default:"30s"`
+
+	credentialFlags
 }
 
 // addressesFile is where serve writes what it bound to.
@@ -92,8 +93,11 @@ func (f *clientFlags) dial() (*grpc.ClientConn, error) {
 		}
 		target = a.GRPC
 	}
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)))
+	options, err := f.options(target)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient(target, append(options, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)))...)
 	if err != nil {
 		return nil, usagef("--server %s: %v", target, err)
 	}

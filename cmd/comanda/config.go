@@ -12,6 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"comanda.internal/adapters/checkout"
+	"comanda.internal/adapters/grpcapi"
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/adapters/notify"
 	"comanda.internal/adapters/provider"
 	aprovei "comanda.internal/adapters/provider/aprovei"
@@ -36,6 +38,8 @@ type config struct {
 	Checkout  checkout.Config    `yaml:"checkout"`
 	Views     projections.Config `yaml:"views"`
 	Scrub     scrub.Config       `yaml:"scrub"`
+	GRPC      grpcapi.Config     `yaml:"grpc"`
+	Access    access.Config      `yaml:"access"`
 }
 
 // sourceConfig is a way in and the settings of its platform's codec.
@@ -143,6 +147,7 @@ func (c *config) validate() error {
 	errs := []error{
 		prefixed("webhook", c.Webhook.Validate()), prefixed("checkout", c.Checkout.Validate()), prefixed("views", c.Views.Validate()),
 		prefixed("scrub", c.Scrub.Validate()), prefixed("nats", c.NATS.validate()),
+		prefixed("grpc", c.GRPC.Validate()), prefixed("access", c.Access.Validate()),
 	}
 	tenants := map[domain.TenantID]bool{}
 	for _, t := range c.Tenants {
@@ -180,6 +185,13 @@ func (c *config) validate() error {
 		errs = append(errs, e.Validate())
 		once(fmt.Sprintf("endpoint %q", e.ID))
 		known(fmt.Sprintf("endpoint %q", e.ID), e.Tenant)
+	}
+	for i := range c.Access.Identities {
+		for _, tenant := range c.Access.Identities[i].Tenants {
+			if tenant != access.AnyTenant {
+				known(fmt.Sprintf("access: identity %q", c.Access.Identities[i].Name), tenant)
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -31,6 +31,10 @@ webhook: {max_body: -1, max_in_flight: -1}
 checkout: {workers: -1, max_body: -1}
 views: {interval: -1s, max_batch: -1}
 nats: {partitions: 3, replicas: 9}
+grpc: {heartbeat: -1s}
+access:
+  calls_per_second: -1
+  identities: [{name: i, cn: i, scopes: [orders:write], tenants: [z]}]
 `)
 	_, err := loadConfig(path)
 	if err == nil || exitCode(err) != exitUsage {
@@ -44,6 +48,7 @@ nats: {partitions: 3, replicas: 9}
 		`endpoint "f": url_file: `, `endpoint "f": api_token_file: `, `endpoint "f": plan.default: `,
 		"webhook: max_body: ", "webhook: max_in_flight: ", "checkout: workers: ", "checkout: max_body: ",
 		"views: interval: ", "views: max_batch: ", "nats: partitions: ", "nats: replicas: ",
+		"grpc: heartbeat: ", "access: calls_per_second: ", "access: identities: ", `access: identity "i": `, `access: identity "i": tenant "z" `,
 	} {
 		said := false
 		for _, line := range lines {

@@ -29,6 +29,8 @@ type machineReplayCmd struct {
 	DataDir string `help:"Data directory: of a running server, or to be opened when none runs." default:"./comanda-data" type:"path"`
 	Config  string `help:"Configuration file of the server that does not run." type:"path"`
 	NATSURL string `name:"nats-url" help:"NATS server of the server that does not run."`
+
+	credentialFlags
 }
 
 // Run asks the server that runs on the data directory; without one it opens the files
@@ -84,7 +86,7 @@ func otherMachine(text []byte) (*order.Machine, error) {
 func (c *machineReplayCmd) ask(
 	ctx context.Context, table string, show func(*comandav1.ReplayResponse) error,
 ) (report *comandav1.ReplayReport, err error) {
-	flags := clientFlags{Server: c.Server, DataDir: c.DataDir}
+	flags := clientFlags{Server: c.Server, DataDir: c.DataDir, credentialFlags: c.credentialFlags}
 	err = flags.with(func(conn *grpc.ClientConn) error {
 		stream, err := comandav1.NewMachineServiceClient(conn).Replay(ctx, &comandav1.ReplayRequest{Table: table, Tenant: c.Tenant})
 		for err == nil && report == nil {

@@ -97,6 +97,7 @@ func TestSectionCommands(t *testing.T) {
 		"Rebuilding views":                   "testdata/script/rebuild.txt",
 		"Stats":                              "testdata/script/stats.txt",
 		"Export":                             "testdata/script/export.txt",
+		"Access":                             "testdata/script/tokens.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

@@ -24,6 +24,8 @@ type verifyCmd struct {
 	NATSURL string `name:"nats-url" help:"NATS server of the server that does not run."`
 	Since   string `help:"Prove only what comes after this position, against what is before it. Default: everything." placeholder:"POSITION"`
 	Output  string `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
+
+	credentialFlags
 }
 
 // Run asks the server that runs on the data directory, since it holds the files;
@@ -56,7 +58,7 @@ func (c *verifyCmd) Run(ctx context.Context, out *stdio) error {
 func (c *verifyCmd) ask(
 	ctx context.Context, show func(*comandav1.VerifyProgress),
 ) (report *comandav1.VerifyReport, err error) {
-	flags := clientFlags{Server: c.Server, DataDir: c.DataDir}
+	flags := clientFlags{Server: c.Server, DataDir: c.DataDir, credentialFlags: c.credentialFlags}
 	err = flags.with(func(conn *grpc.ClientConn) error {
 		stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{SincePosition: c.Since})
 		for err == nil && report == nil {

@@ -136,6 +136,7 @@ func TestThePastIsAFoldOfItsEvents(t *testing.T) {
 func (w *world) wantList(t *rapid.T, m asof.Moment, rows []*comandav1.Order) {
 	filter := orders.Filter{
 		Tenant:    rapid.SampledFrom([]domain.TenantID{"", "", "loja", "outra", "outr"}).Draw(t, "of"),
+		Within:    rapid.SampledFrom(projectiontest.Limits()).Draw(t, "within"),
 		Source:    rapid.SampledFrom([]domain.SourceID{"", "", "comanda-in"}).Draw(t, "source"),
 		Reference: rapid.SampledFrom([]string{"", "", "EX1", "EX2"}).Draw(t, "reference"),
 		Statuses: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) domain.Status {
@@ -151,7 +152,8 @@ func (w *world) wantList(t *rapid.T, m asof.Moment, rows []*comandav1.Order) {
 func (w *world) wantPages(t *rapid.T, m asof.Moment, filter orders.Filter, rows []*comandav1.Order) {
 	want := slices.DeleteFunc(rows, func(o *comandav1.Order) bool {
 		status, _ := wire.FromStatus(o.GetStatus())
-		return filter.Tenant != "" && o.GetTenant() != string(filter.Tenant) ||
+		return filter.Within != nil && !slices.Contains(filter.Within, domain.TenantID(o.GetTenant())) ||
+			filter.Tenant != "" && o.GetTenant() != string(filter.Tenant) ||
 			filter.Source != "" && o.GetSource() != string(filter.Source) ||
 			filter.Reference != "" && o.GetReference() != filter.Reference ||
 			filter.ProviderOrderID != "" && o.GetProviderOrderId() != filter.ProviderOrderID ||

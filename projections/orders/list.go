@@ -13,10 +13,11 @@ import (
 
 // Filter says which orders. The zero value is all of them.
 type Filter struct {
-	Tenant    domain.TenantID // "": of all
-	Statuses  []domain.Status // none: in any; order and repeats do not matter
-	Source    domain.SourceID // of the first event; "": of any
-	Reference string          // "": with any or none
+	Tenant    domain.TenantID   // "": of all
+	Within    []domain.TenantID // of no others than these, whatever Tenant is; nil: of any
+	Statuses  []domain.Status   // none: in any; order and repeats do not matter
+	Source    domain.SourceID   // of the first event; "": of any
+	Reference string            // "": with any or none
 	// ProviderOrderID is the provider's own id, in any account of any provider; "": any.
 	ProviderOrderID string
 	// Attention: only orders that an operator should see.
@@ -83,7 +84,7 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 	err = v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		l := lister{filter: filter, size: page.Size, rows: b.Bucket(rowsBucket), as: asItIs}
-		last, more, err := l.list(openRanges(b, filter.ranges, filter.Tenant, filter.way(before)))
+		last, more, err := l.list(openRanges(b, filter.ranges, &filter, filter.way(before)))
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}

@@ -82,6 +82,7 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		filter := orders.Filter{
 			Tenant:    rapid.SampledFrom([]domain.TenantID{"", "loja", "outra", "outr", "nobody"}).Draw(t, "tenant"),
+			Within:    rapid.SampledFrom(projectiontest.Limits()).Draw(t, "within"),
 			Source:    rapid.SampledFrom([]domain.SourceID{"", "", "comanda-in", "comanda-i"}).Draw(t, "source"),
 			Reference: rapid.SampledFrom(references).Draw(t, "reference"),
 			Attention: rapid.Bool().Draw(t, "attention"),
@@ -140,7 +141,8 @@ func matches(f orders.Filter, row *comandav1.Order) bool {
 		return (s.From.IsZero() || !s.From.After(at)) && (s.Before.IsZero() || s.Before.After(at))
 	}
 	status, _ := wire.FromStatus(row.GetStatus())
-	return (f.Tenant == "" || string(f.Tenant) == row.GetTenant()) &&
+	return (f.Within == nil || slices.Contains(f.Within, domain.TenantID(row.GetTenant()))) &&
+		(f.Tenant == "" || string(f.Tenant) == row.GetTenant()) &&
 		(f.Source == "" || string(f.Source) == row.GetSource()) &&
 		(f.Reference == "" || f.Reference == row.GetReference()) &&
 		(f.ProviderOrderID == "" || f.ProviderOrderID == row.GetProviderOrderId()) &&

@@ -5,8 +5,8 @@ import (
 	"container/heap"
 	"slices"
 
-	"comanda.internal/domain"
 	"comanda.internal/projections/kv"
+	"comanda.internal/projections/paging"
 )
 
 // way is how the ranges of an index are read.
@@ -125,18 +125,14 @@ func (s *spans) Pop() any {
 	return last
 }
 
-// openRanges are the ranges of a tenant, or of all, each at its first entry on the way.
+// openRanges are the ranges of the tenants of f, each at its first entry on the way.
 func openRanges(
-	b *kv.Bucket, ranges func() (index int, prefixes func(tenant string) [][]byte), tenant domain.TenantID, on way,
+	b *kv.Bucket, ranges func() (index int, prefixes func(tenant string) [][]byte), f *Filter, on way,
 ) spans {
 	n, prefixes := ranges()
 	index := b.Bucket(indexes[n].bucket)
-	tenants := []string{string(tenant)}
-	if tenant == "" {
-		tenants = tenantsIn(index)
-	}
 	all := spans{up: on.up}
-	for _, tenant := range tenants {
+	for _, tenant := range f.tenants(index) {
 		for _, prefix := range prefixes(tenant) {
 			s := &span{way: on, prefix: prefix, cursor: index.Cursor()}
 			if s.seek() {
@@ -146,6 +142,18 @@ func openRanges(
 	}
 	heap.Init(&all)
 	return all
+}
+
+// tenants are those of f, of all those in an index.
+func (f *Filter) tenants(index *kv.Bucket) []string {
+	if f.Tenant == "" && f.Within == nil {
+		return tenantsIn(index)
+	}
+	var out []string
+	for _, tenant := range paging.Tenants(f.Tenant, f.Within) {
+		out = append(out, string(tenant))
+	}
+	return out
 }
 
 // tenantsIn are the tenants that have entries in an index.

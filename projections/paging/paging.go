@@ -58,6 +58,42 @@ func TenantKey(tenant domain.TenantID) []byte {
 	return append([]byte{byte(len(tenant))}, tenant...) //nolint:gosec // a tenant id has at most 40 bytes
 }
 
+// Tenants are those of a list that is of one tenant, "": of any, and of none but
+// those of within, nil: of any; the one with the greatest key first. It must not be
+// asked of a list that is of all.
+func Tenants(tenant domain.TenantID, within []domain.TenantID) []domain.TenantID {
+	if tenant == "" {
+		tenants := slices.Clone(within)
+		slices.SortFunc(tenants, func(a, b domain.TenantID) int { return bytes.Compare(TenantKey(b), TenantKey(a)) })
+		return slices.Compact(tenants)
+	}
+	if within != nil && !slices.Contains(within, tenant) {
+		return nil
+	}
+	return []domain.TenantID{tenant}
+}
+
+// Range is the keys with a prefix that are below Before; nil: all of them.
+type Range struct{ Prefix, Before []byte }
+
+// Ranges are what a page reads that begins before a key, nil: at the newest, of the
+// tenants of [Tenants] or, with neither, of all; in the order in which it reads them.
+func Ranges(tenant domain.TenantID, within []domain.TenantID, before []byte) []Range {
+	if tenant == "" && within == nil {
+		return []Range{{Before: before}}
+	}
+	var out []Range
+	for _, tenant := range Tenants(tenant, within) {
+		switch prefix := TenantKey(tenant); {
+		case before == nil || bytes.HasPrefix(before, prefix):
+			out = append(out, Range{Prefix: prefix, Before: before})
+		case bytes.Compare(prefix, before) < 0:
+			out = append(out, Range{Prefix: prefix})
+		}
+	}
+	return out
+}
+
 // Start goes to the last key before one, or, when that is nil, to the last that
 // begins with prefix or is before all such.
 func Start(c *kv.Cursor, prefix, before []byte) (key, value []byte) {

@@ -208,6 +208,11 @@ func (s *Script) times() int {
 	return 1
 }
 
+// Limits are the tenants that a list may be limited to; nil: it is not.
+func Limits() [][]domain.TenantID {
+	return [][]domain.TenantID{nil, nil, nil, {}, {"loja"}, {"outra"}, {"loja", "outra"}, {"outra", "loja", "loja"}, {"nobody", "outra"}}
+}
+
 // Fill records n random facts about some orders of two tenants, in no sensible
 // order: repeats, conflicts, corrections, shared references and undated facts are
 // among them. The same seed gives the same events.

@@ -13,8 +13,9 @@ import (
 
 // Filter says which purchases. The zero value is all of them.
 type Filter struct {
-	Tenant   domain.TenantID // "": of all
-	Statuses []domain.Status // none: in any; order and repeats do not matter
+	Tenant   domain.TenantID   // "": of all
+	Within   []domain.TenantID // of no others than these, whatever Tenant is; nil: of any
+	Statuses []domain.Status   // none: in any; order and repeats do not matter
 }
 
 // Page says which part of a list.
@@ -58,25 +59,32 @@ type lister struct {
 	members  *kv.Cursor
 	found    []*comandav1.Purchase
 	examined int
+	last     []byte // the key that was looked at last
 }
 
 // list reads newest backwards from a key. It answers the key that it looked at
 // last when there may be more.
 func (l *lister) list(c *kv.Cursor, before []byte, size int) (last []byte, err error) {
-	var prefix []byte
-	if l.filter.Tenant != "" {
-		prefix = paging.TenantKey(l.filter.Tenant)
-	}
-	for k, digest := paging.Start(c, prefix, before); k != nil && bytes.HasPrefix(k, prefix); k, digest = c.Prev() {
-		if len(l.found) == size || l.examined >= maxExamined {
-			return last, nil
-		}
-		last = bytes.Clone(k)
-		if err := l.look(k, digest); err != nil {
-			return nil, err
+	for _, r := range paging.Ranges(l.filter.Tenant, l.filter.Within, before) {
+		if more, err := l.listRange(c, r, size); more || err != nil {
+			return l.last, err
 		}
 	}
 	return nil, nil
+}
+
+// listRange reads one range, and says whether it has more than the page.
+func (l *lister) listRange(c *kv.Cursor, r paging.Range, size int) (more bool, err error) {
+	for k, digest := paging.Start(c, r.Prefix, r.Before); k != nil && bytes.HasPrefix(k, r.Prefix); k, digest = c.Prev() {
+		if len(l.found) == size || l.examined >= maxExamined {
+			return true, nil
+		}
+		l.last = bytes.Clone(k)
+		if err := l.look(k, digest); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // look takes the purchase of an order, if the order is its newest.

@@ -68,6 +68,7 @@ type rewinder struct {
 	filter   Filter
 	found    []*comandav1.Purchase
 	examined int
+	last     []byte // the entry that was looked at last
 }
 
 // purchase is the one whose members' keys begin so; nil when there was none.
@@ -126,30 +127,36 @@ func (r *rewinder) end(prefix []byte) []byte {
 // each reference that it has or had. It answers the entry that it looked at last
 // when there may be more.
 func (r *rewinder) list(before []byte, size int) (last []byte, err error) {
-	var prefix []byte
-	if r.filter.Tenant != "" {
-		prefix = paging.TenantKey(r.filter.Tenant)
+	for _, part := range paging.Ranges(r.filter.Tenant, r.filter.Within, before) {
+		if more, err := r.listRange(part, size); more || err != nil {
+			return r.last, err
+		}
 	}
+	return nil, nil
+}
+
+// listRange reads one range, and says whether it has more than the page.
+func (r *rewinder) listRange(part paging.Range, size int) (more bool, err error) {
 	w := backward{key: func(k, digest []byte) []byte { return slices.Concat(k, digest) }}
 	w.cursors = [2]*kv.Cursor{r.b.Bucket(newestBucket).Cursor(), r.b.Bucket(formerNewestBucket).Cursor()}
-	for k := w.seek(prefix, before); k != nil; {
+	for k := w.seek(part.Prefix, part.Before); k != nil; {
 		if len(r.found) == size || r.examined >= maxExamined {
-			return last, nil
+			return true, nil
 		}
 		if len(k) < referenceSize || !wellFormed(k[:len(k)-referenceSize], k[len(k)-referenceSize:]) {
-			return nil, domain.Errorf(domain.Corrupt, "purchases: the index has an entry of %d bytes", len(k))
+			return false, domain.Errorf(domain.Corrupt, "purchases: the index has an entry of %d bytes", len(k))
 		}
 		if end := r.end(k[:1+k[0]]); end != nil && bytes.Compare(k, end) >= 0 {
-			k = w.seek(prefix, end)
+			k = w.seek(part.Prefix, end)
 			continue
 		}
-		last = k
+		r.last = k
 		if err := r.look(k[:len(k)-referenceSize], k[len(k)-referenceSize:]); err != nil {
-			return nil, err
+			return false, err
 		}
 		k = w.back()
 	}
-	return nil, nil
+	return false, nil
 }
 
 // look takes the purchase that an order was in by the reference of a digest, if it was

@@ -216,6 +216,7 @@ type listing func(purchases.Filter, purchases.Page) ([]*comandav1.Purchase, stri
 func listed(t *rapid.T, list listing, all []known) {
 	filter := purchases.Filter{
 		Tenant: rapid.SampledFrom([]domain.TenantID{"", "loja", "outra", "outr"}).Draw(t, "of"),
+		Within: rapid.SampledFrom(projectiontest.Limits()).Draw(t, "within"),
 		Statuses: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) domain.Status {
 			return domain.Status(rapid.IntRange(0, int(domain.StatusCount)-1).Draw(t, "status"))
 		}), 0, 3).Draw(t, "statuses"),
@@ -224,7 +225,7 @@ func listed(t *rapid.T, list listing, all []known) {
 	for _, tenant := range tenants {
 		for _, reference := range references {
 			p := plain(all, tenant, reference)
-			if p == nil || filter.Tenant != "" && filter.Tenant != tenant {
+			if p == nil || filter.Tenant != "" && filter.Tenant != tenant || filter.Within != nil && !slices.Contains(filter.Within, tenant) {
 				continue
 			}
 			if s, _ := wire.FromStatus(p.GetStatus()); len(filter.Statuses) == 0 || slices.Contains(filter.Statuses, s) {

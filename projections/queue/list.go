@@ -15,8 +15,9 @@ import (
 
 // Filter says which items. The zero value is all of them.
 type Filter struct {
-	Tenant domain.TenantID // "": of all
-	Kinds  []string        // none: of any; order and repeats do not matter
+	Tenant domain.TenantID   // "": of all
+	Within []domain.TenantID // of no others than these, whatever Tenant is; nil: of any
+	Kinds  []string          // none: of any; order and repeats do not matter
 }
 
 // Page says which part of a list.
@@ -39,33 +40,54 @@ func (v *View) List(filter Filter, page Page) (found []*comandav1.QueueItem, nex
 		return nil, "", err
 	}
 	err = v.reader.View(func(tx *kv.Tx) error {
-		b := tx.Bucket(v.name)
-		var prefix, last []byte
-		if filter.Tenant != "" {
-			prefix = paging.TenantKey(filter.Tenant)
-		}
-		c, examined := b.Cursor(), 0
-		for k, value := paging.Start(c, prefix, before); k != nil && bytes.HasPrefix(k, prefix); k, value = c.Prev() {
-			if len(found) == page.Size || examined == maxExamined {
-				next = paging.Token(written, last)
-				return nil
-			}
-			examined++
-			last = k
-			item, err := v.join(tx, filter, k, value)
+		l := lister{view: v, tx: tx, filter: filter, size: page.Size}
+		for _, r := range paging.Ranges(filter.Tenant, filter.Within, before) {
+			more, err := l.listRange(tx.Bucket(v.name).Cursor(), r)
 			if err != nil {
 				return err
 			}
-			if item != nil {
-				found = append(found, item)
+			if more {
+				next = paging.Token(written, l.last)
+				break
 			}
 		}
+		found = l.found
 		return nil
 	})
 	if err != nil {
 		return nil, "", err
 	}
 	return found, next, nil
+}
+
+// lister gathers a page.
+type lister struct {
+	view     *View
+	tx       *kv.Tx
+	filter   Filter
+	size     int
+	found    []*comandav1.QueueItem
+	examined int
+	last     []byte // the key that was looked at last
+}
+
+// listRange reads one range, and says whether it has more than the page.
+func (l *lister) listRange(c *kv.Cursor, r paging.Range) (more bool, err error) {
+	for k, value := paging.Start(c, r.Prefix, r.Before); k != nil && bytes.HasPrefix(k, r.Prefix); k, value = c.Prev() {
+		if len(l.found) == l.size || l.examined == maxExamined {
+			return true, nil
+		}
+		l.examined++
+		l.last = k
+		item, err := l.view.join(l.tx, l.filter, k, value)
+		if err != nil {
+			return false, err
+		}
+		if item != nil {
+			l.found = append(l.found, item)
+		}
+	}
+	return false, nil
 }
 
 // within reads other views in a transaction.

@@ -129,11 +129,12 @@ func TestQueuesAreWhatWaitsNow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		filter := queue.Filter{
 			Tenant: rapid.SampledFrom([]domain.TenantID{"", "loja", "outra", "outr"}).Draw(t, "tenant"),
+			Within: rapid.SampledFrom(projectiontest.Limits()).Draw(t, "within"),
 			Kinds:  rapid.SliceOfN(rapid.SampledFrom(kinds), 0, 2).Draw(t, "kinds"),
 		}
 		matches := func(of []waits) (out []waits) {
 			for _, w := range of {
-				if (filter.Tenant == "" || filter.Tenant == w.Tenant) && (len(filter.Kinds) == 0 || slices.Contains(filter.Kinds, w.Kind)) {
+				if (filter.Within == nil || slices.Contains(filter.Within, w.Tenant)) && (filter.Tenant == "" || filter.Tenant == w.Tenant) && (len(filter.Kinds) == 0 || slices.Contains(filter.Kinds, w.Kind)) {
 					out = append(out, w)
 				}
 			}

@@ -17,9 +17,10 @@ import (
 // Query says what is summed, and what is told apart. The zero value is one sum of
 // all.
 type Query struct {
-	Tenant domain.TenantID // "": of all
-	Source domain.SourceID // "": of all
-	Method string          // "": of all
+	Tenant domain.TenantID   // "": of all
+	Within []domain.TenantID // of no others than these, whatever Tenant is; nil: of any
+	Source domain.SourceID   // "": of all
+	Method string            // "": of all
 	// From and To bound the hours by their beginnings: From at the earliest, before
 	// To. Zero is no bound.
 	From, To time.Time
@@ -132,7 +133,7 @@ func (v *View) read(table byte, q *Query) (sums, error) {
 			case parsed.hour < first:
 				k, value = c.Seek(appendHour(paging.TenantKey(parsed.tenant), first))
 				continue
-			case parsed.hour > last: // to the next merchant; no word of a key is as long as 0xff says
+			case parsed.hour > last || !q.allows(parsed.tenant): // to the next merchant; no word of a key is as long as 0xff says
 				k, value = c.Seek(append(appendHour(paging.TenantKey(parsed.tenant), math.MaxInt32), 0xff))
 				continue
 			}
@@ -148,6 +149,11 @@ func (v *View) read(table byte, q *Query) (sums, error) {
 	}
 	slices.SortFunc(s.groups, compareGroups)
 	return s, err
+}
+
+// allows reports whether the answer may hold anything of a tenant.
+func (q *Query) allows(tenant domain.TenantID) bool {
+	return q.Within == nil || slices.Contains(q.Within, tenant)
 }
 
 // add sums a row, when it matches.

@@ -93,7 +93,7 @@ func grouped(all []seen, q *stats.Query, extra func(*seen) int) (rows []row) {
 	for i := range all {
 		s := &all[i]
 		hour := s.at.Truncate(time.Hour)
-		if (q.Tenant != "" && s.tenant != string(q.Tenant)) || (q.Source != "" && s.source != string(q.Source)) ||
+		if (q.Within != nil && !slices.Contains(q.Within, domain.TenantID(s.tenant))) || (q.Tenant != "" && s.tenant != string(q.Tenant)) || (q.Source != "" && s.source != string(q.Source)) ||
 			(q.Method != "" && s.method != q.Method) || (!q.From.IsZero() && hour.Before(q.From)) || (!q.To.IsZero() && !hour.Before(q.To)) {
 			continue
 		}
@@ -272,6 +272,7 @@ func aQuery(t *rapid.T) *stats.Query {
 	q := &stats.Query{By: stats.By{Hour: flip("hour"), Tenant: flip("tenant apart"), Source: flip("source apart"), Method: flip("method apart")}}
 	q.By.Day = !q.By.Hour && flip("day")
 	q.Tenant = rapid.SampledFrom(append(tenants, "", "", "loj")).Draw(t, "only tenant")
+	q.Within = rapid.SampledFrom(projectiontest.Limits()).Draw(t, "within")
 	q.Source = rapid.SampledFrom([]domain.SourceID{"", "", "", "comanda-in"}).Draw(t, "only source")
 	q.Method = rapid.SampledFrom([]string{"", "", "", "pix"}).Draw(t, "only method")
 	when := func(label string) time.Time {
