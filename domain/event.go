@@ -94,4 +94,6 @@ type Outcome struct {
 	Position Position
 	// IDReused says that the duplicate's content differs from what is stored.
 	IDReused bool
+	// First is what a duplicate did when it was stored; VerdictUnknown for all else.
+	First Verdict
 }

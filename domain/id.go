@@ -20,6 +20,11 @@ type EventID string
 // SourceID names one configured way in, as "loja-aprovei": [a-z0-9-]{1,40}.
 type SourceID string
 
+// SourceAPI is the source of facts that operators and services record through
+// Comanda's own interface. No configured source has its name: the ids of their facts
+// and of requests never meet.
+const SourceAPI SourceID = "comanda-api"
+
 // TenantID names a merchant, as "loja": [a-z0-9-]{1,40}.
 type TenantID string
 

@@ -65,7 +65,7 @@ func NewRecorder(log *Log, vault *privacy.Vault, machine *order.Machine, cfg Rec
 func (r *Recorder) Record(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
 	outcomes := make([]domain.Outcome, 0, len(facts))
 	for i := range facts {
-		out, err := r.record(ctx, &msg, &facts[i])
+		out, err := r.record(ctx, &msg, &facts[i], nil)
 		if err != nil {
 			return outcomes, err
 		}
@@ -74,14 +74,22 @@ func (r *Recorder) Record(ctx context.Context, msg domain.Message, facts []domai
 	return outcomes, nil
 }
 
-func (r *Recorder) record(ctx context.Context, msg *domain.Message, fact *domain.Fact) (domain.Outcome, error) {
+// RecordOn stores one fact of msg on terms, or nothing at all: see [order.Machine.DecideOn]
+// for the errors that it adds to those of Record. The terms hold of the order as the
+// log has it when the fact is stored, whoever else writes. The same message may be
+// recorded again after any error, and finds what it stored as a duplicate.
+func (r *Recorder) RecordOn(ctx context.Context, msg domain.Message, fact domain.Fact, terms order.Terms) (domain.Outcome, error) {
+	return r.record(ctx, &msg, &fact, &terms)
+}
+
+func (r *Recorder) record(ctx context.Context, msg *domain.Message, fact *domain.Fact, terms *order.Terms) (domain.Outcome, error) {
 	id := fact.Identity(msg.Tenant).OrderID()
 	s, err := r.histories.hold(ctx, id)
 	if err != nil {
 		return domain.Outcome{}, err
 	}
 	defer r.histories.release(id, s)
-	rec := recording{Recorder: r, msg: msg, fact: fact, id: id, slot: s}
+	rec := recording{Recorder: r, msg: msg, fact: fact, terms: terms, id: id, slot: s}
 	out, err := rec.run(ctx)
 	rec.giveBack()
 	if err != nil {
@@ -97,7 +105,7 @@ func (r *Recorder) record(ctx context.Context, msg *domain.Message, fact *domain
 // order still holds.
 func ofTheFact(err error) bool {
 	switch domain.KindOf(err) {
-	case domain.Invalid, domain.Refused, domain.Exhausted:
+	case domain.Invalid, domain.Refused, domain.Exhausted, domain.Stale, domain.Exists:
 		return true
 	default:
 		return false
@@ -108,13 +116,15 @@ func ofTheFact(err error) bool {
 type recording struct {
 	*Recorder
 
-	msg  *domain.Message
-	fact *domain.Fact
-	id   domain.OrderID
-	slot *slot
+	msg   *domain.Message
+	fact  *domain.Fact
+	terms *order.Terms // nil: stored on any
+	id    domain.OrderID
+	slot  *slot
 
-	fresh *privacy.Key // from the pool, and no publish has carried it
-	sent  [][32]byte   // hashes of what was sent for this fact
+	looked bool         // the slot was made what the leader holds, in this call
+	fresh  *privacy.Key // from the pool, and no publish has carried it
+	sent   [][32]byte   // hashes of what was sent for this fact
 }
 
 const (
@@ -134,11 +144,8 @@ func (r *recording) run(ctx context.Context) (domain.Outcome, error) {
 		if try > 1 && !pause(ctx, min(time.Duration(try)*conflictPause, conflictMost)) {
 			return domain.Outcome{}, domain.Errorf(domain.Unavailable, "order keeps changing: %w", ctx.Err())
 		}
-		d, err := r.machine.Decide(r.slot.history, *r.fact, order.Meta{
-			Tenant: r.msg.Tenant, Source: r.msg.Source, ReceivedAt: r.msg.ReceivedAt, Now: r.cfg.Clock(), Cause: r.msg.Cause,
-		})
-		if err != nil && !r.slot.known && r.sent == nil && try == 0 {
-			// Refused on the assumption that the order is new: ask the log.
+		d, err := r.decide()
+		if err != nil && r.mayBeWrong() {
 			if _, err := r.read(ctx); err != nil {
 				return domain.Outcome{}, err
 			}
@@ -159,6 +166,23 @@ func (r *recording) run(ctx context.Context) (domain.Outcome, error) {
 	return domain.Outcome{}, domain.Errorf(domain.Unavailable, "order kept changing through %d decisions", r.cfg.Decisions)
 }
 
+func (r *recording) decide() (order.Decision, error) {
+	meta := order.Meta{
+		Tenant: r.msg.Tenant, Source: r.msg.Source, ReceivedAt: r.msg.ReceivedAt, Now: r.cfg.Clock(), Cause: r.msg.Cause,
+	}
+	if r.terms == nil {
+		return r.machine.Decide(r.slot.history, *r.fact, meta) //nolint:wrapcheck // record wraps it
+	}
+	return r.machine.DecideOn(r.slot.history, *r.fact, meta, *r.terms) //nolint:wrapcheck // record wraps it
+}
+
+// mayBeWrong reports whether a refusal is not the log's: the order was assumed to be
+// new; or, on terms, what is remembered of it may have been overtaken by another
+// process, which an append would have found out.
+func (r *recording) mayBeWrong() bool {
+	return !r.looked && (!r.slot.known || r.terms != nil)
+}
+
 // duplicate answers with the first delivery's place.
 func (r *recording) duplicate(d *order.Decision) (domain.Outcome, error) {
 	revision, ok := r.slot.history.Event(d.Original)
@@ -168,9 +192,10 @@ func (r *recording) duplicate(d *order.Decision) (domain.Outcome, error) {
 	if d.IDReused {
 		r.log.metrics.reused.Inc()
 	}
+	first, _ := r.slot.history.Verdict(d.Original)
 	return domain.Outcome{
 		Verdict: domain.VerdictDuplicate, OrderID: r.id, Status: d.After.Status,
-		Revision: revision, EventID: d.Original, IDReused: d.IDReused,
+		Revision: revision, EventID: d.Original, IDReused: d.IDReused, First: first,
 		Position: r.position(r.slot.sequences[revision-1]),
 	}, nil
 }
@@ -262,6 +287,7 @@ func (r *recording) read(ctx context.Context) ([]domain.Recorded, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.looked = true
 	return events, r.slot.load(events)
 }
 

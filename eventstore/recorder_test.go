@@ -111,7 +111,7 @@ func TestRepeatedFactAnswersWithTheFirstOutcome(t *testing.T) {
 	first := record(t, s, fact(1, 0, domain.KindPending))[0]
 	record(t, s, fact(1, 1, domain.KindApproved))
 	want := first
-	want.Verdict, want.Status = domain.VerdictDuplicate, domain.StatusApproved
+	want.Verdict, want.First, want.Status = domain.VerdictDuplicate, domain.VerdictApplied, domain.StatusApproved
 	again := open(t, node.Conn(), dir, eventstore.Config{}, eventstore.RecorderConfig{})
 	for name, s := range map[string]*store{"the same process": s, "another, which does not know the order": again} {
 		if diff := cmp.Diff(want, record(t, s, fact(1, 0, domain.KindPending))[0], comparePositions); diff != "" {

@@ -9,6 +9,10 @@
 //   - Every error of a handler is a status with a google.rpc.ErrorInfo of the domain "comanda",
 //     made in one place from the kind of the error; see errors.go. The text of an
 //     internal error stays in the server's log.
+//   - A request that breaks a rule of its message (buf.validate) reaches no handler;
+//     conditions in CEL are read by package celfilter.
+//   - A fact that RecordFact refuses is not stored, and one that it stored is found
+//     again by its request's id, whatever became of its order: see [order.Terms].
 //   - Orders and history are answered only once the views have caught up with the
 //     log of when the server started; before, the answer is UNAVAILABLE and the
 //     health service says NOT_SERVING. Events are served from the log at once.

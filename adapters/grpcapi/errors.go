@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 )
 
 // errorDomain is the domain of every google.rpc.ErrorInfo. Its reason is the
@@ -53,6 +55,15 @@ type detailedError struct {
 
 func (e *detailedError) Unwrap() error { return e.error }
 
+// notConfigured says that there is no such source.
+func notConfigured(source string) error {
+	text := "no such source is configured"
+	return &detailedError{
+		error:  domain.Errorf(domain.NotFound, "%s: %s", source, text),
+		detail: &errdetails.ResourceInfo{ResourceType: sourceResource, ResourceName: source, Description: text},
+	}
+}
+
 // notFound says that there is no such thing; kind is its message's full name.
 func notFound(kind, name string) error { return notFoundThen(kind, name, false) }
 
@@ -87,6 +98,14 @@ func invalid(field, rule string) error {
 	err := domain.Errorf(domain.Invalid, "%s: %s", field, rule)
 	err.Fields = map[string][]string{field: {rule}}
 	return err
+}
+
+// violationsOf are the fields that err complains of.
+func violationsOf(err error) map[string][]string {
+	if known, ok := errors.AsType[*domain.Error](err); ok {
+		return known.Fields
+	}
+	return nil
 }
 
 // statusOf is the answer for err. A status passes as it is. What is neither a
@@ -128,6 +147,17 @@ func reason(word string) *errdetails.ErrorInfo {
 func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoadapt.MessageV1 {
 	info := reason(strings.ToUpper(kind.String()))
 	details := []protoadapt.MessageV1{info}
+	if refused, ok := errors.AsType[*order.RefusedError](err); ok {
+		info.Metadata = refusal(refused)
+		details = append(details, &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
+			{Type: "MACHINE", Subject: string(refused.Order), Description: refused.Error()},
+		}})
+	}
+	if stale, ok := errors.AsType[*order.StaleError](err); ok {
+		info.Metadata = map[string]string{
+			"expected_revision": strconv.FormatUint(stale.Expected, 10), "revision": strconv.FormatUint(stale.Actual, 10),
+		}
+	}
 	if known != nil && len(known.Fields) > 0 {
 		details = append(details, violations(known.Fields))
 	}
@@ -150,6 +180,18 @@ func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoada
 		details = append(details, more.detail)
 	}
 	return details
+}
+
+// refusal says in plain words what the fold refused, and what it would not.
+func refusal(e *order.RefusedError) map[string]string {
+	legal := make([]string, len(e.Legal))
+	for i, k := range e.Legal {
+		legal[i] = k.String()
+	}
+	return map[string]string{
+		"kind": e.Kind.String(), "effective_at": e.At.UTC().Format(time.RFC3339Nano), "why": e.Why,
+		"status_then": e.Then.String(), "status": e.Now.String(), "legal_kinds": strings.Join(legal, ","),
+	}
 }
 
 func violations(fields map[string][]string) *errdetails.BadRequest {

@@ -25,7 +25,7 @@ type guard struct {
 }
 
 func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.timeout) // the earlier of two deadlines holds
+	ctx, cancel := context.WithTimeout(ctx, g.timeout+waitOf(request)) // the earlier of two deadlines holds
 	defer cancel()
 	started := g.clock()
 	allowed, release, err := g.admit(ctx, info.FullMethod, false)

@@ -28,6 +28,7 @@ import (
 	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
+	"comanda.internal/projections/waiting"
 	"comanda.internal/projections/whatif"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -42,6 +43,7 @@ type store struct {
 	recorder *eventstore.Recorder
 	file     *projections.File
 	runner   *projections.Runner
+	room     *waiting.Room
 }
 
 const partitions = 4
@@ -64,10 +66,11 @@ func newStore(t *testing.T) *store {
 	file, err := projections.Open(filepath.Join(dir, "views.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, file.Close()) })
-	s := &store{t: t, node: node, log: log, recorder: recorder, file: file}
+	s := &store{t: t, node: node, log: log, recorder: recorder, file: file, room: waiting.New(orders.New(file))}
 	facts, views := proof.Views(file)
 	s.runner, err = projections.New(projections.Config{}, projections.Deps{
 		Log: log, Machine: order.Default(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Committed: s.room.Committed,
 	}, file, facts, views...)
 	must(t, err)
 	spawn(t, s.runner.Run)
@@ -135,6 +138,10 @@ func (s *store) deps() grpcapi.Deps {
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
 		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file), Stats: stats.New(s.file),
 		Past: asof.New(s.file), Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner,
+		Recorder: s.recorder, Room: s.room, Sources: []grpcapi.Source{
+			{ID: "outra-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "outra", Auth: grpcapi.SourceAuth{Type: "token", Live: 2}},
+			{ID: "loja-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "loja", Auth: grpcapi.SourceAuth{Type: "hmac", Header: "X-Signature", Hash: "sha256", Encoding: "hex", Live: 1}},
+		},
 		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -158,6 +165,7 @@ type server struct {
 	stats     comandav1.StatsServiceClient
 	events    comandav1.EventServiceClient
 	views     comandav1.ViewServiceClient
+	sources   comandav1.SourceServiceClient
 	stop      func()
 }
 
@@ -200,6 +208,7 @@ func clients(t *testing.T, api *grpcapi.Server, target string, options ...grpc.D
 		stats:     comandav1.NewStatsServiceClient(conn),
 		events:    comandav1.NewEventServiceClient(conn),
 		views:     comandav1.NewViewServiceClient(conn),
+		sources:   comandav1.NewSourceServiceClient(conn),
 	}
 	t.Cleanup(func() {
 		must(t, conn.Close())

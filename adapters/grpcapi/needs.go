@@ -22,9 +22,17 @@ var needs = map[string]access.Need{
 	comandav1.OrderService_GetOrder_FullMethodName:        access.Scoped(access.OrdersRead),
 	comandav1.OrderService_ListOrders_FullMethodName:      access.Scoped(access.OrdersRead),
 	comandav1.OrderService_GetOrderHistory_FullMethodName: access.Scoped(access.OrdersRead),
+	comandav1.OrderService_BatchGetOrders_FullMethodName:  access.Scoped(access.OrdersRead),
+	comandav1.OrderService_ExplainOrder_FullMethodName:    access.Scoped(access.OrdersRead),
+	comandav1.OrderService_WaitOrder_FullMethodName:       access.Scoped(access.OrdersRead),
+	comandav1.OrderService_RecordFact_FullMethodName:      access.Scoped(access.FactsWrite),
 
 	comandav1.PurchaseService_GetPurchase_FullMethodName:   access.Scoped(access.OrdersRead),
 	comandav1.PurchaseService_ListPurchases_FullMethodName: access.Scoped(access.OrdersRead),
+	comandav1.PurchaseService_WaitPurchase_FullMethodName:  access.Scoped(access.OrdersRead),
+
+	comandav1.SourceService_GetSource_FullMethodName:   access.Scoped(access.OrdersRead),
+	comandav1.SourceService_ListSources_FullMethodName: access.Scoped(access.OrdersRead),
 
 	comandav1.QueueService_ListConflicts_FullMethodName: access.Scoped(access.OrdersRead),
 	comandav1.QueueService_ListAttention_FullMethodName: access.Scoped(access.OrdersRead),

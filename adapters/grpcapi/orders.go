@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/adapters/grpcapi/access"
+	"comanda.internal/adapters/grpcapi/celfilter"
 	"comanda.internal/domain"
 	"comanda.internal/projections/asof"
 	"comanda.internal/projections/orders"
@@ -30,6 +31,11 @@ type orderService struct {
 	orders    Orders
 	histories Histories
 	past      Past
+	recorder  Recorder
+	room      Room
+	filters   *celfilter.Compiler
+	sources   sources
+	clock     func() time.Time
 	reads
 }
 
@@ -37,7 +43,7 @@ type orderService struct {
 func (s *orderService) GetOrder(ctx context.Context, req *comandav1.GetOrderRequest) (*comandav1.GetOrderResponse, error) {
 	var check checker
 	id := check.orderID("order_id", req.GetOrderId())
-	full := check.view("view", req.GetView())
+	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
 	if at, ok := req.GetAsOf().(*comandav1.GetOrderRequest_AsOfRevision); ok {
@@ -69,6 +75,39 @@ func (s *orderService) get(ctx context.Context, id domain.OrderID, moment asof.M
 	return s.orders.Get(id)
 }
 
+// BatchGetOrders implements [comandav1.OrderServiceServer].
+func (s *orderService) BatchGetOrders(ctx context.Context, req *comandav1.BatchGetOrdersRequest) (*comandav1.BatchGetOrdersResponse, error) {
+	var check checker
+	ids := make([]domain.OrderID, len(req.GetOrderIds()))
+	for i, text := range req.GetOrderIds() {
+		ids[i] = check.orderID(fmt.Sprintf("order_ids[%d]", i), text)
+	}
+	full := isFull(req.GetView())
+	position := check.position("min_position", req.GetMinPosition())
+	if err := check.err(); err != nil {
+		return nil, err
+	}
+	if err := s.await(ctx, position); err != nil {
+		return nil, err
+	}
+	out := &comandav1.BatchGetOrdersResponse{}
+	for _, id := range ids {
+		row, found, err := s.orders.Get(id)
+		if err != nil {
+			return nil, err
+		}
+		if !found || !allowed(ctx, row) {
+			out.MissingOrderIds = append(out.MissingOrderIds, string(id))
+			continue
+		}
+		if !full {
+			orders.Basic(row)
+		}
+		out.Orders = append(out.Orders, row)
+	}
+	return out, nil
+}
+
 // ListOrders implements [comandav1.OrderServiceServer].
 func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrdersRequest) (*comandav1.ListOrdersResponse, error) {
 	var check checker
@@ -83,9 +122,11 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 		ProviderOrderID: req.GetProviderOrderId(),
 	}
 	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
-	full := check.view("view", req.GetView())
+	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
+	filter.Sort = check.orderBy("order_by", req.GetOrderBy(), past)
+	s.where(&check, req.GetFilter(), &filter)
 	if err := check.err(); err != nil {
 		return nil, err
 	}
@@ -102,6 +143,43 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 		}
 	}
 	return &comandav1.ListOrdersResponse{Orders: rows, NextPageToken: next}, nil
+}
+
+// where adds a condition in CEL to filter.
+func (s *orderService) where(check *checker, text string, filter *orders.Filter) {
+	if text == "" {
+		return
+	}
+	condition, err := s.filters.Compile(text)
+	if err != nil {
+		for _, problem := range violationsOf(err)["filter"] {
+			check.violate("filter", problem)
+		}
+		return
+	}
+	filter.Written, filter.Where = text, condition.Matches
+	condition.Narrow(filter)
+}
+
+// orderBy is in which order a list comes: one that an index has.
+func (c *checker) orderBy(field, text string, past bool) orders.Sort {
+	sorts := map[string]orders.Sort{
+		"":                       {},
+		"recorded_at":            {By: orders.SortRecorded, Ascending: true},
+		"recorded_at asc":        {By: orders.SortRecorded, Ascending: true},
+		"recorded_at desc":       {By: orders.SortRecorded},
+		"first_recorded_at":      {By: orders.SortFirst, Ascending: true},
+		"first_recorded_at asc":  {By: orders.SortFirst, Ascending: true},
+		"first_recorded_at desc": {By: orders.SortFirst},
+	}
+	sort, ok := sorts[text]
+	switch {
+	case !ok:
+		c.violate(field, `must be "recorded_at", "first_recorded_at", either with " desc" after it, or empty`)
+	case past && text != "" && sort != orders.Sort{By: orders.SortFirst}:
+		c.violate(field, `of the past, must be "first_recorded_at desc" or empty`)
+	}
+	return sort
 }
 
 func (s *orderService) list(
@@ -218,13 +296,13 @@ func (c *checker) moment(req pastRequest) (m asof.Moment, past bool) {
 	return m, past
 }
 
-func (c *checker) orderID(field, text string) domain.OrderID { //nolint:unparam // as all its siblings
+func (c *checker) orderID(field, text string) domain.OrderID {
 	id := domain.OrderID(text)
 	switch {
 	case text == "":
 		c.violate(field, "is required")
 	case !id.Valid():
-		c.violate(field, `must be "ord_" and 26 characters of a-z and 2-7`)
+		c.violate(field, orderIDRule)
 	}
 	return id
 }
@@ -232,7 +310,7 @@ func (c *checker) orderID(field, text string) domain.OrderID { //nolint:unparam 
 func (c *checker) tenant(text string) domain.TenantID {
 	id := domain.TenantID(text)
 	if text != "" && !id.Valid() {
-		c.violate("tenant", "must be 1 to 40 of a-z, 0-9 and -")
+		c.violate("tenant", nameRule)
 	}
 	return id
 }
@@ -240,12 +318,12 @@ func (c *checker) tenant(text string) domain.TenantID {
 func (c *checker) source(text string) domain.SourceID {
 	id := domain.SourceID(text)
 	if text != "" && !id.Valid() {
-		c.violate("source", "must be 1 to 40 of a-z, 0-9 and -")
+		c.violate("source", nameRule)
 	}
 	return id
 }
 
-func (c *checker) statuses(field string, in []comandav1.OrderStatus) []domain.Status {
+func (c *checker) statuses(field string, in []comandav1.OrderStatus) []domain.Status { //nolint:unparam // as all its siblings
 	out := make([]domain.Status, 0, len(in))
 	for _, s := range in {
 		status, ok := wire.FromStatus(s)
@@ -268,18 +346,8 @@ func (c *checker) pageSize(field string, size int32) int { //nolint:unparam // a
 	return int(size)
 }
 
-// view reports whether all of an order is asked for.
-func (c *checker) view(field string, view comandav1.OrderView) bool {
-	switch view {
-	case comandav1.OrderView_ORDER_VIEW_UNSPECIFIED, comandav1.OrderView_ORDER_VIEW_BASIC:
-		return false
-	case comandav1.OrderView_ORDER_VIEW_FULL:
-		return true
-	default:
-		c.violate(field, "must be ORDER_VIEW_BASIC or ORDER_VIEW_FULL")
-		return false
-	}
-}
+// isFull reports whether all of an order is asked for.
+func isFull(view comandav1.OrderView) bool { return view == comandav1.OrderView_ORDER_VIEW_FULL }
 
 func (c *checker) position(field, text string) domain.Position {
 	position, err := domain.ParsePosition(text)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/domain"
@@ -89,6 +90,12 @@ func TestPagesOfOrders(t *testing.T) {
 		"of another source":            {&comandav1.ListOrdersRequest{Source: "loja-aprovei"}, nil},
 		"by provider order id":         {&comandav1.ListOrdersRequest{ProviderOrderId: "A-5"}, []string{"A-5"}},
 		"by attention":                 {&comandav1.ListOrdersRequest{Attention: true}, nil},
+		"by a condition":               {&comandav1.ListOrdersRequest{Filter: `status == "approved" || reference == "EX2"`, PageSize: 1}, []string{"A-3", "A-5", "A-4"}},
+		"by a condition on an index":   {&comandav1.ListOrdersRequest{Filter: `status == "pending" && reference == "EX1"`}, []string{"A-2"}},
+		"by a condition and a field":   {&comandav1.ListOrdersRequest{Filter: `status == "pending"`, Reference: "EX1"}, []string{"A-2"}},
+		"the first first":              {&comandav1.ListOrdersRequest{OrderBy: "first_recorded_at", PageSize: 2}, []string{"A-0", "A-1", "A-2", "A-3", "A-4", "A-5", "A-6"}},
+		"the first last":               {&comandav1.ListOrdersRequest{OrderBy: "first_recorded_at desc", PageSize: 3}, []string{"A-6", "A-5", "A-4", "A-3", "A-2", "A-1", "A-0"}},
+		"the last recorded last":       {&comandav1.ListOrdersRequest{OrderBy: "recorded_at", PageSize: 3, Statuses: pending}, []string{"A-0", "A-1", "A-2", "A-4", "A-5", "A-6"}},
 		"of another tenant":            {&comandav1.ListOrdersRequest{Tenant: "outra"}, nil},
 	} {
 		if diff := cmp.Diff(c.want, list(c.req)); diff != "" {
@@ -97,9 +104,42 @@ func TestPagesOfOrders(t *testing.T) {
 	}
 	page, err := s.orders.ListOrders(t.Context(), &comandav1.ListOrdersRequest{PageSize: 1})
 	must(t, err)
-	_, err = s.orders.ListOrders(t.Context(), &comandav1.ListOrdersRequest{PageSize: 1, Statuses: pending, PageToken: page.GetNextPageToken()})
-	if diff := cmp.Diff([]string{"page_token"}, violated(t, err)); diff != "" {
-		t.Errorf("a token of another request (-want +got):\n%s", diff)
+	for name, other := range map[string]*comandav1.ListOrdersRequest{
+		"statuses": {Statuses: pending}, "a condition": {Filter: "gap"}, "an order": {OrderBy: "recorded_at desc"},
+	} {
+		other.PageSize, other.PageToken = 1, page.GetNextPageToken()
+		_, err = s.orders.ListOrders(t.Context(), other)
+		if diff := cmp.Diff([]string{"page_token"}, violated(t, err)); diff != "" {
+			t.Errorf("a token of a request without %s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestABadFilterSaysWhere(t *testing.T) {
+	s := serve(t, grpcapi.Config{}, grpcapi.Deps{Views: readyViews(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	for name, c := range map[string]struct {
+		req  *comandav1.ListOrdersRequest
+		want []string
+	}{
+		"a filter": {&comandav1.ListOrdersRequest{Filter: "paid > 1 &&\n  nobody == 2"}, []string{
+			"filter: 2:3: undeclared reference to 'nobody' (in container '')",
+		}},
+		"all that is wrong": {&comandav1.ListOrdersRequest{Filter: `status == "aproved"`, OrderBy: "total"}, []string{
+			`filter: 1:11: "aproved" is not a status: one of none, started, pending, approved, refused, cancelled, refunded, chargeback`,
+			`order_by: must be "recorded_at", "first_recorded_at", either with " desc" after it, or empty`,
+		}},
+		"an order of the past": {&comandav1.ListOrdersRequest{OrderBy: "recorded_at", AsOf: &comandav1.ListOrdersRequest_AsKnownAt{AsKnownAt: timestamppb.Now()}}, []string{
+			`order_by: of the past, must be "first_recorded_at desc" or empty`,
+		}},
+	} {
+		_, err := s.orders.ListOrders(t.Context(), c.req)
+		var got []string
+		for _, v := range detail[*errdetails.BadRequest](t, err).GetFieldViolations() {
+			got = append(got, v.GetField()+": "+v.GetDescription())
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" || status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -147,11 +187,11 @@ func TestBadRequestsNameEveryField(t *testing.T) {
 		"history": {history(&comandav1.GetOrderHistoryRequest{MinPosition: "x"}), []string{"min_position", "order_id"}},
 		"list": {
 			list(&comandav1.ListOrdersRequest{Tenant: "Loja!", Source: "S!", Statuses: []comandav1.OrderStatus{0}, PageSize: -1, View: 7, MinPosition: "x"}),
-			[]string{"min_position", "page_size", "source", "statuses", "tenant", "view"},
+			[]string{"min_position", "page_size", "source", "statuses[0]", "tenant", "view"},
 		},
 		"a large page": {list(&comandav1.ListOrdersRequest{PageSize: 1001}), []string{"page_size"}},
 		"an unknown status": {
-			list(&comandav1.ListOrdersRequest{Statuses: []comandav1.OrderStatus{99}}), []string{"statuses"},
+			list(&comandav1.ListOrdersRequest{Statuses: []comandav1.OrderStatus{99}}), []string{"statuses[0]"},
 		},
 	} {
 		if diff := cmp.Diff(c.want, violated(t, c.err)); diff != "" {

@@ -18,6 +18,7 @@ type purchaseService struct {
 
 	purchases Purchases
 	past      Past
+	room      Room
 	reads
 }
 

@@ -86,6 +86,7 @@ func newGuarded(t *testing.T) *guarded {
 	g.create("spender", read, "loja")
 	g.create("streamer", read, "loja")
 	g.create("listener", []access.Scope{access.EventsRead}, "loja")
+	g.create("writer", []access.Scope{access.FactsWrite}, "loja")
 	g.create("manager", []access.Scope{access.Admin}, "loja")
 	g.create("operator", []access.Scope{access.Admin}, access.AnyTenant)
 	for n, tenant := range []domain.TenantID{"loja", "outra", "terceira", "loja", "outra", "terceira"} {
@@ -182,6 +183,24 @@ func getFunnel(query *comandav1.StatsQuery) func(context.Context, *guarded) erro
 	}
 }
 
+// refusedOrder is an order that is approved, by its id at the provider.
+const refusedOrder = "R-1"
+
+// recordFact records a refusal of refusedOrder, once changed.
+func recordFact(change func(*comandav1.RecordFactRequest)) func(context.Context, *guarded) error {
+	return func(ctx context.Context, g *guarded) error {
+		req := ofOrder(5, "refused", domain.KindRefused)
+		req.GetSourceOrder().ProviderOrderId = refusedOrder
+		change(req)
+		_, err := g.orders.RecordFact(ctx, req)
+		return err
+	}
+}
+
+func ofID(id string) func(*comandav1.RecordFactRequest) {
+	return func(r *comandav1.RecordFactRequest) { r.Order = &comandav1.RecordFactRequest_OrderId{OrderId: id} }
+}
+
 // subscribed is what ends a subscription.
 func subscribed(req *comandav1.SubscribeRequest) func(context.Context, *guarded) error {
 	return func(ctx context.Context, g *guarded) error {
@@ -228,6 +247,11 @@ func refusals(g *guarded) []refusal {
 	var table strings.Builder
 	must(g.t, order.Default().WriteCSV(&table))
 	invalid, notFound := info("INVALID"), info("NOT_FOUND")
+	setup := ofOrder(0, "setup", domain.KindApproved)
+	setup.GetSourceOrder().ProviderOrderId = refusedOrder
+	stored, err := g.orders.RecordFact(g.as(g.t.Context(), "writer"), setup)
+	must(g.t, err)
+	recorded := stored.GetOrderId()
 	return []refusal{
 		{"no credentials", "", get(orderOf("loja", 0)), codes.Unauthenticated, []proto.Message{info("UNAUTHENTICATED")}},
 		{"wrong credentials", "nobody", get(orderOf("loja", 0)), codes.Unauthenticated, []proto.Message{info("UNAUTHENTICATED")}},
@@ -281,6 +305,43 @@ func refusals(g *guarded) []refusal {
 			return err
 		}, codes.NotFound, []proto.Message{notFound}},
 
+		{"a fact without its scope", "reader", recordFact(func(*comandav1.RecordFactRequest) {}), codes.PermissionDenied, []proto.Message{lacks("facts:write")}},
+		{"a fact of an unknown order", "writer", recordFact(ofID(unknown)), codes.NotFound, []proto.Message{notFound, none("comanda.v1.Order", unknown, noFact)}},
+		{"a fact of another tenant's order", "writer", recordFact(ofID(others)), codes.NotFound, []proto.Message{notFound, none("comanda.v1.Order", others, noFact)}},
+		{"a fact of another tenant's source", "writer", recordFact(func(r *comandav1.RecordFactRequest) { r.GetSourceOrder().Source = "outra-checkout" }), codes.NotFound, []proto.Message{
+			notFound, none("comanda.v1.Source", "outra-checkout", "no such source is configured"),
+		}},
+		{"a fact that the fold refuses", "writer", recordFact(func(*comandav1.RecordFactRequest) {}), codes.FailedPrecondition, []proto.Message{
+			&errdetails.ErrorInfo{Reason: "REFUSED", Domain: "comanda", Metadata: map[string]string{
+				"kind": "refused", "effective_at": "2026-05-09T12:05:00Z", "why": "contradicts_status", "status_then": "approved", "status": "approved",
+				"legal_kinds": "started,abandoned,cancelled,expired,approved,refund_requested,partially_refunded,refunded,chargeback,chargeback_reversed",
+			}},
+			&errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{
+				Type: "MACHINE", Subject: recorded, Description: "refused of " + recorded + " at 2026-05-09T12:05:00Z: the order was approved then (contradicts_status); " +
+					"what may be said of that time: started, abandoned, cancelled, expired, approved, refund_requested, partially_refunded, refunded, chargeback, chargeback_reversed",
+			}}},
+		}},
+		{"a stale revision", "writer", recordFact(func(r *comandav1.RecordFactRequest) { r.ExpectedRevision = proto.Uint64(7) }), codes.Aborted, []proto.Message{
+			&errdetails.ErrorInfo{Reason: "STALE", Domain: "comanda", Metadata: map[string]string{"expected_revision": "7", "revision": "1"}},
+		}},
+		{"a request id of another fact", "writer", recordFact(func(r *comandav1.RecordFactRequest) { r.RequestId = "setup" }), codes.AlreadyExists, []proto.Message{info("EXISTS")}},
+		{"no fact that it could be", "writer", recordFact(func(r *comandav1.RecordFactRequest) { r.RequestId, r.Reason, r.Fact = "a b", "", nil }), codes.InvalidArgument, []proto.Message{
+			invalid, bad("fact", "is required", "reason", "is required", "request_id", "must be 1 to 128 of A-Z, a-z, 0-9 and ._:-"),
+		}},
+		{"another tenant's order explained", "reader", func(ctx context.Context, g *guarded) error {
+			_, err := g.orders.ExplainOrder(ctx, &comandav1.ExplainOrderRequest{OrderId: others})
+			return err
+		}, codes.NotFound, []proto.Message{notFound, none("comanda.v1.Order", others, noFact)}},
+		{"another tenant's source", "reader", func(ctx context.Context, g *guarded) error {
+			_, err := g.sources.GetSource(ctx, &comandav1.GetSourceRequest{Source: "outra-checkout"})
+			return err
+		}, codes.NotFound, []proto.Message{notFound, none("comanda.v1.Source", "outra-checkout", "no such source is configured")}},
+		{"a malformed filter", "reader", listOrders(&comandav1.ListOrdersRequest{Filter: "paid > 1 &&\n  nobody == 2"}), codes.InvalidArgument, []proto.Message{
+			invalid, bad("filter", "2:3: undeclared reference to 'nobody' (in container '')"),
+		}},
+		{"an order that no index has", "reader", listOrders(&comandav1.ListOrdersRequest{OrderBy: "total desc"}), codes.InvalidArgument, []proto.Message{
+			invalid, bad("order_by", `must be "recorded_at", "first_recorded_at", either with " desc" after it, or empty`),
+		}},
 		{"no order id", "reader", getOrder(&comandav1.GetOrderRequest{}), codes.InvalidArgument, []proto.Message{invalid, bad("order_id", "is required")}},
 		{"no order id that it could be, and more", "reader", getOrder(&comandav1.GetOrderRequest{
 			OrderId: "A-1", MinPosition: "x", View: 9, AsOf: &comandav1.GetOrderRequest_AsKnownAt{AsKnownAt: &timestamppb.Timestamp{Nanos: -1}},
@@ -288,14 +349,14 @@ func refusals(g *guarded) []refusal {
 			"as_known_at", "must be a time of the years 1 to 9999",
 			"min_position", "must be a position from an answer of Comanda",
 			"order_id", `must be "ord_" and 26 characters of a-z and 2-7`,
-			"view", "must be ORDER_VIEW_BASIC or ORDER_VIEW_FULL",
+			"view", "must be one of the defined enum values",
 		)}},
 		{"no words of a list", "reader", listOrders(&comandav1.ListOrdersRequest{
 			Tenant: "Loja!", Source: "A B", PageSize: 1001, Statuses: []comandav1.OrderStatus{99},
 		}), codes.InvalidArgument, []proto.Message{invalid, bad(
-			"page_size", "must be 1 to 1000, or 0 for 100",
+			"page_size", "must be greater than or equal to 0 and less than or equal to 1000",
 			"source", "must be 1 to 40 of a-z, 0-9 and -",
-			"statuses", "must be statuses of OrderStatus, and not UNSPECIFIED",
+			"statuses[0]", "must be one of the defined enum values",
 			"tenant", "must be 1 to 40 of a-z, 0-9 and -",
 		)}},
 		{"no page token", "reader", listOrders(&comandav1.ListOrdersRequest{PageToken: "x"}), codes.InvalidArgument, []proto.Message{

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"comanda.internal/adapters/grpcapi/access"
+	"comanda.internal/adapters/grpcapi/celfilter"
 	"comanda.internal/adapters/grpcapi/ring"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -36,7 +39,8 @@ type Config struct {
 	// MaxResponseBytes bounds an answer; a client must be told to accept more
 	// than its default of 4 MiB. Default 16 MiB.
 	MaxResponseBytes int `yaml:"max_response_bytes"`
-	// UnaryTimeout ends a call that brings no deadline, or a later one. Default 10 s.
+	// UnaryTimeout ends a call that brings no deadline, or a later one; one that waits
+	// for something has what it asks for on top. Default 10 s.
 	UnaryTimeout time.Duration `yaml:"unary_timeout"`
 	// Heartbeat is how long a subscription may be silent. Default 15 s.
 	Heartbeat time.Duration `yaml:"heartbeat"`
@@ -194,8 +198,12 @@ type Deps struct {
 	Verifier  Verifier
 	Operator  Operator
 	Replayer  Replayer
-	Clock     func() time.Time
-	Logger    *slog.Logger
+	Recorder  Recorder
+	Room      Room
+	// Sources are those that are configured; none: no order can be named by its source.
+	Sources []Source
+	Clock   func() time.Time
+	Logger  *slog.Logger
 	// Access decides who may call, and has the listener's TLS; nil: anyone, on loopback only.
 	Access *access.Authority
 	// Registerer gets the metrics; nil: they are kept nowhere.
@@ -223,6 +231,14 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules, err := newRules()
+	if err != nil {
+		return nil, err
+	}
+	filters, err := celfilter.NewCompiler()
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{health: health.NewServer(), access: deps.Access, views: deps.Views, closing: make(chan struct{})}
 	guard := &guard{access: deps.Access, timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
 	options := []grpc.ServerOption{
@@ -233,16 +249,21 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientMayPingEvery, PermitWithoutStream: true}),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
-		grpc.UnaryInterceptor(guard.unary),
-		grpc.StreamInterceptor(guard.stream),
+		grpc.ChainUnaryInterceptor(guard.unary, rules.unary),
+		grpc.ChainStreamInterceptor(guard.stream, rules.stream),
 	}
 	if deps.Access != nil && deps.Access.TLS() != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(deps.Access.TLS())))
 	}
 	s.grpc = grpc.NewServer(options...)
 	views := reads{deps.Views, deps.Log}
-	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, past: deps.Past, reads: views})
-	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
+	configured := slices.Clone(sources(deps.Sources))
+	slices.SortFunc(configured, func(a, b Source) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{
+		orders: deps.Orders, histories: deps.Histories, past: deps.Past, recorder: deps.Recorder, room: deps.Room, filters: filters, sources: configured, clock: deps.Clock, reads: views,
+	})
+	comandav1.RegisterSourceServiceServer(s.grpc, &sourceService{sources: configured})
+	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, room: deps.Room, reads: views})
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
@@ -323,6 +344,7 @@ func (s *Server) setHealth(state healthv1.HealthCheckResponse_ServingStatus) {
 		comandav1.EventService_ServiceDesc.ServiceName,
 		comandav1.ViewService_ServiceDesc.ServiceName,
 		comandav1.MachineService_ServiceDesc.ServiceName,
+		comandav1.SourceService_ServiceDesc.ServiceName,
 	} {
 		s.health.SetServingStatus(service, state)
 	}

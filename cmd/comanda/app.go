@@ -56,6 +56,7 @@ type app struct {
 	log      *eventstore.Log
 	views    views
 	scrubbed scrub.Memory // as the last process left it
+	recorder *eventstore.Recorder
 	intake   *intake.Intake
 	sources  []webhook.Source
 	checks   []ops.Check
@@ -242,7 +243,8 @@ func (a *app) startViews(ctx context.Context) error {
 
 // startIntake makes the pipeline that every way in shares.
 func (a *app) startIntake(context.Context) error {
-	recorder, err := eventstore.NewRecorder(a.log, a.vault, order.Default(), eventstore.RecorderConfig{Clock: a.now})
+	var err error
+	a.recorder, err = eventstore.NewRecorder(a.log, a.vault, order.Default(), eventstore.RecorderConfig{Clock: a.now})
 	if err != nil {
 		return err
 	}
@@ -253,7 +255,7 @@ func (a *app) startIntake(context.Context) error {
 		}
 		a.sources = append(a.sources, a.cfg.Sources[i].Source(codec))
 	}
-	a.intake, err = intake.New(recorder, a.log, a.now, a.logger, a.registry)
+	a.intake, err = intake.New(a.recorder, a.log, a.now, a.logger, a.registry)
 	return err
 }
 
@@ -289,6 +291,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Stats: stats.New(a.views.file),
 		Views: a.views.runner, Log: a.log,
 		Past: asof.New(a.views.file), Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
+		Recorder: a.recorder, Room: a.views.room, Sources: a.cfg.shown(),
 		Access: authority, Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})
 	if err != nil {

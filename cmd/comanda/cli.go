@@ -28,6 +28,8 @@ type cli struct {
 	Events    eventsCmd    `cmd:"" help:"Read the log."`
 	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table, or what another would change."`
 	Views     viewsCmd     `cmd:"" help:"Operate the views: status, rebuild beside those that serve, parked orders."`
+	Sources   sourcesCmd   `cmd:"" help:"Show the configured ways in."`
+	Proto     protoCmd     `cmd:"" help:"Write the gRPC contract as a descriptor set, for grpcurl and generators."`
 	Verify    verifyCmd    `cmd:"" help:"Prove that the log holds together and that every view equals a fresh fold."`
 	Tokens    tokensCmd    `cmd:"" help:"Keep the tokens that services call the gRPC server with."`
 	Log       logCmd       `cmd:"" help:"Back the log up, restore it, mirror it, or make it anew with other partitions."`

@@ -177,6 +177,9 @@ func (c *config) validate() error {
 			errs = append(errs, prefixed(fmt.Sprintf("source %q", string(s.ID)), err))
 		}
 		once(fmt.Sprintf("source %q", string(s.ID)))
+		if s.ID == domain.SourceAPI {
+			errs = append(errs, fmt.Errorf("source %q: the name is Comanda's own, of what is recorded with 'orders record'", string(s.ID)))
+		}
 		known(fmt.Sprintf("source %q", string(s.ID)), s.Tenant)
 	}
 	for _, id := range c.NATS.Checkouts {

@@ -22,6 +22,7 @@ sources:
   - {id: a, provider: aprovei, tenant: y, auth: {type: magic}}
   - {id: a, provider: aprovei, tenant: x, auth: {type: token, tokens_file: /nonexistent}}
   - {id: b, provider: comanda, tenant: x, auth: {type: hmac, header: X, hash: md5, encoding: rot13, secrets: [s]}}
+  - {id: comanda-api, provider: comanda, tenant: x, auth: {type: token, tokens: [t]}}
   - {id: c, provider: iset, tenant: x, auth: {type: token, tokens: [t]}, iset: {fields: {status: bare}, statuses: {a: teleported}}}
 endpoints:
   - {id: e, tenant: z, kind: pigeon, url: "ftp://x", events: [order.teleported]}
@@ -42,7 +43,7 @@ access:
 	lines := strings.Split(err.Error(), "\n")
 	for _, want := range []string{
 		`tenant "LOJA": `, `source "a": auth.type: `, `source "a": tenant "y" `, `source "a" stands twice`, `source "a": auth.tokens_file: `,
-		`source "b": auth.hash: `, `source "b": auth.encoding: `, `source "c": fields.status `, `source "c": statuses: `,
+		`source "b": auth.hash: `, `source "b": auth.encoding: `, `source "comanda-api": the name is `, `source "c": fields.status `, `source "c": statuses: `,
 		`endpoint "e": url: `, `endpoint "e": kind: `, `endpoint "e": events: `, `endpoint "e": tenant "z" `,
 		`endpoint "f": url_file: `, `endpoint "f": api_token_file: `, `endpoint "f": plan.default: `,
 		"webhook: max_body: ", "webhook: max_in_flight: ", "checkout: workers: ", "checkout: max_body: ",

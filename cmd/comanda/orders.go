@@ -17,11 +17,14 @@ import (
 	"comanda.internal/proto/wire"
 )
 
-// ordersCmd reads orders.
+// ordersCmd reads orders, and records what an operator knows of one.
 type ordersCmd struct {
 	List    ordersListCmd    `cmd:"" help:"List orders, the last recorded first."`
 	Get     ordersGetCmd     `cmd:"" help:"Show one order."`
 	History ordersHistoryCmd `cmd:"" help:"Show every event of one order, with its verdict."`
+	Explain ordersExplainCmd `cmd:"" help:"Say why an order is where it is, and what each kind of fact would do next."`
+	Wait    ordersWaitCmd    `cmd:"" help:"Wait until an order is in a status, or at a revision, also one that does not exist yet."`
+	Record  ordersRecordCmd  `cmd:"" help:"Record a fact of an order; nothing is stored of one that the machine refuses."`
 	Watch   ordersWatchCmd   `cmd:"" help:"Follow orders as they change."`
 	Export  ordersExportCmd  `cmd:"" help:"Write the orders as they are now as files for analysts."`
 }
@@ -40,6 +43,8 @@ type ordersListCmd struct {
 
 	ProviderOrderID string `help:"Only orders with this id at their provider."`
 
+	Filter      string `help:"Only orders of which this condition in CEL is true, as 'status == \"approved\" && paid > 10000'."`
+	OrderBy     string `help:"recorded_at or first_recorded_at, either with ' desc' after it."`
 	Limit       int    `help:"At most so many (0: all)." default:"100"`
 	MinPosition string `help:"Wait until the view has read this position of an earlier answer."`
 }
@@ -48,7 +53,7 @@ type ordersListCmd struct {
 func (c *ordersListCmd) Run(ctx context.Context, io *stdio) error {
 	req := &comandav1.ListOrdersRequest{
 		Tenant: c.Tenant, Reference: c.Reference, MinPosition: c.MinPosition, Source: c.Source,
-		ProviderOrderId: c.ProviderOrderID, Attention: c.Attention, View: comandav1.OrderView_ORDER_VIEW_FULL,
+		ProviderOrderId: c.ProviderOrderID, Attention: c.Attention, Filter: c.Filter, OrderBy: c.OrderBy, View: comandav1.OrderView_ORDER_VIEW_FULL,
 	}
 	var err error
 	if req.Statuses, err = parseStatuses(c.Status); err != nil {

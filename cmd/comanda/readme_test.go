@@ -91,14 +91,15 @@ func setUpScript(env *testscript.Env) error {
 // commands of their sections.
 func TestSectionCommands(t *testing.T) {
 	for title, path := range map[string]string{
-		"The log as a whole":      "testdata/script/log.txt",
-		"Views":                   "testdata/script/views.txt",
-		"Rebuilding views":        "testdata/script/rebuild.txt",
-		"Stats":                   "testdata/script/stats.txt",
-		"Access":                  "testdata/script/tokens.txt",
-		"Export":                  "testdata/script/export.txt",
-		"Following the log":       "testdata/script/subscribe.txt",
-		"The checkout, over NATS": "testdata/script/nats.txt",
+		"The log as a whole":                 "testdata/script/log.txt",
+		"Views":                              "testdata/script/views.txt",
+		"Rebuilding views":                   "testdata/script/rebuild.txt",
+		"Stats":                              "testdata/script/stats.txt",
+		"Access":                             "testdata/script/tokens.txt",
+		"Export":                             "testdata/script/export.txt",
+		"Following the log":                  "testdata/script/subscribe.txt",
+		"The checkout, over NATS":            "testdata/script/nats.txt",
+		"Orders, for services and operators": "testdata/script/orders.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

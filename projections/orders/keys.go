@@ -3,6 +3,8 @@ package orders
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -37,6 +39,19 @@ func placeOfNanos(nanos uint64, id string) place {
 	binary.BigEndian.PutUint64(p[:8], nanos)
 	copy(p[8:], id)
 	return p
+}
+
+// placeFrom is the first place of what is recorded at a time.
+func placeFrom(at time.Time) *place {
+	nanos := uint64(math.MaxUint64) // after what a place can say
+	switch {
+	case at.Before(time.Unix(0, 0)):
+		nanos = 0
+	case at.Before(time.Unix(0, math.MaxInt64)):
+		nanos = uint64(at.UnixNano())
+	}
+	p := placeOfNanos(nanos, "")
+	return &p
 }
 
 func (p place) orderID() domain.OrderID { return domain.OrderID(p[8:]) }

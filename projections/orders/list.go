@@ -1,13 +1,12 @@
 package orders
 
 import (
-	"bytes"
 	"container/heap"
 	"slices"
+	"time"
 
 	"comanda.internal/domain"
 	"comanda.internal/projections/kv"
-	"comanda.internal/projections/paging"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
 )
@@ -23,7 +22,42 @@ type Filter struct {
 	ProviderOrderID string
 	// Attention: only orders that an operator should see.
 	Attention bool
+	// Recorded and First bound the last and the first recording of an order.
+	Recorded, First Span
+	// Where is any other condition on the row, nil for none, and Written its text, which
+	// binds page tokens. An error ends the list.
+	Where   func(row *comandav1.Order) (bool, error)
+	Written string
+	// Sort is in which order the list comes.
+	Sort Sort
 }
+
+// Span is a range of time: from From, before Before; zero is no bound.
+type Span struct{ From, Before time.Time }
+
+func (s *Span) holds(at time.Time) bool {
+	return (s.From.IsZero() || !at.Before(s.From)) && (s.Before.IsZero() || at.Before(s.Before))
+}
+
+// Sort is the order of a list.
+type Sort struct {
+	By SortBy
+	// Ascending: the first recorded first. Of SortBest it means nothing.
+	Ascending bool
+}
+
+// SortBy is what a list comes by.
+type SortBy uint8
+
+// The orders that the indexes have.
+const (
+	// SortBest: the last recorded first; of one provider order id the one that was known last.
+	SortBest SortBy = iota
+	// SortRecorded: by the last recording.
+	SortRecorded
+	// SortFirst: by the first recording.
+	SortFirst
+)
 
 // Page says which part of a list.
 type Page struct {
@@ -50,7 +84,7 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 	err = v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		l := lister{filter: filter, size: page.Size, rows: b.Bucket(rowsBucket), as: asItIs}
-		last, more, err := l.list(openRanges(b, filter.ranges, &filter, before))
+		last, more, err := l.list(openRanges(b, filter.ranges, &filter, filter.way(before)))
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}
@@ -83,15 +117,16 @@ type lister struct {
 // list reads the matching orders of the ranges; last is the last place it looked
 // at, more whether there are others.
 func (l *lister) list(ranges spans) (last place, more bool, err error) {
-	for examined := 0; len(ranges) > 0; examined++ {
+	for examined := 0; len(ranges.open) > 0; examined++ {
 		if len(l.found) == l.size || examined == maxExamined {
 			return last, true, nil
 		}
-		last = ranges[0].at
+		nearest := ranges.open[0]
+		last = nearest.at
 		if err := l.look(last.orderID()); err != nil {
 			return last, false, err
 		}
-		if ranges[0].back() {
+		if nearest.step() {
 			heap.Fix(&ranges, 0)
 		} else {
 			heap.Pop(&ranges)
@@ -108,7 +143,14 @@ func (l *lister) look(id domain.OrderID) error {
 	if row == nil {
 		return domain.Errorf(domain.Corrupt, "orders: the index names %s, which has no row", id)
 	}
-	if row, err = l.as(row); err == nil && row != nil && l.filter.matches(row) {
+	if row, err = l.as(row); err != nil || row == nil || !l.filter.matches(row) {
+		return err
+	}
+	matches := true
+	if l.filter.Where != nil {
+		matches, err = l.filter.Where(row)
+	}
+	if matches {
 		l.found = append(l.found, row)
 	}
 	return err
@@ -120,103 +162,47 @@ func (f *Filter) matches(row *comandav1.Order) bool {
 	case f.Source != "" && row.GetSource() != string(f.Source),
 		f.Reference != "" && row.GetReference() != f.Reference,
 		f.ProviderOrderID != "" && row.GetProviderOrderId() != f.ProviderOrderID,
-		f.Attention && !attended(row):
+		f.Attention && !attended(row),
+		!f.Recorded.holds(row.GetRecordedAt().AsTime()),
+		!f.First.holds(row.GetFirstRecordedAt().AsTime()):
 		return false
 	}
 	status, ok := wire.FromStatus(row.GetStatus())
 	return len(f.Statuses) == 0 || ok && slices.Contains(f.Statuses, status)
 }
 
-// span is a range of an index, read backwards.
-type span struct {
-	prefix []byte
-	cursor *kv.Cursor
-	at     place
-}
-
-// seek goes to the last entry before a place, or to the last of all; false when
-// there is none.
-func (s *span) seek(before *place) bool {
-	end := append(slices.Clone(s.prefix), bytes.Repeat([]byte{0xff}, placeSize+1)...)
-	if before != nil {
-		end = append(slices.Clone(s.prefix), before[:]...)
-	}
-	key, _ := s.cursor.Seek(end)
-	if key == nil {
-		key, _ = s.cursor.Last()
-	} else {
-		key, _ = s.cursor.Prev()
-	}
-	return s.take(key)
-}
-
-// back goes to the entry before; false when there is none.
-func (s *span) back() bool {
-	key, _ := s.cursor.Prev()
-	return s.take(key)
-}
-
-func (s *span) take(key []byte) bool {
-	rest, ok := bytes.CutPrefix(key, s.prefix)
-	if !ok || len(rest) != placeSize {
-		return false
-	}
-	s.at = place(rest)
-	return true
-}
-
-// spans is a heap of ranges, the one with the newest entry first.
-type spans []*span
-
-func (s spans) Len() int           { return len(s) }
-func (s spans) Less(i, j int) bool { return bytes.Compare(s[i].at[:], s[j].at[:]) > 0 }
-func (s spans) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-
-// Push implements [heap.Interface]; ranges are never added.
-func (s *spans) Push(x any) { *s = append(*s, x.(*span)) }
-
-// Pop implements [heap.Interface].
-func (s *spans) Pop() any {
-	last := (*s)[len(*s)-1]
-	*s = (*s)[:len(*s)-1]
-	return last
-}
-
-// openRanges are the ranges of the tenants of f, each at its newest entry before a place.
-func openRanges(
-	b *kv.Bucket, ranges func() (index int, prefixes func(tenant string) [][]byte), f *Filter, before *place,
-) spans {
-	n, prefixes := ranges()
-	index := b.Bucket(indexes[n].bucket)
-	var open spans
-	for _, tenant := range f.tenants(index) {
-		for _, prefix := range prefixes(tenant) {
-			s := &span{prefix: prefix, cursor: index.Cursor()}
-			if s.seek(before) {
-				open = append(open, s)
-			}
-		}
-	}
-	heap.Init(&open)
-	return open
-}
-
-// ranges are the index that has the fewest entries for f, and its prefixes for a tenant.
-func (f *Filter) ranges() (index int, prefixes func(tenant string) [][]byte) {
-	one := func(prefix func(tenant string) []byte) func(string) [][]byte {
-		return func(tenant string) [][]byte { return [][]byte{prefix(tenant)} }
-	}
+// best is the index that has the fewest entries for f, of those that have its order.
+func (f *Filter) best() int {
 	switch {
-	case f.ProviderOrderID != "":
-		return indexProviderOrderID, one(func(tenant string) []byte { return digestPrefix(tenant, f.ProviderOrderID) })
+	case f.ProviderOrderID != "" && f.Sort.By != SortRecorded:
+		return indexProviderOrderID
+	case f.Sort.By == SortFirst:
+		return indexFirst
 	case f.Reference != "":
-		return indexReference, one(func(tenant string) []byte { return digestPrefix(tenant, f.Reference) })
+		return indexReference
 	case f.Attention:
-		return indexAttention, one(tenantPrefix)
+		return indexAttention
 	case f.Source != "":
-		return indexSource, one(func(tenant string) []byte { return sourcePrefix(tenant, string(f.Source)) })
+		return indexSource
+	default:
+		return indexStatus
 	}
-	return indexStatus, func(tenant string) (out [][]byte) {
+}
+
+// ranges are the index to read, and its prefixes for a tenant.
+func (f *Filter) ranges() (index int, prefixes func(tenant string) [][]byte) {
+	index = f.best()
+	return index, func(tenant string) (out [][]byte) {
+		switch index {
+		case indexProviderOrderID:
+			return [][]byte{digestPrefix(tenant, f.ProviderOrderID)}
+		case indexReference:
+			return [][]byte{digestPrefix(tenant, f.Reference)}
+		case indexSource:
+			return [][]byte{sourcePrefix(tenant, string(f.Source))}
+		case indexAttention, indexFirst:
+			return [][]byte{tenantPrefix(tenant)}
+		}
 		for s := range domain.StatusCount {
 			if len(f.Statuses) == 0 || slices.Contains(f.Statuses, s) {
 				out = append(out, statusPrefix(tenant, wire.Status(s)))
@@ -224,28 +210,4 @@ func (f *Filter) ranges() (index int, prefixes func(tenant string) [][]byte) {
 		}
 		return out
 	}
-}
-
-// tenants are those of f, of all those in an index.
-func (f *Filter) tenants(index *kv.Bucket) []string {
-	if f.Tenant == "" && f.Within == nil {
-		return tenantsIn(index)
-	}
-	var out []string
-	for _, tenant := range paging.Tenants(f.Tenant, f.Within) {
-		out = append(out, string(tenant))
-	}
-	return out
-}
-
-// tenantsIn are the tenants that have entries in an index.
-func tenantsIn(index *kv.Bucket) []string {
-	var tenants []string
-	c := index.Cursor()
-	for key, _ := c.First(); len(key) > 0 && len(key) > int(key[0]); {
-		prefix := slices.Clone(key[:1+key[0]])
-		tenants = append(tenants, string(prefix[1:]))
-		key, _ = c.Seek(append(prefix, bytes.Repeat([]byte{0xff}, longestPrefix+placeSize+1)...))
-	}
-	return tenants
 }

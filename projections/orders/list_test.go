@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -60,7 +61,18 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 	all := every(t, view)
 	byFirst := slices.Clone(all)
 	slices.SortFunc(byFirst, func(a, b *comandav1.Order) int {
-		return b.GetFirstRecordedAt().AsTime().Compare(a.GetFirstRecordedAt().AsTime())
+		return cmp.Or(b.GetFirstRecordedAt().AsTime().Compare(a.GetFirstRecordedAt().AsTime()), cmp.Compare(b.GetOrderId(), a.GetOrderId()))
+	})
+	// at is a time at, before or after some recording, or none.
+	at := rapid.Custom(func(t *rapid.T) time.Time {
+		row := rapid.SampledFrom(all).Draw(t, "row")
+		return rapid.SampledFrom([]time.Time{
+			{},
+			{},
+			row.GetRecordedAt().AsTime(), row.GetFirstRecordedAt().AsTime(),
+			row.GetRecordedAt().AsTime().Add(1), row.GetFirstRecordedAt().AsTime().Add(-1),
+			time.Unix(0, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC),
+		}).Draw(t, "at")
 	})
 	references := []string{"", "", ""}
 	for _, row := range all {
@@ -79,12 +91,24 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 			Statuses: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) domain.Status {
 				return domain.Status(rapid.IntRange(0, int(domain.StatusCount)-1).Draw(t, "status"))
 			}), 0, 4).Draw(t, "statuses"),
+			Recorded: orders.Span{From: at.Draw(t, "from"), Before: at.Draw(t, "before")},
+			First:    orders.Span{From: at.Draw(t, "first from"), Before: at.Draw(t, "first before")},
+			Sort: orders.Sort{
+				By:        rapid.SampledFrom([]orders.SortBy{orders.SortBest, orders.SortRecorded, orders.SortFirst}).Draw(t, "by"),
+				Ascending: rapid.Bool().Draw(t, "ascending"),
+			},
+		}
+		if rapid.Bool().Draw(t, "where") {
+			filter.Where = func(row *comandav1.Order) (bool, error) { return row.GetRevision()%2 == 0, nil }
 		}
 		size := rapid.IntRange(1, 50).Draw(t, "size")
 		var want, got []string
-		in := all
-		if filter.ProviderOrderID != "" {
-			in = byFirst
+		in := slices.Clone(all)
+		if filter.Sort.By == orders.SortFirst || filter.Sort.By == orders.SortBest && filter.ProviderOrderID != "" {
+			in = slices.Clone(byFirst)
+		}
+		if filter.Sort.Ascending && filter.Sort.By != orders.SortBest {
+			slices.Reverse(in)
 		}
 		for _, row := range in {
 			if matches(filter, row) {
@@ -113,12 +137,17 @@ func TestPagesAreTheWholeListInOrder(t *testing.T) {
 }
 
 func matches(f orders.Filter, row *comandav1.Order) bool {
+	in := func(s orders.Span, at time.Time) bool {
+		return (s.From.IsZero() || !s.From.After(at)) && (s.Before.IsZero() || s.Before.After(at))
+	}
 	status, _ := wire.FromStatus(row.GetStatus())
 	return (f.Within == nil || slices.Contains(f.Within, domain.TenantID(row.GetTenant()))) &&
 		(f.Tenant == "" || string(f.Tenant) == row.GetTenant()) &&
 		(f.Source == "" || string(f.Source) == row.GetSource()) &&
 		(f.Reference == "" || f.Reference == row.GetReference()) &&
 		(f.ProviderOrderID == "" || f.ProviderOrderID == row.GetProviderOrderId()) &&
+		in(f.Recorded, row.GetRecordedAt().AsTime()) && in(f.First, row.GetFirstRecordedAt().AsTime()) &&
+		(f.Where == nil || row.GetRevision()%2 == 0) &&
 		(!f.Attention || len(row.GetAttention())+len(row.GetConflicts()) > 0) &&
 		(len(f.Statuses) == 0 || slices.Contains(f.Statuses, status))
 }
@@ -142,6 +171,10 @@ func TestATokenIsBoundToItsRequest(t *testing.T) {
 		"no filter":        {},
 		"attention":        {Tenant: "loja", Statuses: filter.Statuses, Attention: true},
 		"a source":         {Tenant: "loja", Statuses: filter.Statuses, Source: "s"},
+		"a condition":      {Tenant: "loja", Statuses: filter.Statuses, Written: "total > 1"},
+		"a time":           {Tenant: "loja", Statuses: filter.Statuses, Recorded: orders.Span{From: time.Unix(1, 0)}},
+		"an order":         {Tenant: "loja", Statuses: filter.Statuses, Sort: orders.Sort{By: orders.SortRecorded}},
+		"upwards":          {Tenant: "loja", Statuses: filter.Statuses, Sort: orders.Sort{By: orders.SortRecorded, Ascending: true}},
 		"an id":            {Tenant: "loja", Statuses: filter.Statuses, ProviderOrderID: "s"},
 	}
 	for name, other := range others {

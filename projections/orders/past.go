@@ -33,8 +33,9 @@ func (v *View) ListPast(filter Filter, past Past, page Page) (rows []*comandav1.
 	if err != nil {
 		return nil, "", err
 	}
+	on := way{before: before}
 	if before == nil && !past.Until.IsZero() {
-		before = afterAll(past.Until)
+		on.before = afterAll(past.Until)
 	}
 	err = v.reader.View(func(tx *kv.Tx) error {
 		l := lister{filter: filter, size: page.Size, rows: tx.Bucket(name, rowsBucket)}
@@ -44,7 +45,7 @@ func (v *View) ListPast(filter Filter, past Past, page Page) (rows []*comandav1.
 			}
 			return past.Order(tx, row)
 		}
-		last, more, err := l.list(openRanges(tx.Bucket(name), filter.pastRanges, &filter, before))
+		last, more, err := l.list(openRanges(tx.Bucket(name), filter.pastRanges, &filter, on))
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}
@@ -58,12 +59,10 @@ func (v *View) ListPast(filter Filter, past Past, page Page) (rows []*comandav1.
 
 // afterAll is the place behind every order that was recorded at a time or before.
 func afterAll(at time.Time) *place {
-	nanos := uint64(math.MaxUint64)
 	if at.Before(time.Unix(0, math.MaxInt64)) {
-		nanos = uint64(max(at.UnixNano(), 0)) + 1
+		at = at.Add(time.Nanosecond)
 	}
-	p := placeOfNanos(nanos, "")
-	return &p
+	return placeFrom(at)
 }
 
 // matchesFirst decides what the first event of an order settles.

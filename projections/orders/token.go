@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"time"
 
 	"comanda.internal/domain"
 )
@@ -47,16 +48,25 @@ func badToken(why string) error {
 // bound tells filters, and pasts, apart. Statuses must be sorted and without repeats.
 func (f *Filter) bound(past string) [digestSize]byte {
 	var buf []byte
-	for _, part := range []string{string(f.Tenant), f.Reference, string(f.Source), f.ProviderOrderID, past} {
+	for _, part := range []string{string(f.Tenant), f.Reference, string(f.Source), f.ProviderOrderID, past, f.Written} {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(part)))
 		buf = append(buf, part...)
 	}
-	if f.Attention {
-		buf = append(buf, 0xff)
+	buf = append(buf, byte(f.Sort.By), flag(f.Sort.Ascending), flag(f.Attention))
+	for _, at := range []time.Time{f.Recorded.From, f.Recorded.Before, f.First.From, f.First.Before} {
+		buf = binary.BigEndian.AppendUint64(buf, uint64(at.Unix()))       //nolint:gosec // bits to be hashed
+		buf = binary.BigEndian.AppendUint32(buf, uint32(at.Nanosecond())) //nolint:gosec // below a billion
 	}
 	for _, s := range f.Statuses {
 		buf = append(buf, byte(s))
 	}
 	sum := sha256.Sum256(buf)
 	return [digestSize]byte(sum[:digestSize])
+}
+
+func flag(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
 }

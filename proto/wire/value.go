@@ -21,6 +21,21 @@ func FromAmount(p *int64) domain.Amount {
 	return domain.Minor(*p)
 }
 
+// FromNewFact is the fact of n, without order, key and the date's text; false for one
+// without a kind.
+func FromNewFact(n *comandav1.NewFact) (domain.Fact, bool) {
+	kind, ok := FromKind(n.GetKind())
+	f := domain.Fact{
+		Kind: kind, OccurredAt: FromTime(n.GetOccurredAt()), Reference: n.GetReference(), Reason: domain.Reason(n.GetReason()),
+		Detail: n.GetDetail(), Amounts: fromAmounts(n.GetAmounts()), Payment: fromPayment(n.GetPayment()),
+		Items: fromItems(n.GetItems()), UTM: n.GetUtm(), Shipping: fromShipping(n.GetShipping()),
+	}
+	if r := n.GetResolution(); r != nil {
+		f.Resolution = &domain.Resolution{Event: domain.EventID(r.GetEventId()), Action: domain.ResolutionAction(r.GetAction())}
+	}
+	return f, ok
+}
+
 func amounts(a *domain.Amounts) *comandav1.Amounts {
 	if *a == (domain.Amounts{}) {
 		return nil

@@ -9,6 +9,7 @@
 package comandav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -627,10 +628,10 @@ var File_comanda_v1_machine_proto protoreflect.FileDescriptor
 const file_comanda_v1_machine_proto_rawDesc = "" +
 	"\n" +
 	"\x18comanda/v1/machine.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n" +
+	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
 	"\rReplayRequest\x12\x14\n" +
-	"\x05table\x18\x01 \x01(\tR\x05table\x12\x16\n" +
-	"\x06tenant\x18\x02 \x01(\tR\x06tenant\"\xc9\x01\n" +
+	"\x05table\x18\x01 \x01(\tR\x05table\x120\n" +
+	"\x06tenant\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\"\xc9\x01\n" +
 	"\x0eReplayResponse\x128\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1a.comanda.v1.ReplayProgressH\x00R\bprogress\x12>\n" +
 	"\n" +

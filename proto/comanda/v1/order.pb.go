@@ -9,8 +9,10 @@
 package comandav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -749,7 +751,22 @@ type ListOrdersRequest struct {
 	//
 	//	*ListOrdersRequest_AsKnownAt
 	//	*ListOrdersRequest_AsOccurredAt
-	AsOf          isListOrdersRequest_AsOf `protobuf_oneof:"as_of"`
+	AsOf isListOrdersRequest_AsOf `protobuf_oneof:"as_of"`
+	// A condition in CEL on the fields of an order, as
+	// 'status == "approved" && paid > 10000 && recorded_at > timestamp("2026-05-01T00:00:00Z")';
+	// empty: any. At most 4,096 bytes. Statuses are plain words; attention and conflicts are
+	// lists of texts; needs_attention is true of what the attention flag asks for. An
+	// order of which it cannot be told, because a sum or time is unknown, is not listed:
+	// compare with null. Conditions joined by && on tenant, status, source, reference,
+	// provider_order_id, needs_attention, recorded_at and first_recorded_at are read from an index; any
+	// other is asked of up to 5,000 orders a page, which may be shorter than asked, even
+	// empty, and yet have a next one.
+	// A bad one is INVALID_ARGUMENT, with line:column in the field violation.
+	Filter string `protobuf:"bytes,13,opt,name=filter,proto3" json:"filter,omitempty"`
+	// "recorded_at desc", "recorded_at", "first_recorded_at desc" or "first_recorded_at";
+	// empty: as the indexes have it, see ListOrders. Of the past: only
+	// "first_recorded_at desc". Anything else is INVALID_ARGUMENT.
+	OrderBy       string `protobuf:"bytes,14,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,6 +896,20 @@ func (x *ListOrdersRequest) GetAsOccurredAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ListOrdersRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListOrdersRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 type isListOrdersRequest_AsOf interface {
 	isListOrdersRequest_AsOf()
 }
@@ -902,7 +933,7 @@ func (*ListOrdersRequest_AsOccurredAt) isListOrdersRequest_AsOf() {}
 // ListOrdersResponse is a page of orders.
 type ListOrdersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The orders, the last recorded first.
+	// The orders, the last recorded first, or as order_by says.
 	Orders []*Order `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
 	// For the next page; empty on the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1055,12 +1086,1244 @@ func (x *GetOrderHistoryResponse) GetEvents() []*Event {
 	return nil
 }
 
+// BatchGetOrdersRequest asks for several orders.
+type BatchGetOrdersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 100, each once.
+	OrderIds []string `protobuf:"bytes,1,rep,name=order_ids,json=orderIds,proto3" json:"order_ids,omitempty"`
+	// How much of each.
+	View OrderView `protobuf:"varint,2,opt,name=view,proto3,enum=comanda.v1.OrderView" json:"view,omitempty"`
+	// As in GetOrderRequest.
+	MinPosition   string `protobuf:"bytes,3,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchGetOrdersRequest) Reset() {
+	*x = BatchGetOrdersRequest{}
+	mi := &file_comanda_v1_order_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetOrdersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetOrdersRequest) ProtoMessage() {}
+
+func (x *BatchGetOrdersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetOrdersRequest.ProtoReflect.Descriptor instead.
+func (*BatchGetOrdersRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BatchGetOrdersRequest) GetOrderIds() []string {
+	if x != nil {
+		return x.OrderIds
+	}
+	return nil
+}
+
+func (x *BatchGetOrdersRequest) GetView() OrderView {
+	if x != nil {
+		return x.View
+	}
+	return OrderView_ORDER_VIEW_UNSPECIFIED
+}
+
+func (x *BatchGetOrdersRequest) GetMinPosition() string {
+	if x != nil {
+		return x.MinPosition
+	}
+	return ""
+}
+
+// BatchGetOrdersResponse is several orders.
+type BatchGetOrdersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that there are, in the order of the request.
+	Orders []*Order `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
+	// Ids of which no fact was recorded, in the order of the request.
+	MissingOrderIds []string `protobuf:"bytes,2,rep,name=missing_order_ids,json=missingOrderIds,proto3" json:"missing_order_ids,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *BatchGetOrdersResponse) Reset() {
+	*x = BatchGetOrdersResponse{}
+	mi := &file_comanda_v1_order_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchGetOrdersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchGetOrdersResponse) ProtoMessage() {}
+
+func (x *BatchGetOrdersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchGetOrdersResponse.ProtoReflect.Descriptor instead.
+func (*BatchGetOrdersResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *BatchGetOrdersResponse) GetOrders() []*Order {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
+func (x *BatchGetOrdersResponse) GetMissingOrderIds() []string {
+	if x != nil {
+		return x.MissingOrderIds
+	}
+	return nil
+}
+
+// ExplainOrderRequest asks why an order is where it is.
+type ExplainOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// As in GetOrderRequest.
+	MinPosition   string `protobuf:"bytes,2,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainOrderRequest) Reset() {
+	*x = ExplainOrderRequest{}
+	mi := &file_comanda_v1_order_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainOrderRequest) ProtoMessage() {}
+
+func (x *ExplainOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainOrderRequest.ProtoReflect.Descriptor instead.
+func (*ExplainOrderRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ExplainOrderRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ExplainOrderRequest) GetMinPosition() string {
+	if x != nil {
+		return x.MinPosition
+	}
+	return ""
+}
+
+// ExplainOrderResponse is why an order is where it is.
+type ExplainOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order, FULL.
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// Its facts, in the order in which they fold: by their place in time.
+	Facts []*ExplainedFact `protobuf:"bytes,2,rep,name=facts,proto3" json:"facts,omitempty"`
+	// What a fact of each kind would do that happened now and names no payment; none when
+	// the order takes no more facts.
+	Next          []*NextFact `protobuf:"bytes,3,rep,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainOrderResponse) Reset() {
+	*x = ExplainOrderResponse{}
+	mi := &file_comanda_v1_order_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainOrderResponse) ProtoMessage() {}
+
+func (x *ExplainOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainOrderResponse.ProtoReflect.Descriptor instead.
+func (*ExplainOrderResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ExplainOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *ExplainOrderResponse) GetFacts() []*ExplainedFact {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+func (x *ExplainOrderResponse) GetNext() []*NextFact {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+// ExplainedFact is what a fact did when it was recorded, and what it does now.
+type ExplainedFact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event that it is stored in.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Number of that event.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The source that it came through.
+	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	// What it says.
+	Kind FactKind `protobuf:"varint,4,opt,name=kind,proto3,enum=comanda.v1.FactKind" json:"kind,omitempty"`
+	// Its place in time.
+	EffectiveAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=effective_at,json=effectiveAt,proto3" json:"effective_at,omitempty"`
+	// effective_at is when it came in, because it had no date, or one in the future.
+	TimeInferred bool `protobuf:"varint,6,opt,name=time_inferred,json=timeInferred,proto3" json:"time_inferred,omitempty"`
+	// When it was recorded.
+	RecordedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=recorded_at,json=recordedAt,proto3" json:"recorded_at,omitempty"`
+	// What it did then.
+	Verdict Verdict `protobuf:"varint,8,opt,name=verdict,proto3,enum=comanda.v1.Verdict" json:"verdict,omitempty"`
+	// Why, as a word of the machine's closed set; empty when applied.
+	Why string `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`
+	// The order's status before it was recorded.
+	RecordedFrom OrderStatus `protobuf:"varint,10,opt,name=recorded_from,json=recordedFrom,proto3,enum=comanda.v1.OrderStatus" json:"recorded_from,omitempty"`
+	// The order's status after it was recorded.
+	RecordedTo OrderStatus `protobuf:"varint,11,opt,name=recorded_to,json=recordedTo,proto3,enum=comanda.v1.OrderStatus" json:"recorded_to,omitempty"`
+	// What it does in the order as it is now, as a word: moved, forced (an operator
+	// accepted it), noted, conflict, held_back, rejected (an operator took it out), or
+	// superseded (it was concluded from another fact, and the real one is known).
+	Part string `protobuf:"bytes,12,opt,name=part,proto3" json:"part,omitempty"`
+	// Why nothing moves now, as a word of the same set as why; else empty.
+	PartWhy string `protobuf:"bytes,13,opt,name=part_why,json=partWhy,proto3" json:"part_why,omitempty"`
+	// The order's status before its place in time.
+	StatusBefore OrderStatus `protobuf:"varint,14,opt,name=status_before,json=statusBefore,proto3,enum=comanda.v1.OrderStatus" json:"status_before,omitempty"`
+	// The order's status after its place in time.
+	StatusAfter OrderStatus `protobuf:"varint,15,opt,name=status_after,json=statusAfter,proto3,enum=comanda.v1.OrderStatus" json:"status_after,omitempty"`
+	// A predecessor of it was never seen.
+	Gap bool `protobuf:"varint,16,opt,name=gap,proto3" json:"gap,omitempty"`
+	// What it asks the table as: a refund that is not full asks as a partial one.
+	ActsAs FactKind `protobuf:"varint,17,opt,name=acts_as,json=actsAs,proto3,enum=comanda.v1.FactKind" json:"acts_as,omitempty"`
+	// The money shows a full refund with it, which ends the order in refunded.
+	CompletesRefund bool `protobuf:"varint,18,opt,name=completes_refund,json=completesRefund,proto3" json:"completes_refund,omitempty"`
+	// All of that in a sentence.
+	Text          string `protobuf:"bytes,19,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedFact) Reset() {
+	*x = ExplainedFact{}
+	mi := &file_comanda_v1_order_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedFact) ProtoMessage() {}
+
+func (x *ExplainedFact) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedFact.ProtoReflect.Descriptor instead.
+func (*ExplainedFact) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ExplainedFact) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *ExplainedFact) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ExplainedFact) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ExplainedFact) GetKind() FactKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FactKind_FACT_KIND_UNSPECIFIED
+}
+
+func (x *ExplainedFact) GetEffectiveAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveAt
+	}
+	return nil
+}
+
+func (x *ExplainedFact) GetTimeInferred() bool {
+	if x != nil {
+		return x.TimeInferred
+	}
+	return false
+}
+
+func (x *ExplainedFact) GetRecordedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecordedAt
+	}
+	return nil
+}
+
+func (x *ExplainedFact) GetVerdict() Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
+func (x *ExplainedFact) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ExplainedFact) GetRecordedFrom() OrderStatus {
+	if x != nil {
+		return x.RecordedFrom
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *ExplainedFact) GetRecordedTo() OrderStatus {
+	if x != nil {
+		return x.RecordedTo
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *ExplainedFact) GetPart() string {
+	if x != nil {
+		return x.Part
+	}
+	return ""
+}
+
+func (x *ExplainedFact) GetPartWhy() string {
+	if x != nil {
+		return x.PartWhy
+	}
+	return ""
+}
+
+func (x *ExplainedFact) GetStatusBefore() OrderStatus {
+	if x != nil {
+		return x.StatusBefore
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *ExplainedFact) GetStatusAfter() OrderStatus {
+	if x != nil {
+		return x.StatusAfter
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *ExplainedFact) GetGap() bool {
+	if x != nil {
+		return x.Gap
+	}
+	return false
+}
+
+func (x *ExplainedFact) GetActsAs() FactKind {
+	if x != nil {
+		return x.ActsAs
+	}
+	return FactKind_FACT_KIND_UNSPECIFIED
+}
+
+func (x *ExplainedFact) GetCompletesRefund() bool {
+	if x != nil {
+		return x.CompletesRefund
+	}
+	return false
+}
+
+func (x *ExplainedFact) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// NextFact is what a fact of one kind would do.
+type NextFact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind.
+	Kind FactKind `protobuf:"varint,1,opt,name=kind,proto3,enum=comanda.v1.FactKind" json:"kind,omitempty"`
+	// What it would do. CONFLICT is what RecordFact refuses.
+	Verdict Verdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=comanda.v1.Verdict" json:"verdict,omitempty"`
+	// Why nothing would move, as a word; else empty.
+	Why string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	// The order's status after it.
+	StatusTo OrderStatus `protobuf:"varint,4,opt,name=status_to,json=statusTo,proto3,enum=comanda.v1.OrderStatus" json:"status_to,omitempty"`
+	// A predecessor of it was never seen.
+	Gap           bool `protobuf:"varint,5,opt,name=gap,proto3" json:"gap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NextFact) Reset() {
+	*x = NextFact{}
+	mi := &file_comanda_v1_order_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NextFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NextFact) ProtoMessage() {}
+
+func (x *NextFact) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NextFact.ProtoReflect.Descriptor instead.
+func (*NextFact) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *NextFact) GetKind() FactKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FactKind_FACT_KIND_UNSPECIFIED
+}
+
+func (x *NextFact) GetVerdict() Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
+func (x *NextFact) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *NextFact) GetStatusTo() OrderStatus {
+	if x != nil {
+		return x.StatusTo
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *NextFact) GetGap() bool {
+	if x != nil {
+		return x.Gap
+	}
+	return false
+}
+
+// SourceOrder names an order as its source does, whether it exists or not.
+type SourceOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A configured source, whose provider, merchant and account the order has.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// The provider's own id of the order.
+	ProviderOrderId string `protobuf:"bytes,2,opt,name=provider_order_id,json=providerOrderId,proto3" json:"provider_order_id,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SourceOrder) Reset() {
+	*x = SourceOrder{}
+	mi := &file_comanda_v1_order_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceOrder) ProtoMessage() {}
+
+func (x *SourceOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceOrder.ProtoReflect.Descriptor instead.
+func (*SourceOrder) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SourceOrder) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *SourceOrder) GetProviderOrderId() string {
+	if x != nil {
+		return x.ProviderOrderId
+	}
+	return ""
+}
+
+// TenantReference names the orders of one merchant with one reference.
+type TenantReference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The merchant.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The merchant's own code for the purchase.
+	Reference     string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TenantReference) Reset() {
+	*x = TenantReference{}
+	mi := &file_comanda_v1_order_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TenantReference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TenantReference) ProtoMessage() {}
+
+func (x *TenantReference) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TenantReference.ProtoReflect.Descriptor instead.
+func (*TenantReference) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TenantReference) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *TenantReference) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// WaitOrderRequest says for what to wait. Where several conditions are set, all must
+// hold; with none, the order must exist.
+type WaitOrderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required: one of them.
+	//
+	// Types that are valid to be assigned to Order:
+	//
+	//	*WaitOrderRequest_OrderId
+	//	*WaitOrderRequest_SourceOrder
+	//	*WaitOrderRequest_TenantReference
+	Order isWaitOrderRequest_Order `protobuf_oneof:"order"`
+	// Until it is in one of these; empty: in any.
+	Statuses []OrderStatus `protobuf:"varint,4,rep,packed,name=statuses,proto3,enum=comanda.v1.OrderStatus" json:"statuses,omitempty"`
+	// Until it has this revision or a later one.
+	MinRevision uint64 `protobuf:"varint,5,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// Until it is no longer none, started or pending.
+	Settled bool `protobuf:"varint,6,opt,name=settled,proto3" json:"settled,omitempty"`
+	// Answer after so long at the latest; absent: 8 seconds. At most 5 minutes. The
+	// call's own deadline should be later: who is gone hears no answer.
+	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How much of the order.
+	View OrderView `protobuf:"varint,8,opt,name=view,proto3,enum=comanda.v1.OrderView" json:"view,omitempty"`
+	// As in GetOrderRequest.
+	MinPosition   string `protobuf:"bytes,9,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitOrderRequest) Reset() {
+	*x = WaitOrderRequest{}
+	mi := &file_comanda_v1_order_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitOrderRequest) ProtoMessage() {}
+
+func (x *WaitOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitOrderRequest.ProtoReflect.Descriptor instead.
+func (*WaitOrderRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *WaitOrderRequest) GetOrder() isWaitOrderRequest_Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *WaitOrderRequest) GetOrderId() string {
+	if x != nil {
+		if x, ok := x.Order.(*WaitOrderRequest_OrderId); ok {
+			return x.OrderId
+		}
+	}
+	return ""
+}
+
+func (x *WaitOrderRequest) GetSourceOrder() *SourceOrder {
+	if x != nil {
+		if x, ok := x.Order.(*WaitOrderRequest_SourceOrder); ok {
+			return x.SourceOrder
+		}
+	}
+	return nil
+}
+
+func (x *WaitOrderRequest) GetTenantReference() *TenantReference {
+	if x != nil {
+		if x, ok := x.Order.(*WaitOrderRequest_TenantReference); ok {
+			return x.TenantReference
+		}
+	}
+	return nil
+}
+
+func (x *WaitOrderRequest) GetStatuses() []OrderStatus {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+func (x *WaitOrderRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+func (x *WaitOrderRequest) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
+}
+
+func (x *WaitOrderRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *WaitOrderRequest) GetView() OrderView {
+	if x != nil {
+		return x.View
+	}
+	return OrderView_ORDER_VIEW_UNSPECIFIED
+}
+
+func (x *WaitOrderRequest) GetMinPosition() string {
+	if x != nil {
+		return x.MinPosition
+	}
+	return ""
+}
+
+type isWaitOrderRequest_Order interface {
+	isWaitOrderRequest_Order()
+}
+
+type WaitOrderRequest_OrderId struct {
+	// By its id.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3,oneof"`
+}
+
+type WaitOrderRequest_SourceOrder struct {
+	// By the provider's id of it.
+	SourceOrder *SourceOrder `protobuf:"bytes,2,opt,name=source_order,json=sourceOrder,proto3,oneof"`
+}
+
+type WaitOrderRequest_TenantReference struct {
+	// Any order with a reference.
+	TenantReference *TenantReference `protobuf:"bytes,3,opt,name=tenant_reference,json=tenantReference,proto3,oneof"`
+}
+
+func (*WaitOrderRequest_OrderId) isWaitOrderRequest_Order() {}
+
+func (*WaitOrderRequest_SourceOrder) isWaitOrderRequest_Order() {}
+
+func (*WaitOrderRequest_TenantReference) isWaitOrderRequest_Order() {}
+
+// WaitOrderResponse is how the wait ended.
+type WaitOrderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order: as it was asked for, or as it is when the time is up; absent: there is
+	// none yet. Of several with the reference it is one that is as asked for, else the
+	// one that was recorded last.
+	Order *Order `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	// It is as it was asked for.
+	Met           bool `protobuf:"varint,2,opt,name=met,proto3" json:"met,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitOrderResponse) Reset() {
+	*x = WaitOrderResponse{}
+	mi := &file_comanda_v1_order_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitOrderResponse) ProtoMessage() {}
+
+func (x *WaitOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitOrderResponse.ProtoReflect.Descriptor instead.
+func (*WaitOrderResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WaitOrderResponse) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *WaitOrderResponse) GetMet() bool {
+	if x != nil {
+		return x.Met
+	}
+	return false
+}
+
+// RecordFactRequest is a fact of an order, and on what terms to record it.
+type RecordFactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required: the caller's own id of this fact, 1 to 128 of A-Z, a-z, 0-9 and ._:-. The same
+	// request may be made any number of times and is recorded once: a repeat gets the first answer,
+	// whatever became of the order since. It stands for one fact of one order.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Required: one of them.
+	//
+	// Types that are valid to be assigned to Order:
+	//
+	//	*RecordFactRequest_OrderId
+	//	*RecordFactRequest_SourceOrder
+	Order isRecordFactRequest_Order `protobuf_oneof:"order"`
+	// Required: the fact.
+	Fact *NewFact `protobuf:"bytes,4,opt,name=fact,proto3" json:"fact,omitempty"`
+	// The order's revision that the caller knows, 0 when it knows of no order; absent: any.
+	ExpectedRevision *uint64 `protobuf:"varint,5,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
+	// Required: why it is recorded so, in the actor's own words, for whoever asks later.
+	// At most 1,000 characters. It is kept in the clear: no personal data.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who says so, as the login of an operator. The name of the call's own token, if any,
+	// is put before it. At most 128 characters, no personal data.
+	Actor         string `protobuf:"bytes,7,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordFactRequest) Reset() {
+	*x = RecordFactRequest{}
+	mi := &file_comanda_v1_order_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordFactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordFactRequest) ProtoMessage() {}
+
+func (x *RecordFactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordFactRequest.ProtoReflect.Descriptor instead.
+func (*RecordFactRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RecordFactRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RecordFactRequest) GetOrder() isRecordFactRequest_Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *RecordFactRequest) GetOrderId() string {
+	if x != nil {
+		if x, ok := x.Order.(*RecordFactRequest_OrderId); ok {
+			return x.OrderId
+		}
+	}
+	return ""
+}
+
+func (x *RecordFactRequest) GetSourceOrder() *SourceOrder {
+	if x != nil {
+		if x, ok := x.Order.(*RecordFactRequest_SourceOrder); ok {
+			return x.SourceOrder
+		}
+	}
+	return nil
+}
+
+func (x *RecordFactRequest) GetFact() *NewFact {
+	if x != nil {
+		return x.Fact
+	}
+	return nil
+}
+
+func (x *RecordFactRequest) GetExpectedRevision() uint64 {
+	if x != nil && x.ExpectedRevision != nil {
+		return *x.ExpectedRevision
+	}
+	return 0
+}
+
+func (x *RecordFactRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RecordFactRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+type isRecordFactRequest_Order interface {
+	isRecordFactRequest_Order()
+}
+
+type RecordFactRequest_OrderId struct {
+	// An order that exists.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3,oneof"`
+}
+
+type RecordFactRequest_SourceOrder struct {
+	// An order that may be new.
+	SourceOrder *SourceOrder `protobuf:"bytes,3,opt,name=source_order,json=sourceOrder,proto3,oneof"`
+}
+
+func (*RecordFactRequest_OrderId) isRecordFactRequest_Order() {}
+
+func (*RecordFactRequest_SourceOrder) isRecordFactRequest_Order() {}
+
+// NewFact is a fact to be recorded. All but the kind may be absent: it is unknown then.
+type NewFact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required: what happened.
+	Kind FactKind `protobuf:"varint,1,opt,name=kind,proto3,enum=comanda.v1.FactKind" json:"kind,omitempty"`
+	// When it happened; absent: undated. It is then placed at its receipt, and a cancellation, refusal
+	// or pending does not move a paid order. The same for a time further than 5 minutes ahead.
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// The merchant's own code for the purchase.
+	Reference string `protobuf:"bytes,3,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Why it was refused or cancelled, as a word: expired, payment_failed, void, fraud, …
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// A short word more on that; of RESOLVED, the kind of the attention item. No personal data.
+	Detail string `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Sums.
+	Amounts *Amounts `protobuf:"bytes,6,opt,name=amounts,proto3" json:"amounts,omitempty"`
+	// How it was paid.
+	Payment *Payment `protobuf:"bytes,7,opt,name=payment,proto3" json:"payment,omitempty"`
+	// The order's lines. At most 1,000.
+	Items []*Item `protobuf:"bytes,8,rep,name=items,proto3" json:"items,omitempty"`
+	// Campaign parameters. At most 100.
+	Utm map[string]string `protobuf:"bytes,9,rep,name=utm,proto3" json:"utm,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// News from the carrier.
+	Shipping *Shipping `protobuf:"bytes,10,opt,name=shipping,proto3" json:"shipping,omitempty"`
+	// Of RESOLVED, and required there: the event and what becomes of it.
+	Resolution    *Resolution `protobuf:"bytes,11,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewFact) Reset() {
+	*x = NewFact{}
+	mi := &file_comanda_v1_order_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewFact) ProtoMessage() {}
+
+func (x *NewFact) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewFact.ProtoReflect.Descriptor instead.
+func (*NewFact) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *NewFact) GetKind() FactKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FactKind_FACT_KIND_UNSPECIFIED
+}
+
+func (x *NewFact) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *NewFact) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *NewFact) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *NewFact) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *NewFact) GetAmounts() *Amounts {
+	if x != nil {
+		return x.Amounts
+	}
+	return nil
+}
+
+func (x *NewFact) GetPayment() *Payment {
+	if x != nil {
+		return x.Payment
+	}
+	return nil
+}
+
+func (x *NewFact) GetItems() []*Item {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *NewFact) GetUtm() map[string]string {
+	if x != nil {
+		return x.Utm
+	}
+	return nil
+}
+
+func (x *NewFact) GetShipping() *Shipping {
+	if x != nil {
+		return x.Shipping
+	}
+	return nil
+}
+
+func (x *NewFact) GetResolution() *Resolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return nil
+}
+
+// RecordFactResponse is what became of the fact: the same for every repeat of the
+// request, but for status and duplicate.
+type RecordFactResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// The event in which the fact is stored.
+	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Number of that event.
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// What the fact did when it was recorded.
+	Verdict Verdict `protobuf:"varint,4,opt,name=verdict,proto3,enum=comanda.v1.Verdict" json:"verdict,omitempty"`
+	// The order's status now.
+	Status OrderStatus `protobuf:"varint,5,opt,name=status,proto3,enum=comanda.v1.OrderStatus" json:"status,omitempty"`
+	// For min_position of whoever wants to read it.
+	Position string `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	// The request was recorded before.
+	Duplicate     bool `protobuf:"varint,7,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordFactResponse) Reset() {
+	*x = RecordFactResponse{}
+	mi := &file_comanda_v1_order_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordFactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordFactResponse) ProtoMessage() {}
+
+func (x *RecordFactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_order_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordFactResponse.ProtoReflect.Descriptor instead.
+func (*RecordFactResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_order_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RecordFactResponse) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *RecordFactResponse) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *RecordFactResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RecordFactResponse) GetVerdict() Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
+func (x *RecordFactResponse) GetStatus() OrderStatus {
+	if x != nil {
+		return x.Status
+	}
+	return OrderStatus_ORDER_STATUS_UNSPECIFIED
+}
+
+func (x *RecordFactResponse) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *RecordFactResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
 var File_comanda_v1_order_proto protoreflect.FileDescriptor
 
 const file_comanda_v1_order_proto_rawDesc = "" +
 	"\n" +
 	"\x16comanda/v1/order.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\f\n" +
+	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16comanda/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\f\n" +
 	"\x05Order\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -1120,50 +2383,162 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\t_discount\":\n" +
 	"\tAttention\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x19\n" +
-	"\bevent_id\x18\x02 \x01(\tR\aeventId\"\xad\x02\n" +
-	"\x0fGetOrderRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\x12)\n" +
-	"\x04view\x18\x02 \x01(\x0e2\x15.comanda.v1.OrderViewR\x04view\x12!\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\"\xd5\x02\n" +
+	"\x0fGetOrderRequest\x127\n" +
+	"\border_id\x18\x01 \x01(\tB\x1c\xbaH\x19\xc8\x01\x01r\x142\x12^ord_[a-z2-7]{26}$R\aorderId\x123\n" +
+	"\x04view\x18\x02 \x01(\x0e2\x15.comanda.v1.OrderViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x12!\n" +
 	"\fmin_position\x18\x03 \x01(\tR\vminPosition\x12<\n" +
 	"\vas_known_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12&\n" +
 	"\x0eas_of_revision\x18\x05 \x01(\x04H\x00R\fasOfRevision\x12B\n" +
 	"\x0eas_occurred_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
 	"\x05as_of\";\n" +
 	"\x10GetOrderResponse\x12'\n" +
-	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\xf5\x03\n" +
-	"\x11ListOrdersRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x123\n" +
-	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusR\bstatuses\x12\x1c\n" +
-	"\treference\x18\x03 \x01(\tR\treference\x12\x1b\n" +
-	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\x96\x05\n" +
+	"\x11ListOrdersRequest\x120\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12D\n" +
+	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusB\x0f\xbaH\f\x92\x01\t\"\a\x82\x01\x04\x10\x01 \x00R\bstatuses\x12\x1c\n" +
+	"\treference\x18\x03 \x01(\tR\treference\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\x12!\n" +
-	"\fmin_position\x18\x06 \x01(\tR\vminPosition\x12)\n" +
-	"\x04view\x18\a \x01(\x0e2\x15.comanda.v1.OrderViewR\x04view\x12\x16\n" +
-	"\x06source\x18\b \x01(\tR\x06source\x12*\n" +
+	"\fmin_position\x18\x06 \x01(\tR\vminPosition\x123\n" +
+	"\x04view\x18\a \x01(\x0e2\x15.comanda.v1.OrderViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x120\n" +
+	"\x06source\x18\b \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x06source\x12*\n" +
 	"\x11provider_order_id\x18\t \x01(\tR\x0fproviderOrderId\x12\x1c\n" +
 	"\tattention\x18\n" +
 	" \x01(\bR\tattention\x12<\n" +
 	"\vas_known_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12B\n" +
-	"\x0eas_occurred_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
+	"\x0eas_occurred_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAt\x12 \n" +
+	"\x06filter\x18\r \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\"\n" +
+	"\border_by\x18\x0e \x01(\tB\a\xbaH\x04r\x02(@R\aorderByB\a\n" +
 	"\x05as_of\"g\n" +
 	"\x12ListOrdersResponse\x12)\n" +
 	"\x06orders\x18\x01 \x03(\v2\x11.comanda.v1.OrderR\x06orders\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"V\n" +
-	"\x16GetOrderHistoryRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\x12!\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"t\n" +
+	"\x16GetOrderHistoryRequest\x127\n" +
+	"\border_id\x18\x01 \x01(\tB\x1c\xbaH\x19\xc8\x01\x01r\x142\x12^ord_[a-z2-7]{26}$R\aorderId\x12!\n" +
 	"\fmin_position\x18\x02 \x01(\tR\vminPosition\"D\n" +
 	"\x17GetOrderHistoryResponse\x12)\n" +
-	"\x06events\x18\x01 \x03(\v2\x11.comanda.v1.EventR\x06events*R\n" +
+	"\x06events\x18\x01 \x03(\v2\x11.comanda.v1.EventR\x06events\"\xb2\x01\n" +
+	"\x15BatchGetOrdersRequest\x12A\n" +
+	"\torder_ids\x18\x01 \x03(\tB$\xbaH!\x92\x01\x1e\b\x01\x10d\x18\x01\"\x16r\x142\x12^ord_[a-z2-7]{26}$R\borderIds\x123\n" +
+	"\x04view\x18\x02 \x01(\x0e2\x15.comanda.v1.OrderViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x12!\n" +
+	"\fmin_position\x18\x03 \x01(\tR\vminPosition\"o\n" +
+	"\x16BatchGetOrdersResponse\x12)\n" +
+	"\x06orders\x18\x01 \x03(\v2\x11.comanda.v1.OrderR\x06orders\x12*\n" +
+	"\x11missing_order_ids\x18\x02 \x03(\tR\x0fmissingOrderIds\"q\n" +
+	"\x13ExplainOrderRequest\x127\n" +
+	"\border_id\x18\x01 \x01(\tB\x1c\xbaH\x19\xc8\x01\x01r\x142\x12^ord_[a-z2-7]{26}$R\aorderId\x12!\n" +
+	"\fmin_position\x18\x02 \x01(\tR\vminPosition\"\x9a\x01\n" +
+	"\x14ExplainOrderResponse\x12'\n" +
+	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\x12/\n" +
+	"\x05facts\x18\x02 \x03(\v2\x19.comanda.v1.ExplainedFactR\x05facts\x12(\n" +
+	"\x04next\x18\x03 \x03(\v2\x14.comanda.v1.NextFactR\x04next\"\x8b\x06\n" +
+	"\rExplainedFact\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12(\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x14.comanda.v1.FactKindR\x04kind\x12=\n" +
+	"\feffective_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\veffectiveAt\x12#\n" +
+	"\rtime_inferred\x18\x06 \x01(\bR\ftimeInferred\x12;\n" +
+	"\vrecorded_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"recordedAt\x12-\n" +
+	"\averdict\x18\b \x01(\x0e2\x13.comanda.v1.VerdictR\averdict\x12\x10\n" +
+	"\x03why\x18\t \x01(\tR\x03why\x12<\n" +
+	"\rrecorded_from\x18\n" +
+	" \x01(\x0e2\x17.comanda.v1.OrderStatusR\frecordedFrom\x128\n" +
+	"\vrecorded_to\x18\v \x01(\x0e2\x17.comanda.v1.OrderStatusR\n" +
+	"recordedTo\x12\x12\n" +
+	"\x04part\x18\f \x01(\tR\x04part\x12\x19\n" +
+	"\bpart_why\x18\r \x01(\tR\apartWhy\x12<\n" +
+	"\rstatus_before\x18\x0e \x01(\x0e2\x17.comanda.v1.OrderStatusR\fstatusBefore\x12:\n" +
+	"\fstatus_after\x18\x0f \x01(\x0e2\x17.comanda.v1.OrderStatusR\vstatusAfter\x12\x10\n" +
+	"\x03gap\x18\x10 \x01(\bR\x03gap\x12-\n" +
+	"\aacts_as\x18\x11 \x01(\x0e2\x14.comanda.v1.FactKindR\x06actsAs\x12)\n" +
+	"\x10completes_refund\x18\x12 \x01(\bR\x0fcompletesRefund\x12\x12\n" +
+	"\x04text\x18\x13 \x01(\tR\x04text\"\xbd\x01\n" +
+	"\bNextFact\x12(\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x14.comanda.v1.FactKindR\x04kind\x12-\n" +
+	"\averdict\x18\x02 \x01(\x0e2\x13.comanda.v1.VerdictR\averdict\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x124\n" +
+	"\tstatus_to\x18\x04 \x01(\x0e2\x17.comanda.v1.OrderStatusR\bstatusTo\x12\x10\n" +
+	"\x03gap\x18\x05 \x01(\bR\x03gap\"{\n" +
+	"\vSourceOrder\x123\n" +
+	"\x06source\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{0,40}$R\x06source\x127\n" +
+	"\x11provider_order_id\x18\x02 \x01(\tB\v\xbaH\b\xc8\x01\x01r\x03(\x80\x04R\x0fproviderOrderId\"l\n" +
+	"\x0fTenantReference\x123\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12$\n" +
+	"\treference\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\treference\"\x81\x04\n" +
+	"\x10WaitOrderRequest\x126\n" +
+	"\border_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x142\x12^ord_[a-z2-7]{26}$H\x00R\aorderId\x12<\n" +
+	"\fsource_order\x18\x02 \x01(\v2\x17.comanda.v1.SourceOrderH\x00R\vsourceOrder\x12H\n" +
+	"\x10tenant_reference\x18\x03 \x01(\v2\x1b.comanda.v1.TenantReferenceH\x00R\x0ftenantReference\x12D\n" +
+	"\bstatuses\x18\x04 \x03(\x0e2\x17.comanda.v1.OrderStatusB\x0f\xbaH\f\x92\x01\t\"\a\x82\x01\x04\x10\x01 \x00R\bstatuses\x12!\n" +
+	"\fmin_revision\x18\x05 \x01(\x04R\vminRevision\x12\x18\n" +
+	"\asettled\x18\x06 \x01(\bR\asettled\x12B\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xac\x02*\x00R\atimeout\x123\n" +
+	"\x04view\x18\b \x01(\x0e2\x15.comanda.v1.OrderViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x12!\n" +
+	"\fmin_position\x18\t \x01(\tR\vminPositionB\x0e\n" +
+	"\x05order\x12\x05\xbaH\x02\b\x01\"N\n" +
+	"\x11WaitOrderResponse\x12'\n" +
+	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\x12\x10\n" +
+	"\x03met\x18\x02 \x01(\bR\x03met\"\x96\x03\n" +
+	"\x11RecordFactRequest\x12>\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._:-]{1,128}$R\trequestId\x126\n" +
+	"\border_id\x18\x02 \x01(\tB\x19\xbaH\x16r\x142\x12^ord_[a-z2-7]{26}$H\x00R\aorderId\x12<\n" +
+	"\fsource_order\x18\x03 \x01(\v2\x17.comanda.v1.SourceOrderH\x00R\vsourceOrder\x12/\n" +
+	"\x04fact\x18\x04 \x01(\v2\x13.comanda.v1.NewFactB\x06\xbaH\x03\xc8\x01\x01R\x04fact\x120\n" +
+	"\x11expected_revision\x18\x05 \x01(\x04H\x01R\x10expectedRevision\x88\x01\x01\x12\"\n" +
+	"\x06reason\x18\x06 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xe8\aR\x06reason\x12\x1e\n" +
+	"\x05actor\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05actorB\x0e\n" +
+	"\x05order\x12\x05\xbaH\x02\b\x01B\x14\n" +
+	"\x12_expected_revision\"\xd5\x04\n" +
+	"\aNewFact\x124\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x14.comanda.v1.FactKindB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12;\n" +
+	"\voccurred_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12&\n" +
+	"\treference\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\treference\x12 \n" +
+	"\x06reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\x06reason\x12 \n" +
+	"\x06detail\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x06detail\x12-\n" +
+	"\aamounts\x18\x06 \x01(\v2\x13.comanda.v1.AmountsR\aamounts\x12-\n" +
+	"\apayment\x18\a \x01(\v2\x13.comanda.v1.PaymentR\apayment\x121\n" +
+	"\x05items\x18\b \x03(\v2\x10.comanda.v1.ItemB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05items\x128\n" +
+	"\x03utm\x18\t \x03(\v2\x1c.comanda.v1.NewFact.UtmEntryB\b\xbaH\x05\x9a\x01\x02\x10dR\x03utm\x120\n" +
+	"\bshipping\x18\n" +
+	" \x01(\v2\x14.comanda.v1.ShippingR\bshipping\x126\n" +
+	"\n" +
+	"resolution\x18\v \x01(\v2\x16.comanda.v1.ResolutionR\n" +
+	"resolution\x1a6\n" +
+	"\bUtmEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x80\x02\n" +
+	"\x12RecordFactResponse\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x19\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12-\n" +
+	"\averdict\x18\x04 \x01(\x0e2\x13.comanda.v1.VerdictR\averdict\x12/\n" +
+	"\x06status\x18\x05 \x01(\x0e2\x17.comanda.v1.OrderStatusR\x06status\x12\x1a\n" +
+	"\bposition\x18\x06 \x01(\tR\bposition\x12\x1c\n" +
+	"\tduplicate\x18\a \x01(\bR\tduplicate*R\n" +
 	"\tOrderView\x12\x1a\n" +
 	"\x16ORDER_VIEW_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ORDER_VIEW_BASIC\x10\x01\x12\x13\n" +
-	"\x0fORDER_VIEW_FULL\x10\x022\xfe\x01\n" +
+	"\x0fORDER_VIEW_FULL\x10\x022\xc1\x04\n" +
 	"\fOrderService\x12E\n" +
-	"\bGetOrder\x12\x1b.comanda.v1.GetOrderRequest\x1a\x1c.comanda.v1.GetOrderResponse\x12K\n" +
+	"\bGetOrder\x12\x1b.comanda.v1.GetOrderRequest\x1a\x1c.comanda.v1.GetOrderResponse\x12W\n" +
+	"\x0eBatchGetOrders\x12!.comanda.v1.BatchGetOrdersRequest\x1a\".comanda.v1.BatchGetOrdersResponse\x12K\n" +
 	"\n" +
 	"ListOrders\x12\x1d.comanda.v1.ListOrdersRequest\x1a\x1e.comanda.v1.ListOrdersResponse\x12Z\n" +
-	"\x0fGetOrderHistory\x12\".comanda.v1.GetOrderHistoryRequest\x1a#.comanda.v1.GetOrderHistoryResponseB\x92\x01\n" +
+	"\x0fGetOrderHistory\x12\".comanda.v1.GetOrderHistoryRequest\x1a#.comanda.v1.GetOrderHistoryResponse\x12Q\n" +
+	"\fExplainOrder\x12\x1f.comanda.v1.ExplainOrderRequest\x1a .comanda.v1.ExplainOrderResponse\x12H\n" +
+	"\tWaitOrder\x12\x1c.comanda.v1.WaitOrderRequest\x1a\x1d.comanda.v1.WaitOrderResponse\x12K\n" +
+	"\n" +
+	"RecordFact\x12\x1d.comanda.v1.RecordFactRequest\x1a\x1e.comanda.v1.RecordFactResponseB\x92\x01\n" +
 	"\x0ecom.comanda.v1B\n" +
 	"OrderProtoP\x01Z+comanda.internal/proto/comanda/v1;comandav1\xa2\x02\x03CXX\xaa\x02\n" +
 	"Comanda.V1\xca\x02\n" +
@@ -1182,7 +2557,7 @@ func file_comanda_v1_order_proto_rawDescGZIP() []byte {
 }
 
 var file_comanda_v1_order_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_comanda_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_comanda_v1_order_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_comanda_v1_order_proto_goTypes = []any{
 	(OrderView)(0),                  // 0: comanda.v1.OrderView
 	(*Order)(nil),                   // 1: comanda.v1.Order
@@ -1193,48 +2568,111 @@ var file_comanda_v1_order_proto_goTypes = []any{
 	(*ListOrdersResponse)(nil),      // 6: comanda.v1.ListOrdersResponse
 	(*GetOrderHistoryRequest)(nil),  // 7: comanda.v1.GetOrderHistoryRequest
 	(*GetOrderHistoryResponse)(nil), // 8: comanda.v1.GetOrderHistoryResponse
-	nil,                             // 9: comanda.v1.Order.UtmEntry
-	(OrderStatus)(0),                // 10: comanda.v1.OrderStatus
-	(*timestamppb.Timestamp)(nil),   // 11: google.protobuf.Timestamp
-	(*Item)(nil),                    // 12: comanda.v1.Item
-	(*Shipping)(nil),                // 13: comanda.v1.Shipping
-	(*Step)(nil),                    // 14: comanda.v1.Step
-	(*Event)(nil),                   // 15: comanda.v1.Event
+	(*BatchGetOrdersRequest)(nil),   // 9: comanda.v1.BatchGetOrdersRequest
+	(*BatchGetOrdersResponse)(nil),  // 10: comanda.v1.BatchGetOrdersResponse
+	(*ExplainOrderRequest)(nil),     // 11: comanda.v1.ExplainOrderRequest
+	(*ExplainOrderResponse)(nil),    // 12: comanda.v1.ExplainOrderResponse
+	(*ExplainedFact)(nil),           // 13: comanda.v1.ExplainedFact
+	(*NextFact)(nil),                // 14: comanda.v1.NextFact
+	(*SourceOrder)(nil),             // 15: comanda.v1.SourceOrder
+	(*TenantReference)(nil),         // 16: comanda.v1.TenantReference
+	(*WaitOrderRequest)(nil),        // 17: comanda.v1.WaitOrderRequest
+	(*WaitOrderResponse)(nil),       // 18: comanda.v1.WaitOrderResponse
+	(*RecordFactRequest)(nil),       // 19: comanda.v1.RecordFactRequest
+	(*NewFact)(nil),                 // 20: comanda.v1.NewFact
+	(*RecordFactResponse)(nil),      // 21: comanda.v1.RecordFactResponse
+	nil,                             // 22: comanda.v1.Order.UtmEntry
+	nil,                             // 23: comanda.v1.NewFact.UtmEntry
+	(OrderStatus)(0),                // 24: comanda.v1.OrderStatus
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(*Item)(nil),                    // 26: comanda.v1.Item
+	(*Shipping)(nil),                // 27: comanda.v1.Shipping
+	(*Step)(nil),                    // 28: comanda.v1.Step
+	(*Event)(nil),                   // 29: comanda.v1.Event
+	(FactKind)(0),                   // 30: comanda.v1.FactKind
+	(Verdict)(0),                    // 31: comanda.v1.Verdict
+	(*durationpb.Duration)(nil),     // 32: google.protobuf.Duration
+	(*Amounts)(nil),                 // 33: comanda.v1.Amounts
+	(*Payment)(nil),                 // 34: comanda.v1.Payment
+	(*Resolution)(nil),              // 35: comanda.v1.Resolution
 }
 var file_comanda_v1_order_proto_depIdxs = []int32{
-	10, // 0: comanda.v1.Order.status:type_name -> comanda.v1.OrderStatus
-	11, // 1: comanda.v1.Order.started_at:type_name -> google.protobuf.Timestamp
-	11, // 2: comanda.v1.Order.approved_at:type_name -> google.protobuf.Timestamp
-	11, // 3: comanda.v1.Order.updated_at:type_name -> google.protobuf.Timestamp
-	11, // 4: comanda.v1.Order.recorded_at:type_name -> google.protobuf.Timestamp
+	24, // 0: comanda.v1.Order.status:type_name -> comanda.v1.OrderStatus
+	25, // 1: comanda.v1.Order.started_at:type_name -> google.protobuf.Timestamp
+	25, // 2: comanda.v1.Order.approved_at:type_name -> google.protobuf.Timestamp
+	25, // 3: comanda.v1.Order.updated_at:type_name -> google.protobuf.Timestamp
+	25, // 4: comanda.v1.Order.recorded_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: comanda.v1.Order.attention:type_name -> comanda.v1.Attention
-	11, // 6: comanda.v1.Order.abandoned_at:type_name -> google.protobuf.Timestamp
-	11, // 7: comanda.v1.Order.first_recorded_at:type_name -> google.protobuf.Timestamp
-	12, // 8: comanda.v1.Order.items:type_name -> comanda.v1.Item
-	9,  // 9: comanda.v1.Order.utm:type_name -> comanda.v1.Order.UtmEntry
-	13, // 10: comanda.v1.Order.shipping:type_name -> comanda.v1.Shipping
-	14, // 11: comanda.v1.Order.path:type_name -> comanda.v1.Step
+	25, // 6: comanda.v1.Order.abandoned_at:type_name -> google.protobuf.Timestamp
+	25, // 7: comanda.v1.Order.first_recorded_at:type_name -> google.protobuf.Timestamp
+	26, // 8: comanda.v1.Order.items:type_name -> comanda.v1.Item
+	22, // 9: comanda.v1.Order.utm:type_name -> comanda.v1.Order.UtmEntry
+	27, // 10: comanda.v1.Order.shipping:type_name -> comanda.v1.Shipping
+	28, // 11: comanda.v1.Order.path:type_name -> comanda.v1.Step
 	0,  // 12: comanda.v1.GetOrderRequest.view:type_name -> comanda.v1.OrderView
-	11, // 13: comanda.v1.GetOrderRequest.as_known_at:type_name -> google.protobuf.Timestamp
-	11, // 14: comanda.v1.GetOrderRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	25, // 13: comanda.v1.GetOrderRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	25, // 14: comanda.v1.GetOrderRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
 	1,  // 15: comanda.v1.GetOrderResponse.order:type_name -> comanda.v1.Order
-	10, // 16: comanda.v1.ListOrdersRequest.statuses:type_name -> comanda.v1.OrderStatus
+	24, // 16: comanda.v1.ListOrdersRequest.statuses:type_name -> comanda.v1.OrderStatus
 	0,  // 17: comanda.v1.ListOrdersRequest.view:type_name -> comanda.v1.OrderView
-	11, // 18: comanda.v1.ListOrdersRequest.as_known_at:type_name -> google.protobuf.Timestamp
-	11, // 19: comanda.v1.ListOrdersRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	25, // 18: comanda.v1.ListOrdersRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	25, // 19: comanda.v1.ListOrdersRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
 	1,  // 20: comanda.v1.ListOrdersResponse.orders:type_name -> comanda.v1.Order
-	15, // 21: comanda.v1.GetOrderHistoryResponse.events:type_name -> comanda.v1.Event
-	3,  // 22: comanda.v1.OrderService.GetOrder:input_type -> comanda.v1.GetOrderRequest
-	5,  // 23: comanda.v1.OrderService.ListOrders:input_type -> comanda.v1.ListOrdersRequest
-	7,  // 24: comanda.v1.OrderService.GetOrderHistory:input_type -> comanda.v1.GetOrderHistoryRequest
-	4,  // 25: comanda.v1.OrderService.GetOrder:output_type -> comanda.v1.GetOrderResponse
-	6,  // 26: comanda.v1.OrderService.ListOrders:output_type -> comanda.v1.ListOrdersResponse
-	8,  // 27: comanda.v1.OrderService.GetOrderHistory:output_type -> comanda.v1.GetOrderHistoryResponse
-	25, // [25:28] is the sub-list for method output_type
-	22, // [22:25] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	29, // 21: comanda.v1.GetOrderHistoryResponse.events:type_name -> comanda.v1.Event
+	0,  // 22: comanda.v1.BatchGetOrdersRequest.view:type_name -> comanda.v1.OrderView
+	1,  // 23: comanda.v1.BatchGetOrdersResponse.orders:type_name -> comanda.v1.Order
+	1,  // 24: comanda.v1.ExplainOrderResponse.order:type_name -> comanda.v1.Order
+	13, // 25: comanda.v1.ExplainOrderResponse.facts:type_name -> comanda.v1.ExplainedFact
+	14, // 26: comanda.v1.ExplainOrderResponse.next:type_name -> comanda.v1.NextFact
+	30, // 27: comanda.v1.ExplainedFact.kind:type_name -> comanda.v1.FactKind
+	25, // 28: comanda.v1.ExplainedFact.effective_at:type_name -> google.protobuf.Timestamp
+	25, // 29: comanda.v1.ExplainedFact.recorded_at:type_name -> google.protobuf.Timestamp
+	31, // 30: comanda.v1.ExplainedFact.verdict:type_name -> comanda.v1.Verdict
+	24, // 31: comanda.v1.ExplainedFact.recorded_from:type_name -> comanda.v1.OrderStatus
+	24, // 32: comanda.v1.ExplainedFact.recorded_to:type_name -> comanda.v1.OrderStatus
+	24, // 33: comanda.v1.ExplainedFact.status_before:type_name -> comanda.v1.OrderStatus
+	24, // 34: comanda.v1.ExplainedFact.status_after:type_name -> comanda.v1.OrderStatus
+	30, // 35: comanda.v1.ExplainedFact.acts_as:type_name -> comanda.v1.FactKind
+	30, // 36: comanda.v1.NextFact.kind:type_name -> comanda.v1.FactKind
+	31, // 37: comanda.v1.NextFact.verdict:type_name -> comanda.v1.Verdict
+	24, // 38: comanda.v1.NextFact.status_to:type_name -> comanda.v1.OrderStatus
+	15, // 39: comanda.v1.WaitOrderRequest.source_order:type_name -> comanda.v1.SourceOrder
+	16, // 40: comanda.v1.WaitOrderRequest.tenant_reference:type_name -> comanda.v1.TenantReference
+	24, // 41: comanda.v1.WaitOrderRequest.statuses:type_name -> comanda.v1.OrderStatus
+	32, // 42: comanda.v1.WaitOrderRequest.timeout:type_name -> google.protobuf.Duration
+	0,  // 43: comanda.v1.WaitOrderRequest.view:type_name -> comanda.v1.OrderView
+	1,  // 44: comanda.v1.WaitOrderResponse.order:type_name -> comanda.v1.Order
+	15, // 45: comanda.v1.RecordFactRequest.source_order:type_name -> comanda.v1.SourceOrder
+	20, // 46: comanda.v1.RecordFactRequest.fact:type_name -> comanda.v1.NewFact
+	30, // 47: comanda.v1.NewFact.kind:type_name -> comanda.v1.FactKind
+	25, // 48: comanda.v1.NewFact.occurred_at:type_name -> google.protobuf.Timestamp
+	33, // 49: comanda.v1.NewFact.amounts:type_name -> comanda.v1.Amounts
+	34, // 50: comanda.v1.NewFact.payment:type_name -> comanda.v1.Payment
+	26, // 51: comanda.v1.NewFact.items:type_name -> comanda.v1.Item
+	23, // 52: comanda.v1.NewFact.utm:type_name -> comanda.v1.NewFact.UtmEntry
+	27, // 53: comanda.v1.NewFact.shipping:type_name -> comanda.v1.Shipping
+	35, // 54: comanda.v1.NewFact.resolution:type_name -> comanda.v1.Resolution
+	31, // 55: comanda.v1.RecordFactResponse.verdict:type_name -> comanda.v1.Verdict
+	24, // 56: comanda.v1.RecordFactResponse.status:type_name -> comanda.v1.OrderStatus
+	3,  // 57: comanda.v1.OrderService.GetOrder:input_type -> comanda.v1.GetOrderRequest
+	9,  // 58: comanda.v1.OrderService.BatchGetOrders:input_type -> comanda.v1.BatchGetOrdersRequest
+	5,  // 59: comanda.v1.OrderService.ListOrders:input_type -> comanda.v1.ListOrdersRequest
+	7,  // 60: comanda.v1.OrderService.GetOrderHistory:input_type -> comanda.v1.GetOrderHistoryRequest
+	11, // 61: comanda.v1.OrderService.ExplainOrder:input_type -> comanda.v1.ExplainOrderRequest
+	17, // 62: comanda.v1.OrderService.WaitOrder:input_type -> comanda.v1.WaitOrderRequest
+	19, // 63: comanda.v1.OrderService.RecordFact:input_type -> comanda.v1.RecordFactRequest
+	4,  // 64: comanda.v1.OrderService.GetOrder:output_type -> comanda.v1.GetOrderResponse
+	10, // 65: comanda.v1.OrderService.BatchGetOrders:output_type -> comanda.v1.BatchGetOrdersResponse
+	6,  // 66: comanda.v1.OrderService.ListOrders:output_type -> comanda.v1.ListOrdersResponse
+	8,  // 67: comanda.v1.OrderService.GetOrderHistory:output_type -> comanda.v1.GetOrderHistoryResponse
+	12, // 68: comanda.v1.OrderService.ExplainOrder:output_type -> comanda.v1.ExplainOrderResponse
+	18, // 69: comanda.v1.OrderService.WaitOrder:output_type -> comanda.v1.WaitOrderResponse
+	21, // 70: comanda.v1.OrderService.RecordFact:output_type -> comanda.v1.RecordFactResponse
+	64, // [64:71] is the sub-list for method output_type
+	57, // [57:64] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_order_proto_init() }
@@ -1253,13 +2691,22 @@ func file_comanda_v1_order_proto_init() {
 		(*ListOrdersRequest_AsKnownAt)(nil),
 		(*ListOrdersRequest_AsOccurredAt)(nil),
 	}
+	file_comanda_v1_order_proto_msgTypes[16].OneofWrappers = []any{
+		(*WaitOrderRequest_OrderId)(nil),
+		(*WaitOrderRequest_SourceOrder)(nil),
+		(*WaitOrderRequest_TenantReference)(nil),
+	}
+	file_comanda_v1_order_proto_msgTypes[18].OneofWrappers = []any{
+		(*RecordFactRequest_OrderId)(nil),
+		(*RecordFactRequest_SourceOrder)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comanda_v1_order_proto_rawDesc), len(file_comanda_v1_order_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,23 +22,47 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	OrderService_GetOrder_FullMethodName        = "/comanda.v1.OrderService/GetOrder"
+	OrderService_BatchGetOrders_FullMethodName  = "/comanda.v1.OrderService/BatchGetOrders"
 	OrderService_ListOrders_FullMethodName      = "/comanda.v1.OrderService/ListOrders"
 	OrderService_GetOrderHistory_FullMethodName = "/comanda.v1.OrderService/GetOrderHistory"
+	OrderService_ExplainOrder_FullMethodName    = "/comanda.v1.OrderService/ExplainOrder"
+	OrderService_WaitOrder_FullMethodName       = "/comanda.v1.OrderService/WaitOrder"
+	OrderService_RecordFact_FullMethodName      = "/comanda.v1.OrderService/RecordFact"
 )
 
 // OrderServiceClient is the client API for OrderService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// OrderService serves current orders and their history from Comanda's views.
+// OrderService serves current orders and their history from Comanda's views, and takes
+// what operators and services have to say of them.
 type OrderServiceClient interface {
 	// GetOrder is one order. NOT_FOUND when no fact of it was recorded.
 	GetOrder(ctx context.Context, in *GetOrderRequest, opts ...grpc.CallOption) (*GetOrderResponse, error)
+	// BatchGetOrders is several orders at once, in the order of their ids. An order of
+	// which no fact was recorded is no error: it is named.
+	BatchGetOrders(ctx context.Context, in *BatchGetOrdersRequest, opts ...grpc.CallOption) (*BatchGetOrdersResponse, error)
 	// ListOrders is a page of orders, the last recorded first; of one
 	// provider_order_id the one that was known last.
 	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
 	// GetOrderHistory is every event of one order, by revision.
 	GetOrderHistory(ctx context.Context, in *GetOrderHistoryRequest, opts ...grpc.CallOption) (*GetOrderHistoryResponse, error)
+	// ExplainOrder is why the order is where it is: what each of its facts did when it was
+	// recorded and does now, and what a fact of each kind would do next. NOT_FOUND when
+	// no fact of it was recorded.
+	ExplainOrder(ctx context.Context, in *ExplainOrderRequest, opts ...grpc.CallOption) (*ExplainOrderResponse, error)
+	// WaitOrder waits until an order is as asked for, also one that does not exist yet.
+	// What it is when the time is up is an answer, too.
+	WaitOrder(ctx context.Context, in *WaitOrderRequest, opts ...grpc.CallOption) (*WaitOrderResponse, error)
+	// RecordFact records what an operator or a service knows of an order: a fact like any
+	// other, in its place in time. Nothing is stored of a fact that the fold refuses there:
+	// FAILED_PRECONDITION, whose ErrorInfo has the metadata status_then, status, kind,
+	// effective_at (RFC 3339), why and legal_kinds (with commas). At another revision than
+	// the one expected: ABORTED, with expected_revision and revision. A request_id that
+	// stands for another fact of the order: ALREADY_EXISTS. NOT_FOUND when order_id is of no order, or the
+	// source is not configured. UNAVAILABLE and DEADLINE_EXCEEDED say nothing of
+	// whether it was stored: the same request may be made again.
+	RecordFact(ctx context.Context, in *RecordFactRequest, opts ...grpc.CallOption) (*RecordFactResponse, error)
 }
 
 type orderServiceClient struct {
@@ -53,6 +77,16 @@ func (c *orderServiceClient) GetOrder(ctx context.Context, in *GetOrderRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOrderResponse)
 	err := c.cc.Invoke(ctx, OrderService_GetOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) BatchGetOrders(ctx context.Context, in *BatchGetOrdersRequest, opts ...grpc.CallOption) (*BatchGetOrdersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchGetOrdersResponse)
+	err := c.cc.Invoke(ctx, OrderService_BatchGetOrders_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -79,19 +113,69 @@ func (c *orderServiceClient) GetOrderHistory(ctx context.Context, in *GetOrderHi
 	return out, nil
 }
 
+func (c *orderServiceClient) ExplainOrder(ctx context.Context, in *ExplainOrderRequest, opts ...grpc.CallOption) (*ExplainOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainOrderResponse)
+	err := c.cc.Invoke(ctx, OrderService_ExplainOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) WaitOrder(ctx context.Context, in *WaitOrderRequest, opts ...grpc.CallOption) (*WaitOrderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WaitOrderResponse)
+	err := c.cc.Invoke(ctx, OrderService_WaitOrder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *orderServiceClient) RecordFact(ctx context.Context, in *RecordFactRequest, opts ...grpc.CallOption) (*RecordFactResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordFactResponse)
+	err := c.cc.Invoke(ctx, OrderService_RecordFact_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OrderServiceServer is the server API for OrderService service.
 // All implementations must embed UnimplementedOrderServiceServer
 // for forward compatibility.
 //
-// OrderService serves current orders and their history from Comanda's views.
+// OrderService serves current orders and their history from Comanda's views, and takes
+// what operators and services have to say of them.
 type OrderServiceServer interface {
 	// GetOrder is one order. NOT_FOUND when no fact of it was recorded.
 	GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error)
+	// BatchGetOrders is several orders at once, in the order of their ids. An order of
+	// which no fact was recorded is no error: it is named.
+	BatchGetOrders(context.Context, *BatchGetOrdersRequest) (*BatchGetOrdersResponse, error)
 	// ListOrders is a page of orders, the last recorded first; of one
 	// provider_order_id the one that was known last.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
 	// GetOrderHistory is every event of one order, by revision.
 	GetOrderHistory(context.Context, *GetOrderHistoryRequest) (*GetOrderHistoryResponse, error)
+	// ExplainOrder is why the order is where it is: what each of its facts did when it was
+	// recorded and does now, and what a fact of each kind would do next. NOT_FOUND when
+	// no fact of it was recorded.
+	ExplainOrder(context.Context, *ExplainOrderRequest) (*ExplainOrderResponse, error)
+	// WaitOrder waits until an order is as asked for, also one that does not exist yet.
+	// What it is when the time is up is an answer, too.
+	WaitOrder(context.Context, *WaitOrderRequest) (*WaitOrderResponse, error)
+	// RecordFact records what an operator or a service knows of an order: a fact like any
+	// other, in its place in time. Nothing is stored of a fact that the fold refuses there:
+	// FAILED_PRECONDITION, whose ErrorInfo has the metadata status_then, status, kind,
+	// effective_at (RFC 3339), why and legal_kinds (with commas). At another revision than
+	// the one expected: ABORTED, with expected_revision and revision. A request_id that
+	// stands for another fact of the order: ALREADY_EXISTS. NOT_FOUND when order_id is of no order, or the
+	// source is not configured. UNAVAILABLE and DEADLINE_EXCEEDED say nothing of
+	// whether it was stored: the same request may be made again.
+	RecordFact(context.Context, *RecordFactRequest) (*RecordFactResponse, error)
 	mustEmbedUnimplementedOrderServiceServer()
 }
 
@@ -105,11 +189,23 @@ type UnimplementedOrderServiceServer struct{}
 func (UnimplementedOrderServiceServer) GetOrder(context.Context, *GetOrderRequest) (*GetOrderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOrder not implemented")
 }
+func (UnimplementedOrderServiceServer) BatchGetOrders(context.Context, *BatchGetOrdersRequest) (*BatchGetOrdersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchGetOrders not implemented")
+}
 func (UnimplementedOrderServiceServer) ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOrders not implemented")
 }
 func (UnimplementedOrderServiceServer) GetOrderHistory(context.Context, *GetOrderHistoryRequest) (*GetOrderHistoryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOrderHistory not implemented")
+}
+func (UnimplementedOrderServiceServer) ExplainOrder(context.Context, *ExplainOrderRequest) (*ExplainOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainOrder not implemented")
+}
+func (UnimplementedOrderServiceServer) WaitOrder(context.Context, *WaitOrderRequest) (*WaitOrderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WaitOrder not implemented")
+}
+func (UnimplementedOrderServiceServer) RecordFact(context.Context, *RecordFactRequest) (*RecordFactResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordFact not implemented")
 }
 func (UnimplementedOrderServiceServer) mustEmbedUnimplementedOrderServiceServer() {}
 func (UnimplementedOrderServiceServer) testEmbeddedByValue()                      {}
@@ -150,6 +246,24 @@ func _OrderService_GetOrder_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OrderService_BatchGetOrders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchGetOrdersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).BatchGetOrders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_BatchGetOrders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).BatchGetOrders(ctx, req.(*BatchGetOrdersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OrderService_ListOrders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListOrdersRequest)
 	if err := dec(in); err != nil {
@@ -186,6 +300,60 @@ func _OrderService_GetOrderHistory_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OrderService_ExplainOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).ExplainOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_ExplainOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).ExplainOrder(ctx, req.(*ExplainOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OrderService_WaitOrder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WaitOrderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).WaitOrder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_WaitOrder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).WaitOrder(ctx, req.(*WaitOrderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OrderService_RecordFact_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordFactRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OrderServiceServer).RecordFact(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OrderService_RecordFact_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OrderServiceServer).RecordFact(ctx, req.(*RecordFactRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OrderService_ServiceDesc is the grpc.ServiceDesc for OrderService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -198,12 +366,28 @@ var OrderService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _OrderService_GetOrder_Handler,
 		},
 		{
+			MethodName: "BatchGetOrders",
+			Handler:    _OrderService_BatchGetOrders_Handler,
+		},
+		{
 			MethodName: "ListOrders",
 			Handler:    _OrderService_ListOrders_Handler,
 		},
 		{
 			MethodName: "GetOrderHistory",
 			Handler:    _OrderService_GetOrderHistory_Handler,
+		},
+		{
+			MethodName: "ExplainOrder",
+			Handler:    _OrderService_ExplainOrder_Handler,
+		},
+		{
+			MethodName: "WaitOrder",
+			Handler:    _OrderService_WaitOrder_Handler,
+		},
+		{
+			MethodName: "RecordFact",
+			Handler:    _OrderService_RecordFact_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

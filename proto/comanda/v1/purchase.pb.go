@@ -9,8 +9,10 @@
 package comandav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -679,12 +681,161 @@ func (x *ListPurchasesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// WaitPurchaseRequest says for what to wait. Where both conditions are set, both must
+// hold; with none, the purchase must exist.
+type WaitPurchaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Required.
+	Reference string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Until it is in one of these; empty: in any.
+	Statuses []OrderStatus `protobuf:"varint,3,rep,packed,name=statuses,proto3,enum=comanda.v1.OrderStatus" json:"statuses,omitempty"`
+	// Until it is no longer none, started or pending.
+	Settled bool `protobuf:"varint,4,opt,name=settled,proto3" json:"settled,omitempty"`
+	// Answer after so long at the latest; absent: 8 seconds. At most 5 minutes. The
+	// call's own deadline should be later: who is gone hears no answer.
+	Timeout *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// As in GetPurchaseRequest.
+	MinPosition   string `protobuf:"bytes,6,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitPurchaseRequest) Reset() {
+	*x = WaitPurchaseRequest{}
+	mi := &file_comanda_v1_purchase_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitPurchaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitPurchaseRequest) ProtoMessage() {}
+
+func (x *WaitPurchaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_purchase_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitPurchaseRequest.ProtoReflect.Descriptor instead.
+func (*WaitPurchaseRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_purchase_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WaitPurchaseRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *WaitPurchaseRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *WaitPurchaseRequest) GetStatuses() []OrderStatus {
+	if x != nil {
+		return x.Statuses
+	}
+	return nil
+}
+
+func (x *WaitPurchaseRequest) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
+}
+
+func (x *WaitPurchaseRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *WaitPurchaseRequest) GetMinPosition() string {
+	if x != nil {
+		return x.MinPosition
+	}
+	return ""
+}
+
+// WaitPurchaseResponse is how the wait ended.
+type WaitPurchaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The purchase: as it was asked for, or as it is when the time is up; absent: there is
+	// none yet.
+	Purchase *Purchase `protobuf:"bytes,1,opt,name=purchase,proto3" json:"purchase,omitempty"`
+	// It is as it was asked for.
+	Met           bool `protobuf:"varint,2,opt,name=met,proto3" json:"met,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitPurchaseResponse) Reset() {
+	*x = WaitPurchaseResponse{}
+	mi := &file_comanda_v1_purchase_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitPurchaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitPurchaseResponse) ProtoMessage() {}
+
+func (x *WaitPurchaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_purchase_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitPurchaseResponse.ProtoReflect.Descriptor instead.
+func (*WaitPurchaseResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_purchase_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WaitPurchaseResponse) GetPurchase() *Purchase {
+	if x != nil {
+		return x.Purchase
+	}
+	return nil
+}
+
+func (x *WaitPurchaseResponse) GetMet() bool {
+	if x != nil {
+		return x.Met
+	}
+	return false
+}
+
 var File_comanda_v1_purchase_proto protoreflect.FileDescriptor
 
 const file_comanda_v1_purchase_proto_rawDesc = "" +
 	"\n" +
 	"\x19comanda/v1/purchase.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x03\n" +
+	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16comanda/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x03\n" +
 	"\bPurchase\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12/\n" +
@@ -715,20 +866,21 @@ const file_comanda_v1_purchase_proto_rawDesc = "" +
 	"\x05items\x18\a \x03(\tR\x05items\x12F\n" +
 	"\x11first_recorded_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0ffirstRecordedAtB\a\n" +
 	"\x05_paidB\v\n" +
-	"\t_refunded\"\xf8\x01\n" +
-	"\x12GetPurchaseRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1c\n" +
-	"\treference\x18\x02 \x01(\tR\treference\x12!\n" +
+	"\t_refunded\"\x9d\x02\n" +
+	"\x12GetPurchaseRequest\x123\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12$\n" +
+	"\treference\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\treference\x12!\n" +
 	"\fmin_position\x18\x03 \x01(\tR\vminPosition\x12<\n" +
 	"\vas_known_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12B\n" +
 	"\x0eas_occurred_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
 	"\x05as_of\"G\n" +
 	"\x13GetPurchaseResponse\x120\n" +
-	"\bpurchase\x18\x01 \x01(\v2\x14.comanda.v1.PurchaseR\bpurchase\"\xcd\x02\n" +
-	"\x14ListPurchasesRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x123\n" +
-	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusR\bstatuses\x12\x1b\n" +
-	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\bpurchase\x18\x01 \x01(\v2\x14.comanda.v1.PurchaseR\bpurchase\"\x84\x03\n" +
+	"\x14ListPurchasesRequest\x120\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12D\n" +
+	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusB\x0f\xbaH\f\x92\x01\t\"\a\x82\x01\x04\x10\x01 \x00R\bstatuses\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12!\n" +
 	"\fmin_position\x18\x05 \x01(\tR\vminPosition\x12<\n" +
@@ -737,10 +889,22 @@ const file_comanda_v1_purchase_proto_rawDesc = "" +
 	"\x05as_of\"s\n" +
 	"\x15ListPurchasesResponse\x122\n" +
 	"\tpurchases\x18\x01 \x03(\v2\x14.comanda.v1.PurchaseR\tpurchases\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xb7\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb7\x02\n" +
+	"\x13WaitPurchaseRequest\x123\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12$\n" +
+	"\treference\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\treference\x12D\n" +
+	"\bstatuses\x18\x03 \x03(\x0e2\x17.comanda.v1.OrderStatusB\x0f\xbaH\f\x92\x01\t\"\a\x82\x01\x04\x10\x01 \x00R\bstatuses\x12\x18\n" +
+	"\asettled\x18\x04 \x01(\bR\asettled\x12B\n" +
+	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xac\x02*\x00R\atimeout\x12!\n" +
+	"\fmin_position\x18\x06 \x01(\tR\vminPosition\"Z\n" +
+	"\x14WaitPurchaseResponse\x120\n" +
+	"\bpurchase\x18\x01 \x01(\v2\x14.comanda.v1.PurchaseR\bpurchase\x12\x10\n" +
+	"\x03met\x18\x02 \x01(\bR\x03met2\x8a\x02\n" +
 	"\x0fPurchaseService\x12N\n" +
 	"\vGetPurchase\x12\x1e.comanda.v1.GetPurchaseRequest\x1a\x1f.comanda.v1.GetPurchaseResponse\x12T\n" +
-	"\rListPurchases\x12 .comanda.v1.ListPurchasesRequest\x1a!.comanda.v1.ListPurchasesResponseB\x95\x01\n" +
+	"\rListPurchases\x12 .comanda.v1.ListPurchasesRequest\x1a!.comanda.v1.ListPurchasesResponse\x12Q\n" +
+	"\fWaitPurchase\x12\x1f.comanda.v1.WaitPurchaseRequest\x1a .comanda.v1.WaitPurchaseResponseB\x95\x01\n" +
 	"\x0ecom.comanda.v1B\rPurchaseProtoP\x01Z+comanda.internal/proto/comanda/v1;comandav1\xa2\x02\x03CXX\xaa\x02\n" +
 	"Comanda.V1\xca\x02\n" +
 	"Comanda\\V1\xe2\x02\x16Comanda\\V1\\GPBMetadata\xea\x02\vComanda::V1b\x06proto3"
@@ -757,7 +921,7 @@ func file_comanda_v1_purchase_proto_rawDescGZIP() []byte {
 	return file_comanda_v1_purchase_proto_rawDescData
 }
 
-var file_comanda_v1_purchase_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_comanda_v1_purchase_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_comanda_v1_purchase_proto_goTypes = []any{
 	(*Purchase)(nil),              // 0: comanda.v1.Purchase
 	(*PurchaseSum)(nil),           // 1: comanda.v1.PurchaseSum
@@ -766,32 +930,40 @@ var file_comanda_v1_purchase_proto_goTypes = []any{
 	(*GetPurchaseResponse)(nil),   // 4: comanda.v1.GetPurchaseResponse
 	(*ListPurchasesRequest)(nil),  // 5: comanda.v1.ListPurchasesRequest
 	(*ListPurchasesResponse)(nil), // 6: comanda.v1.ListPurchasesResponse
-	(OrderStatus)(0),              // 7: comanda.v1.OrderStatus
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*WaitPurchaseRequest)(nil),   // 7: comanda.v1.WaitPurchaseRequest
+	(*WaitPurchaseResponse)(nil),  // 8: comanda.v1.WaitPurchaseResponse
+	(OrderStatus)(0),              // 9: comanda.v1.OrderStatus
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_comanda_v1_purchase_proto_depIdxs = []int32{
-	7,  // 0: comanda.v1.Purchase.status:type_name -> comanda.v1.OrderStatus
+	9,  // 0: comanda.v1.Purchase.status:type_name -> comanda.v1.OrderStatus
 	1,  // 1: comanda.v1.Purchase.sums:type_name -> comanda.v1.PurchaseSum
-	8,  // 2: comanda.v1.Purchase.newest_order_at:type_name -> google.protobuf.Timestamp
+	10, // 2: comanda.v1.Purchase.newest_order_at:type_name -> google.protobuf.Timestamp
 	2,  // 3: comanda.v1.Purchase.orders:type_name -> comanda.v1.PurchaseOrder
-	7,  // 4: comanda.v1.PurchaseOrder.status:type_name -> comanda.v1.OrderStatus
-	8,  // 5: comanda.v1.PurchaseOrder.first_recorded_at:type_name -> google.protobuf.Timestamp
-	8,  // 6: comanda.v1.GetPurchaseRequest.as_known_at:type_name -> google.protobuf.Timestamp
-	8,  // 7: comanda.v1.GetPurchaseRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	9,  // 4: comanda.v1.PurchaseOrder.status:type_name -> comanda.v1.OrderStatus
+	10, // 5: comanda.v1.PurchaseOrder.first_recorded_at:type_name -> google.protobuf.Timestamp
+	10, // 6: comanda.v1.GetPurchaseRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	10, // 7: comanda.v1.GetPurchaseRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
 	0,  // 8: comanda.v1.GetPurchaseResponse.purchase:type_name -> comanda.v1.Purchase
-	7,  // 9: comanda.v1.ListPurchasesRequest.statuses:type_name -> comanda.v1.OrderStatus
-	8,  // 10: comanda.v1.ListPurchasesRequest.as_known_at:type_name -> google.protobuf.Timestamp
-	8,  // 11: comanda.v1.ListPurchasesRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
+	9,  // 9: comanda.v1.ListPurchasesRequest.statuses:type_name -> comanda.v1.OrderStatus
+	10, // 10: comanda.v1.ListPurchasesRequest.as_known_at:type_name -> google.protobuf.Timestamp
+	10, // 11: comanda.v1.ListPurchasesRequest.as_occurred_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: comanda.v1.ListPurchasesResponse.purchases:type_name -> comanda.v1.Purchase
-	3,  // 13: comanda.v1.PurchaseService.GetPurchase:input_type -> comanda.v1.GetPurchaseRequest
-	5,  // 14: comanda.v1.PurchaseService.ListPurchases:input_type -> comanda.v1.ListPurchasesRequest
-	4,  // 15: comanda.v1.PurchaseService.GetPurchase:output_type -> comanda.v1.GetPurchaseResponse
-	6,  // 16: comanda.v1.PurchaseService.ListPurchases:output_type -> comanda.v1.ListPurchasesResponse
-	15, // [15:17] is the sub-list for method output_type
-	13, // [13:15] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	9,  // 13: comanda.v1.WaitPurchaseRequest.statuses:type_name -> comanda.v1.OrderStatus
+	11, // 14: comanda.v1.WaitPurchaseRequest.timeout:type_name -> google.protobuf.Duration
+	0,  // 15: comanda.v1.WaitPurchaseResponse.purchase:type_name -> comanda.v1.Purchase
+	3,  // 16: comanda.v1.PurchaseService.GetPurchase:input_type -> comanda.v1.GetPurchaseRequest
+	5,  // 17: comanda.v1.PurchaseService.ListPurchases:input_type -> comanda.v1.ListPurchasesRequest
+	7,  // 18: comanda.v1.PurchaseService.WaitPurchase:input_type -> comanda.v1.WaitPurchaseRequest
+	4,  // 19: comanda.v1.PurchaseService.GetPurchase:output_type -> comanda.v1.GetPurchaseResponse
+	6,  // 20: comanda.v1.PurchaseService.ListPurchases:output_type -> comanda.v1.ListPurchasesResponse
+	8,  // 21: comanda.v1.PurchaseService.WaitPurchase:output_type -> comanda.v1.WaitPurchaseResponse
+	19, // [19:22] is the sub-list for method output_type
+	16, // [16:19] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_purchase_proto_init() }
@@ -816,7 +988,7 @@ func file_comanda_v1_purchase_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comanda_v1_purchase_proto_rawDesc), len(file_comanda_v1_purchase_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

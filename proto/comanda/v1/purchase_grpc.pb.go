@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	PurchaseService_GetPurchase_FullMethodName   = "/comanda.v1.PurchaseService/GetPurchase"
 	PurchaseService_ListPurchases_FullMethodName = "/comanda.v1.PurchaseService/ListPurchases"
+	PurchaseService_WaitPurchase_FullMethodName  = "/comanda.v1.PurchaseService/WaitPurchase"
 )
 
 // PurchaseServiceClient is the client API for PurchaseService service.
@@ -35,6 +36,9 @@ type PurchaseServiceClient interface {
 	GetPurchase(ctx context.Context, in *GetPurchaseRequest, opts ...grpc.CallOption) (*GetPurchaseResponse, error)
 	// ListPurchases is a page of purchases, by merchant, the one with the newest order first.
 	ListPurchases(ctx context.Context, in *ListPurchasesRequest, opts ...grpc.CallOption) (*ListPurchasesResponse, error)
+	// WaitPurchase waits until a purchase is as asked for, also one that does not exist
+	// yet. What it is when the time is up is an answer, too.
+	WaitPurchase(ctx context.Context, in *WaitPurchaseRequest, opts ...grpc.CallOption) (*WaitPurchaseResponse, error)
 }
 
 type purchaseServiceClient struct {
@@ -65,6 +69,16 @@ func (c *purchaseServiceClient) ListPurchases(ctx context.Context, in *ListPurch
 	return out, nil
 }
 
+func (c *purchaseServiceClient) WaitPurchase(ctx context.Context, in *WaitPurchaseRequest, opts ...grpc.CallOption) (*WaitPurchaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WaitPurchaseResponse)
+	err := c.cc.Invoke(ctx, PurchaseService_WaitPurchase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PurchaseServiceServer is the server API for PurchaseService service.
 // All implementations must embed UnimplementedPurchaseServiceServer
 // for forward compatibility.
@@ -75,6 +89,9 @@ type PurchaseServiceServer interface {
 	GetPurchase(context.Context, *GetPurchaseRequest) (*GetPurchaseResponse, error)
 	// ListPurchases is a page of purchases, by merchant, the one with the newest order first.
 	ListPurchases(context.Context, *ListPurchasesRequest) (*ListPurchasesResponse, error)
+	// WaitPurchase waits until a purchase is as asked for, also one that does not exist
+	// yet. What it is when the time is up is an answer, too.
+	WaitPurchase(context.Context, *WaitPurchaseRequest) (*WaitPurchaseResponse, error)
 	mustEmbedUnimplementedPurchaseServiceServer()
 }
 
@@ -90,6 +107,9 @@ func (UnimplementedPurchaseServiceServer) GetPurchase(context.Context, *GetPurch
 }
 func (UnimplementedPurchaseServiceServer) ListPurchases(context.Context, *ListPurchasesRequest) (*ListPurchasesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPurchases not implemented")
+}
+func (UnimplementedPurchaseServiceServer) WaitPurchase(context.Context, *WaitPurchaseRequest) (*WaitPurchaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WaitPurchase not implemented")
 }
 func (UnimplementedPurchaseServiceServer) mustEmbedUnimplementedPurchaseServiceServer() {}
 func (UnimplementedPurchaseServiceServer) testEmbeddedByValue()                         {}
@@ -148,6 +168,24 @@ func _PurchaseService_ListPurchases_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PurchaseService_WaitPurchase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WaitPurchaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PurchaseServiceServer).WaitPurchase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PurchaseService_WaitPurchase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PurchaseServiceServer).WaitPurchase(ctx, req.(*WaitPurchaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PurchaseService_ServiceDesc is the grpc.ServiceDesc for PurchaseService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +200,10 @@ var PurchaseService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListPurchases",
 			Handler:    _PurchaseService_ListPurchases_Handler,
+		},
+		{
+			MethodName: "WaitPurchase",
+			Handler:    _PurchaseService_WaitPurchase_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -9,6 +9,7 @@
 package comandav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -440,7 +441,7 @@ var File_comanda_v1_queue_proto protoreflect.FileDescriptor
 const file_comanda_v1_queue_proto_rawDesc = "" +
 	"\n" +
 	"\x16comanda/v1/queue.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x03\n" +
+	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x03\n" +
 	"\tQueueItem\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x19\n" +
 	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x19\n" +
@@ -455,20 +456,22 @@ const file_comanda_v1_queue_proto_rawDesc = "" +
 	"\x06source\x18\n" +
 	" \x01(\tR\x06source\x12*\n" +
 	"\x11provider_order_id\x18\v \x01(\tR\x0fproviderOrderId\x12\x1c\n" +
-	"\treference\x18\f \x01(\tR\treference\"\x8d\x01\n" +
-	"\x14ListConflictsRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1b\n" +
-	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\treference\x18\f \x01(\tR\treference\"\xb3\x01\n" +
+	"\x14ListConflictsRequest\x120\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12!\n" +
 	"\fmin_position\x18\x04 \x01(\tR\vminPosition\"l\n" +
 	"\x15ListConflictsResponse\x12+\n" +
 	"\x05items\x18\x01 \x03(\v2\x15.comanda.v1.QueueItemR\x05items\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa3\x01\n" +
-	"\x14ListAttentionRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x14\n" +
-	"\x05kinds\x18\x02 \x03(\tR\x05kinds\x12\x1b\n" +
-	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc9\x01\n" +
+	"\x14ListAttentionRequest\x120\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12\x14\n" +
+	"\x05kinds\x18\x02 \x03(\tR\x05kinds\x12'\n" +
+	"\tpage_size\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12!\n" +
 	"\fmin_position\x18\x05 \x01(\tR\vminPosition\"l\n" +

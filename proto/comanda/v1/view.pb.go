@@ -9,6 +9,7 @@
 package comandav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -1478,7 +1479,7 @@ var File_comanda_v1_view_proto protoreflect.FileDescriptor
 const file_comanda_v1_view_proto_rawDesc = "" +
 	"\n" +
 	"\x15comanda/v1/view.proto\x12\n" +
-	"comanda.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
+	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
 	"\x14GetViewStatusRequest\"\x98\x02\n" +
 	"\x15GetViewStatusResponse\x12,\n" +
 	"\x05views\x18\x01 \x03(\v2\x16.comanda.v1.ViewStatusR\x05views\x12\x1b\n" +
@@ -1533,13 +1534,13 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x10\n" +
-	"\x03why\x18\x04 \x01(\tR\x03why\"4\n" +
-	"\x17RetryParkedOrderRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\"K\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"O\n" +
+	"\x17RetryParkedOrderRequest\x124\n" +
+	"\border_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x142\x12^ord_[a-z2-7]{26}$R\aorderId\"K\n" +
 	"\x18RetryParkedOrderResponse\x12/\n" +
-	"\x06parked\x18\x01 \x01(\v2\x17.comanda.v1.ParkedOrderR\x06parked\"K\n" +
-	"\x16SkipParkedOrderRequest\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x16\n" +
+	"\x06parked\x18\x01 \x01(\v2\x17.comanda.v1.ParkedOrderR\x06parked\"f\n" +
+	"\x16SkipParkedOrderRequest\x124\n" +
+	"\border_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x142\x12^ord_[a-z2-7]{26}$R\aorderId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"J\n" +
 	"\x17SkipParkedOrderResponse\x12/\n" +
 	"\x06parked\x18\x01 \x01(\v2\x17.comanda.v1.ParkedOrderR\x06parked\"6\n" +
