@@ -148,9 +148,9 @@ func bad(fieldsAndRules ...string) *errdetails.BadRequest {
 }
 
 // precondition is what a place in the log does not meet.
-func precondition(kind, description string) *errdetails.PreconditionFailure {
+func precondition(kind, subject, description string) *errdetails.PreconditionFailure {
 	return &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{
-		{Type: kind, Subject: "resume_token", Description: description},
+		{Type: kind, Subject: subject, Description: description},
 	}}
 }
 
@@ -395,19 +395,19 @@ func refusals(g *guarded) []refusal {
 			"position", "must be a position from an answer of Comanda",
 		)}},
 		{"another filter's token", "reader", subscribed(with(from(began), &comandav1.EventFilter{Tenants: []string{"loja"}})), codes.FailedPrecondition, []proto.Message{
-			info("REFUSED"), precondition("FILTER", "is of another filter; give the filter of then, or begin a new subscription"),
+			info("REFUSED"), precondition("FILTER", "resume_token", "is of another filter; give the filter of then, or begin a new subscription"),
 		}},
 		{"a place that the log does not have", "reader", subscribed(&comandav1.SubscribeRequest{
 			Start: &comandav1.SubscribeRequest_Position{Position: g.position.With(0, 1<<40).String()},
 		}), codes.FailedPrecondition, []proto.Message{
-			info("REFUSED"), precondition("LOG", "is ahead of the log, which has lost events since; begin a new subscription"),
+			info("REFUSED"), precondition("LOG", "position", "is ahead of the log, which has lost events since; begin a new subscription"),
 		}},
 		{"no page token of events", "reader", func(ctx context.Context, g *guarded) error {
 			_, err := g.events.ListEvents(ctx, &comandav1.ListEventsRequest{PageToken: "x"})
 			return err
 		}, codes.InvalidArgument, []proto.Message{invalid, bad("page_token", "not a page token that Comanda gave out")}},
 		{"a token of another log", "reader", subscribed(from(otherLogsToken)), codes.FailedPrecondition, []proto.Message{
-			info("REFUSED"), precondition("LOG", "is of another log; begin a new subscription"),
+			info("REFUSED"), precondition("LOG", "resume_token", "is of another log; begin a new subscription"),
 		}},
 	}
 }
