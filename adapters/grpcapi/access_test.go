@@ -262,14 +262,22 @@ func TestARevokedTokensSubscriptionEndsWithItsToken(t *testing.T) {
 	}
 }
 
-func TestACheckOfOneWhoLostAccessIsUnauthenticated(t *testing.T) {
+// TestWhoLosesAccessHearsIt has a long check and a call that waits running when their
+// token is revoked.
+func TestWhoLosesAccessHearsIt(t *testing.T) {
 	g := &guarded{tokens: access.Store{Path: filepath.Join(t.TempDir(), "tokens.json")}, secrets: map[string]string{}, store: &store{t: t}}
 	var err error
 	g.authority, err = access.New(access.Config{TokensFile: g.tokens.Path}, access.Deps{Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
-	running := make(chan struct{})
-	g.server = serve(t, grpcapi.Config{}, grpcapi.Deps{
-		Views: readyViews(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler), Access: g.authority,
+	running, waiting := make(chan struct{}), make(chan struct{})
+	waits := readyViews()
+	waits.wait = func(ctx context.Context) error {
+		close(waiting)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	g.server = serve(t, grpcapi.Config{UnaryTimeout: time.Hour}, grpcapi.Deps{
+		Views: waits, Clock: time.Now, Logger: slog.New(slog.DiscardHandler), Access: g.authority,
 		Verifier: verifier(func(ctx context.Context, _ domain.Position, _ func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
 			close(running)
 			<-ctx.Done()
@@ -280,11 +288,20 @@ func TestACheckOfOneWhoLostAccessIsUnauthenticated(t *testing.T) {
 	stream, err := g.views.Verify(g.as(t.Context(), "operator"), &comandav1.VerifyRequest{})
 	must(t, err)
 	<-running
+	asked := make(chan error, 1)
+	go func() {
+		_, err := g.orders.GetOrder(g.as(t.Context(), "operator"), &comandav1.GetOrderRequest{OrderId: string(anOrder)})
+		asked <- err
+	}()
+	<-waiting
 	_, err = g.tokens.Revoke("operator", time.Now())
 	must(t, err)
 	must(t, g.authority.Refresh())
 	if _, err := stream.Recv(); status.Code(err) != codes.Unauthenticated {
-		t.Errorf("its end = %v, want UNAUTHENTICATED", err)
+		t.Errorf("the check's end = %v, want UNAUTHENTICATED", err)
+	}
+	if err := <-asked; status.Code(err) != codes.Unauthenticated {
+		t.Errorf("the call's end = %v, want UNAUTHENTICATED", err)
 	}
 }
 

@@ -34,6 +34,7 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	}
 	defer release()
 	response, err := g.call(func() (any, error) { return handler(allowed, request) })
+	err = unlessLost(allowed, err)
 	return response, g.finish(ctx, info.FullMethod, started, err)
 }
 
@@ -45,10 +46,16 @@ func (g *guard) stream(server any, stream grpc.ServerStream, info *grpc.StreamSe
 	}
 	defer release()
 	_, err = g.call(func() (any, error) { return nil, handler(server, &allowedStream{stream, allowed}) })
-	if lost := access.Lost(allowed); lost != nil && err != nil {
-		err = lost // and not that the handler's context ended
+	return g.finish(stream.Context(), info.FullMethod, started, unlessLost(allowed, err))
+}
+
+// unlessLost is err, or that the caller lost access, for that is why the handler's
+// context ended.
+func unlessLost(ctx context.Context, err error) error {
+	if lost := access.Lost(ctx); lost != nil && err != nil {
+		return lost
 	}
-	return g.finish(stream.Context(), info.FullMethod, started, err)
+	return err
 }
 
 // admit asks whether the caller may call the method.

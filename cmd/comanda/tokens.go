@@ -19,7 +19,7 @@ import (
 type tokensCmd struct {
 	Create tokensCreateCmd `cmd:"" help:"Make a token and print it: it is kept as a hash only."`
 	List   tokensListCmd   `cmd:"" help:"List the tokens: whose they are and what they may do."`
-	Revoke tokensRevokeCmd `cmd:"" help:"End a token. A running server notices within a second, and ends its streams."`
+	Revoke tokensRevokeCmd `cmd:"" help:"End a token. A running server notices within a second, and ends the calls that run."`
 }
 
 // tokensFile is where tokens are kept below the data directory.

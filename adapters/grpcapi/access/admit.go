@@ -26,11 +26,12 @@ type admitted struct {
 	until   time.Time         // the certificate's
 }
 
-// session is a stream that runs.
+// session is a call that runs.
 type session struct {
 	admitted
 
 	method string
+	stream bool
 	cancel context.CancelCauseFunc
 	ended  bool
 }
@@ -48,7 +49,7 @@ func (a *Authority) holds(h *admitted, now time.Time) bool {
 }
 
 // Admit decides on a call of a method with a need. ctx has the caller's allowance then,
-// and that of a stream ends when the access does: see [Lost]. release is called
+// and ends when the access does: see [Lost]. release is called
 // when the call has ended. An error is a [DeniedError], and was counted and logged.
 func (a *Authority) Admit(ctx context.Context, method string, need Need, stream bool) (_ context.Context, release func(), err error) {
 	a.mu.Lock()
@@ -62,15 +63,10 @@ func (a *Authority) Admit(ctx context.Context, method string, need Need, stream 
 		a.mu.Unlock()
 		return ctx, func() {}, nil
 	}
-	ctx = With(ctx, who.allowance)
-	if !stream {
-		a.mu.Unlock()
-		return ctx, func() {}, nil
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	s := &session{admitted: *who, method: method, cancel: cancel}
+	ctx, cancel := context.WithCancelCause(With(ctx, who.allowance))
+	s := &session{admitted: *who, method: method, stream: stream, cancel: cancel}
 	a.sessions[s] = struct{}{}
-	if s.quota != nil {
+	if s.stream && s.quota != nil {
 		s.quota.streams++
 	}
 	a.mu.Unlock()
@@ -82,7 +78,7 @@ func (a *Authority) end(s *session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.sessions, s)
-	if s.quota != nil {
+	if s.stream && s.quota != nil {
 		s.quota.streams--
 	}
 }

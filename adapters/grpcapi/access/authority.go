@@ -83,7 +83,7 @@ func New(cfg Config, deps Deps) (*Authority, error) {
 	a := &Authority{
 		cfg: cfg, clock: deps.Clock, logger: deps.Logger, audit: rate.NewLimiter(auditPerSecond, auditBurst),
 		denials: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "comanda_access_denied_calls_total", Help: "Denied gRPC calls, and streams ended because access did, by reason.",
+			Name: "comanda_access_denied_calls_total", Help: "Denied gRPC calls, and those ended because access did, by reason.",
 		}, []string{"reason"}),
 		stale: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "comanda_access_stale_bool", Help: "1 while a changed file of tokens or certificates cannot be read, and the former counts.",
@@ -145,7 +145,7 @@ func (a *Authority) Run(ctx context.Context, ticks <-chan time.Time) error {
 	}
 }
 
-// Refresh reads again what changed, and ends the streams of those who lost their access
+// Refresh reads again what changed, and ends the calls of those who lost their access
 // since: whose token or authority is another or gone, or has expired. What cannot be
 // read leaves the former credentials as they were, and is the error.
 func (a *Authority) Refresh() error {
@@ -157,7 +157,7 @@ func (a *Authority) Refresh() error {
 		if !a.holds(&s.admitted, now) && !s.ended {
 			s.ended = true
 			a.denials.WithLabelValues(string(Withdrawn)).Inc()
-			a.logger.Warn("ended a gRPC stream: its access was withdrawn",
+			a.logger.Warn("ended a gRPC call: its access was withdrawn",
 				"method", s.method, "caller", s.allowance.caller, "credentials", s.subject)
 			s.cancel(unauthenticated(Withdrawn))
 		}

@@ -24,7 +24,7 @@ const (
 	NoRule         Reason = "no_rule"
 	TooManyCalls   Reason = "too_many_calls"
 	TooManyStreams Reason = "too_many_streams"
-	Withdrawn      Reason = "withdrawn" // while a stream ran
+	Withdrawn      Reason = "withdrawn" // while a call ran
 )
 
 // Reasons are all reasons.
@@ -65,8 +65,8 @@ func unauthenticated(reason Reason) *DeniedError {
 	return &DeniedError{Reason: reason, err: domain.Errorf(domain.Unauthenticated, "%s", text)}
 }
 
-// Lost is why the access of a stream ended while it ran; nil when it did not. The
-// stream's context has ended then, but messages can still be sent.
+// Lost is why the access of a call ended while it ran; nil when it did not. The call's
+// context has ended then, but a stream's messages can still be sent.
 func Lost(ctx context.Context) error {
 	if denied, ok := errors.AsType[*DeniedError](context.Cause(ctx)); ok {
 		return denied

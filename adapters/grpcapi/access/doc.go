@@ -14,7 +14,7 @@
 //   - Another tenant's order is as one that does not exist: NOT_FOUND, in the same
 //     words, absent from lists, sums and streams.
 //   - The text of a token is in no file and no log.
-//   - A stream ends when its access does: with the next [Authority.Refresh] after the token was
+//   - A call ends when its access does: with the next [Authority.Refresh] after the token was
 //     revoked, changed or expired, or after the authority of its certificate was replaced.
 //
 // Caveats: a quota is of one process; two instances allow twice as much. Identities are
