@@ -77,7 +77,7 @@ func (r *Room) Order(ctx context.Context, target Target, condition Condition) (A
 	var answer Answer
 	look := func() (bool, error) {
 		var err error
-		answer, err = r.look(&target, &condition)
+		answer, err = r.Look(target, condition)
 		return answer.Met, err
 	}
 	key := ByOrder(target.Order)
@@ -91,9 +91,10 @@ func (r *Room) Order(ctx context.Context, target Target, condition Condition) (A
 	return answer, err
 }
 
-func (r *Room) look(target *Target, condition *Condition) (Answer, error) {
+// Look is what Order would answer if its deadline had passed.
+func (r *Room) Look(target Target, condition Condition) (Answer, error) {
 	if target.Order == "" {
-		return r.lookByReference(target, condition)
+		return r.lookByReference(&target, &condition)
 	}
 	row, found, err := r.orders.Get(target.Order)
 	if err != nil || !found || target.Tenant != "" && row.GetTenant() != string(target.Tenant) {
