@@ -107,12 +107,23 @@ func TestExitCodes(t *testing.T) {
 		code int
 		says string
 	}{
-		"no command":            {nil, exitUsage, "expected one of"},
-		"no such command":       {[]string{"teleport"}, exitUsage, "teleport"},
-		"help":                  {[]string{"--help"}, exitOK, ""},
-		"an unknown order":      {[]string{"orders", "get", unknown, "--data-dir", dir}, exitNotFound, unknown},
-		"its history":           {[]string{"orders", "history", unknown, "--data-dir", dir}, exitNotFound, unknown},
-		"no order id":           {[]string{"orders", "get", "x", "--data-dir", dir}, exitUsage, "order_id"},
+		"no command":           {nil, exitUsage, "expected one of"},
+		"no such command":      {[]string{"teleport"}, exitUsage, "teleport"},
+		"help":                 {[]string{"--help"}, exitOK, ""},
+		"an unknown order":     {[]string{"orders", "get", unknown, "--data-dir", dir}, exitNotFound, unknown},
+		"its history":          {[]string{"orders", "history", unknown, "--data-dir", dir}, exitNotFound, unknown},
+		"no order id":          {[]string{"orders", "get", "x", "--data-dir", dir}, exitUsage, "order_id"},
+		"an unknown order why": {[]string{"orders", "explain", unknown, "--data-dir", dir}, exitNotFound, unknown},
+		"a stale revision": {
+			[]string{"orders", "record", "approved", "--source", "loja-aprovei", "--provider-order-id", "X", "--reason", "r", "--expected-revision", "3", "--data-dir", dir},
+			exitRefused, "at revision 0, not 3",
+		},
+		"what cannot be first": {
+			[]string{"orders", "record", "resolved", "--source", "loja-aprovei", "--provider-order-id", "X", "--reason", "r", "--event", strings.Repeat("a", 26), "--action", "accept", "--data-dir", dir},
+			exitRefused, "no such event",
+		},
+		"a wait in vain":        {[]string{"orders", "wait", unknown, "--for", "10ms", "--data-dir", dir}, exitUnavailable, "not so within"},
+		"no filter":             {[]string{"orders", "list", "--filter", "paid >", "--data-dir", dir}, exitUsage, "1:7"},
 		"no position":           {[]string{"orders", "list", "--min-position", "!", "--data-dir", dir}, exitUsage, "min_position"},
 		"no status":             {[]string{"orders", "list", "--status", "teleported", "--data-dir", dir}, exitUsage, "teleported"},
 		"no token":              {[]string{"events", "tail", "--from", "yesterday", "--data-dir", dir}, exitUsage, "resume_token"},
