@@ -29,6 +29,7 @@ type orderService struct {
 	orders    Orders
 	histories Histories
 	past      Past
+	customers Customers
 	reads
 }
 
@@ -81,13 +82,18 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 		ProviderOrderID: req.GetProviderOrderId(),
 	}
 	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
+	names := check.customer(req.GetCustomer())
 	full := check.view("view", req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
-	if err := check.err(); err != nil {
+	err := check.err()
+	if err != nil {
 		return nil, err
 	}
 	if err := s.awaitPast(ctx, position, past); err != nil {
+		return nil, err
+	}
+	if filter.Among, err = s.among(ctx, filter.Tenant, names); err != nil {
 		return nil, err
 	}
 	rows, next, err := s.list(ctx, filter, page, moment, past)

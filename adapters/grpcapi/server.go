@@ -170,6 +170,7 @@ type Deps struct {
 	Histories Histories
 	Purchases Purchases
 	Past      Past
+	Customers Customers
 	Conflicts Queue
 	Attention Queue
 	Stats     Stats
@@ -217,7 +218,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.StreamInterceptor(guard.stream),
 	)
 	views := reads{deps.Views, deps.Log}
-	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, past: deps.Past, reads: views})
+	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{orders: deps.Orders, histories: deps.Histories, past: deps.Past, customers: deps.Customers, reads: views})
 	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, reads: views})
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})

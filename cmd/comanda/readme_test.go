@@ -91,11 +91,12 @@ func setUpScript(env *testscript.Env) error {
 // commands of their sections.
 func TestSectionCommands(t *testing.T) {
 	for title, path := range map[string]string{
-		"The log as a whole": "testdata/script/log.txt",
-		"Views":              "testdata/script/views.txt",
-		"Rebuilding views":   "testdata/script/rebuild.txt",
-		"Stats":              "testdata/script/stats.txt",
-		"Export":             "testdata/script/export.txt",
+		"The log as a whole":  "testdata/script/log.txt",
+		"Views":               "testdata/script/views.txt",
+		"A customer's orders": "testdata/script/customer.txt",
+		"Rebuilding views":    "testdata/script/rebuild.txt",
+		"Stats":               "testdata/script/stats.txt",
+		"Export":              "testdata/script/export.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

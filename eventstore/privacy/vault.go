@@ -205,21 +205,26 @@ func (v *Vault) Take(ctx context.Context) (*Key, error) {
 	}
 	select {
 	case k := <-v.pool:
-		v.refill()
-		return k, nil
+		return v.taken(k), nil
 	default:
 	}
 	timer := time.NewTimer(v.cfg.Wait)
 	defer timer.Stop()
 	select {
 	case k := <-v.pool:
-		v.refill()
-		return k, nil
+		return v.taken(k), nil
 	case <-timer.C:
 		return nil, domain.Errorf(domain.Unavailable, "no data key within %s", v.cfg.Wait)
 	case <-ctx.Done():
 		return nil, domain.Errorf(domain.Unavailable, "wait for a data key: %w", ctx.Err())
 	}
+}
+
+// taken remembers k for who opens what is about to be sealed with it.
+func (v *Vault) taken(k *Key) *Key {
+	v.refill()
+	v.cache.put(k)
+	return k
 }
 
 // Return gives back a key of Take that no publish has carried.

@@ -21,6 +21,15 @@ type Filter struct {
 	ProviderOrderID string
 	// Attention: only orders that an operator should see.
 	Attention bool
+	// Among: only these; nil: any. The tenant does not filter them.
+	Among *Among
+}
+
+// Among are orders that something else has found, as those of one customer.
+type Among struct {
+	Orders []domain.OrderID // in any order; what the view does not hold is left out
+	// Written tells one search from another: it binds page tokens.
+	Written string
 }
 
 // Page says which part of a list.
@@ -48,7 +57,7 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 	err = v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		l := lister{filter: filter, size: page.Size, rows: b.Bucket(rowsBucket), as: asItIs}
-		last, more, err := l.list(openRanges(b, filter.ranges, filter.Tenant, before))
+		last, more, err := l.page(placeOf, before, func() spans { return openRanges(b, filter.ranges, filter.Tenant, before) })
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}
@@ -76,6 +85,38 @@ type lister struct {
 	rows   *kv.Bucket
 	as     func(row *comandav1.Order) (*comandav1.Order, error) // the order to look at; nil for none
 	found  []*comandav1.Order
+}
+
+// page reads the matching orders before a place: of those that were found already, whose
+// places are at, or of the ranges.
+func (l *lister) page(at func(*comandav1.Order) place, before *place, ranges func() spans) (last place, more bool, err error) {
+	if l.filter.Among == nil {
+		return l.list(ranges())
+	}
+	var places []place
+	for _, id := range l.filter.Among.Orders {
+		row, err := rowIn(l.rows, id)
+		if err != nil {
+			return last, false, err
+		}
+		if row == nil {
+			continue // the view has not read it yet, or never will: it is parked
+		}
+		if p := at(row); before == nil || bytes.Compare(p[:], before[:]) < 0 {
+			places = append(places, p)
+		}
+	}
+	slices.SortFunc(places, func(a, b place) int { return bytes.Compare(b[:], a[:]) })
+	for _, p := range places {
+		if len(l.found) == l.size {
+			return last, true, nil
+		}
+		last = p
+		if err := l.look(p.orderID()); err != nil {
+			return last, false, err
+		}
+	}
+	return last, false, nil
 }
 
 // list reads the matching orders of the ranges; last is the last place it looked

@@ -44,7 +44,9 @@ func (v *View) ListPast(filter Filter, past Past, page Page) (rows []*comandav1.
 			}
 			return past.Order(tx, row)
 		}
-		last, more, err := l.list(openRanges(tx.Bucket(name), filter.pastRanges, filter.Tenant, before))
+		last, more, err := l.page(firstPlaceOf, before, func() spans {
+			return openRanges(tx.Bucket(name), filter.pastRanges, filter.Tenant, before)
+		})
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}

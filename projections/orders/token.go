@@ -51,6 +51,10 @@ func (f *Filter) bound(past string) [digestSize]byte {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(part)))
 		buf = append(buf, part...)
 	}
+	if f.Among != nil {
+		buf = binary.BigEndian.AppendUint64(append(buf, 0xfe), uint64(len(f.Among.Written)))
+		buf = append(buf, f.Among.Written...)
+	}
 	if f.Attention {
 		buf = append(buf, 0xff)
 	}

@@ -749,7 +749,13 @@ type ListOrdersRequest struct {
 	//
 	//	*ListOrdersRequest_AsKnownAt
 	//	*ListOrdersRequest_AsOccurredAt
-	AsOf          isListOrdersRequest_AsOf `protobuf_oneof:"as_of"`
+	AsOf isListOrdersRequest_AsOf `protobuf_oneof:"as_of"`
+	// Only the orders of this person: an e-mail address, a phone number with its area code,
+	// a CPF or a CNPJ, with punctuation or without, that any message gave an order's
+	// customer. It is personal data: it is neither stored nor logged. Who was erased is not
+	// found. INVALID_ARGUMENT when it is none of these, UNAVAILABLE while the index is being
+	// made, FAILED_PRECONDITION for more than 5,000 orders. Empty: anybody's.
+	Customer      string `protobuf:"bytes,13,opt,name=customer,proto3" json:"customer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -877,6 +883,13 @@ func (x *ListOrdersRequest) GetAsOccurredAt() *timestamppb.Timestamp {
 		}
 	}
 	return nil
+}
+
+func (x *ListOrdersRequest) GetCustomer() string {
+	if x != nil {
+		return x.Customer
+	}
+	return ""
 }
 
 type isListOrdersRequest_AsOf interface {
@@ -1130,7 +1143,7 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\x0eas_occurred_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
 	"\x05as_of\";\n" +
 	"\x10GetOrderResponse\x12'\n" +
-	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\xf5\x03\n" +
+	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\x91\x04\n" +
 	"\x11ListOrdersRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x123\n" +
 	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusR\bstatuses\x12\x1c\n" +
@@ -1145,7 +1158,8 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\tattention\x18\n" +
 	" \x01(\bR\tattention\x12<\n" +
 	"\vas_known_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12B\n" +
-	"\x0eas_occurred_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
+	"\x0eas_occurred_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAt\x12\x1a\n" +
+	"\bcustomer\x18\r \x01(\tR\bcustomerB\a\n" +
 	"\x05as_of\"g\n" +
 	"\x12ListOrdersResponse\x12)\n" +
 	"\x06orders\x18\x01 \x03(\v2\x11.comanda.v1.OrderR\x06orders\x12&\n" +
