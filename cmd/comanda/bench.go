@@ -10,11 +10,12 @@ import (
 
 // benchCmd measures.
 type benchCmd struct {
-	Ingest benchIngestCmd `cmd:"" help:"Webhooks a second, latency of the 2xx and lag to the view, beside the raw rate."`
-	Append benchAppendCmd `cmd:"" help:"Events a second, singly and in batches, by partitions and clients, beside the raw rate."`
-	Replay benchReplayCmd `cmd:"" help:"Reading, verifying and rebuilding a log, beside a raw replay of it."`
-	Read   benchReadCmd   `cmd:"" help:"Answers of the views: an order, its history, a page of a list, beside a raw look-up."`
-	Start  benchStartCmd  `cmd:"" help:"Time from the start of serve on a log until it is ready, and memory for each order."`
+	Ingest  benchIngestCmd  `cmd:"" help:"Webhooks a second, latency of the 2xx and lag to the view, beside the raw rate."`
+	Append  benchAppendCmd  `cmd:"" help:"Events a second, singly and in batches, by partitions and clients, beside the raw rate."`
+	Replay  benchReplayCmd  `cmd:"" help:"Reading, verifying and rebuilding a log, beside a raw replay of it."`
+	Rebuild benchRebuildCmd `cmd:"" help:"Building the views anew, beside a raw replay and one that also decodes and folds."`
+	Read    benchReadCmd    `cmd:"" help:"Answers of the views: an order, its history, a page of a list, beside a raw look-up."`
+	Start   benchStartCmd   `cmd:"" help:"Time from the start of serve on a log until it is ready, and memory for each order."`
 }
 
 // benchFlags are every bench's.
@@ -83,4 +84,5 @@ func rowsOf(rows []bench.Row, what string) []bench.Row {
 const (
 	whatComanda = "comanda"
 	whatRaw     = "raw"
+	whatRebuild = "rebuild"
 )
