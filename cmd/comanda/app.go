@@ -236,8 +236,17 @@ func (a *app) startViews(ctx context.Context) error {
 		return err
 	}
 	a.stack.spawn(ctx, "views", v.runner.Run)
-	a.checks = append(a.checks, ops.Check{Name: "views", Probe: ops.Closed(v.runner.Ready())})
+	a.checks = append(a.checks, ops.Check{Name: "views", Probe: v.probe})
 	return nil
+}
+
+// probe says how far a build is that the views began with.
+func (v *views) probe(ctx context.Context) (ops.State, string) {
+	state, why := ops.Closed(v.runner.Ready())(ctx)
+	if p, building := v.runner.Starting(); state != ops.Ready && building {
+		return state, fmt.Sprintf("being built: read %d and folded %d of %d events", p.Read, p.Folded, p.Total)
+	}
+	return state, why
 }
 
 // startCustomers keeps the index by customer up to date, once the views are.

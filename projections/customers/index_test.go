@@ -14,6 +14,7 @@ import (
 
 	"comanda.internal/domain"
 	"comanda.internal/eventstore/privacy"
+	"comanda.internal/projections"
 	"comanda.internal/projections/customers"
 )
 
@@ -173,23 +174,12 @@ func TestItGoesOnWhereItWasUnlessItIsOfSomethingElse(t *testing.T) {
 
 // renamed is a log under another's identity, as one that lost its end and went on.
 type renamed struct {
-	Log interface {
-		Identity() string
-		Partitions() int
-		Head(ctx context.Context) (domain.Position, error)
-		Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error
-	}
+	projections.Log
+
 	identity string
 }
 
 func (r *renamed) Identity() string { return r.identity }
-func (r *renamed) Partitions() int  { return r.Log.Partitions() }
-
-func (r *renamed) Head(ctx context.Context) (domain.Position, error) { return r.Log.Head(ctx) }
-
-func (r *renamed) Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error {
-	return r.Log.Follow(ctx, partition, after, handle)
-}
 
 func TestNobodyIsFoundBeforeItIsMade(t *testing.T) {
 	s := newStore(t)
