@@ -13,13 +13,13 @@
 // these are of the keys, too, for of an erased person they cannot be made again. And
 // opening costs a question for every order's key, which neither a commit of the views nor
 // their rebuild may wait for. So the index begins when the views have caught up, is a
-// little behind them, and answers Unavailable until it has once read what was there when
+// tenth of a second behind them, and answers Unavailable until it has once read what was there when
 // it began. An event that was written to an order is found under every name it ever had.
 //
 // Invariants:
 //
-//   - Entries and how far the log was read are one transaction, written to the file once a
-//     second; what a crash loses is read again. An event that comes twice changes nothing.
+//   - Entries and how far the log was read are one transaction, written to the file every
+//     five seconds; what a crash loses is read again. An event that comes twice changes nothing.
 //   - A file of another log, key-encryption key or version, a damaged one, and one that
 //     remembers another event than the log holds, is made anew.
 //   - An event whose data key was destroyed is passed over. One whose sealed part is

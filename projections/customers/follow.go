@@ -1,6 +1,7 @@
 package customers
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,7 +15,11 @@ import (
 )
 
 const (
-	flushEvery = time.Second
+	// liveEvery is the least time between two batches once the index is made: what comes
+	// meanwhile is opened and written together, and a look-up waits so long at most.
+	liveEvery = 100 * time.Millisecond
+	// flushEvery is long, for entries fall on pages at random, and a crash costs little.
+	flushEvery = 5 * time.Second
 	// flushBytes of memory are written without waiting for it.
 	flushBytes = 16 << 20
 	// openers are the events of a batch that are opened at the same time: each may
@@ -163,7 +168,10 @@ func (f *follower) run(ctx context.Context) error {
 			checked, events = true, events[1:]
 			f.index.noteReady(f.head, f.partition)
 		}
-		return f.index.add(ctx, f.partition, events, f.head)
+		if err := f.index.add(ctx, f.partition, events, f.head); err != nil || !f.index.isReady() {
+			return err
+		}
+		return pause(ctx, liveEvery)
 	})
 	if err == nil && ctx.Err() == nil {
 		return domain.Errorf(domain.Unavailable, "follow partition %d: the log stopped", f.partition)
@@ -202,6 +210,9 @@ func (x *Index) add(ctx context.Context, partition int, events []domain.Recorded
 		b := tx.Bucket(entriesBucket)
 		for _, entries := range made {
 			for _, e := range entries {
+				if have := b.Get(e.key); have != nil && bytes.Equal(have, e.value) {
+					continue // most events of an order name whom the first did
+				}
 				if err := b.Put(e.key, e.value); err != nil {
 					return err
 				}
@@ -253,7 +264,7 @@ func (x *Index) entries(ctx context.Context, e *domain.Event) ([]entry, error) {
 			"event_id", string(e.ID), "order_id", string(e.OrderID), "error", err)
 		return nil, nil
 	}
-	pepper := x.deps.Vault.Pepper(e.Tenant)
+	pepper := x.pepper(e.Tenant)
 	var out []entry
 	for _, n := range namesOf(&personal) {
 		out = append(out, entry{append(prefix(e.Tenant, n.subject(pepper[:])), e.OrderID...), []byte(e.KeyID)})

@@ -54,6 +54,8 @@ type Index struct {
 
 	ready chan struct{}
 
+	peppers sync.Map // by tenant
+
 	mu        sync.Mutex
 	marks     []mark
 	unchecked map[int]struct{} // partitions whose remembered event was not yet seen again
@@ -136,6 +138,16 @@ func (x *Index) of() []byte {
 	digest := sha256.Sum256(append([]byte("which pepper"), pepper[:]...))
 	of := append(binary.BigEndian.AppendUint32(nil, version), digest[:8]...)
 	return append(of, x.deps.Log.Identity()...)
+}
+
+// pepper is the tenant's, which never changes.
+func (x *Index) pepper(tenant domain.TenantID) [sha256.Size]byte {
+	if known, ok := x.peppers.Load(tenant); ok {
+		return known.([sha256.Size]byte)
+	}
+	pepper := x.deps.Vault.Pepper(tenant)
+	x.peppers.Store(tenant, pepper)
+	return pepper
 }
 
 // isOurs reads the marks; false for a file that is of something else, or new.
@@ -243,7 +255,7 @@ func (x *Index) Orders(ctx context.Context, tenant domain.TenantID, names []Name
 			tenants = tenantsIn(entries)
 		}
 		for _, t := range tenants {
-			pepper := x.deps.Vault.Pepper(t)
+			pepper := x.pepper(t)
 			for _, n := range names {
 				if err := find(entries, prefix(t, n.subject(pepper[:])), keys); err != nil {
 					return err
