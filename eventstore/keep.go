@@ -99,23 +99,29 @@ func (l *Log) OpenQuarantined(ctx context.Context, kept *comandav1.Quarantined) 
 	return contentType, body, nil
 }
 
-// keep publishes m with its id until it is acknowledged; a duplicate is kept already.
+// keep is store for those who need no sequence.
 func (l *Log) keep(ctx context.Context, subject, id string, m proto.Message) error {
+	_, err := l.store(ctx, subject, id, m)
+	return err
+}
+
+// store publishes m with its id until it is acknowledged; a duplicate is kept already.
+func (l *Log) store(ctx context.Context, subject, id string, m proto.Message) (sequence uint64, err error) {
 	if err := l.Writable(); err != nil {
-		return err
+		return 0, err
 	}
 	data, err := proto.Marshal(m)
 	if err != nil {
-		return domain.Errorf(domain.Invalid, "encode %s: %w", id, err)
+		return 0, domain.Errorf(domain.Invalid, "encode %s: %w", id, err)
 	}
 	msg := &nats.Msg{Subject: subject, Header: nats.Header{headerID: []string{id}}, Data: data}
 	var last error
 	for range l.cfg.AppendTries {
 		tctx, cancel := context.WithTimeout(ctx, l.cfg.AppendTimeout)
-		_, err := l.publisher.Publish(tctx, msg)
+		ack, err := l.publisher.Publish(tctx, msg)
 		cancel()
 		if err == nil {
-			return nil
+			return ack.Sequence, nil
 		}
 		last = errors.Join(last, err)
 		l.watch.suspect()
@@ -123,7 +129,7 @@ func (l *Log) keep(ctx context.Context, subject, id string, m proto.Message) err
 			break
 		}
 	}
-	return domain.Errorf(domain.Unavailable, "store %s: %w", id, last)
+	return 0, domain.Errorf(domain.Unavailable, "store %s: %w", id, last)
 }
 
 func fieldErrors(fields map[string][]string) map[string]*comandav1.FieldErrors {

@@ -58,6 +58,8 @@ func TestStreamsAreAsDesigned(t *testing.T) {
 	side := func(subject string, retention jetstream.RetentionPolicy, age time.Duration) settings {
 		return settings{subject, subject, 1, false, false, false, true, retention, jetstream.DiscardNew, jetstream.FileStorage, age, -1}
 	}
+	forever := side("audit.*", jetstream.LimitsPolicy, 0)
+	forever.DenyDelete, forever.DenyPurge = true, true
 	want := map[string]settings{
 		"ORDERS-00":  log("orders.00.*.*", "orders.3f.*.*"),
 		"ORDERS-01":  log("orders.40.*.*", "orders.7f.*.*"),
@@ -66,6 +68,7 @@ func TestStreamsAreAsDesigned(t *testing.T) {
 		"INTAKE":     side("intake.*", jetstream.WorkQueuePolicy, 7*day),
 		"QUARANTINE": side("quarantine.*.*", jetstream.LimitsPolicy, 180*day),
 		"RELAY":      side("relay.>", jetstream.LimitsPolicy, 7*day),
+		"AUDIT":      forever,
 	}
 	got := make(map[string]settings)
 	for name := range want {

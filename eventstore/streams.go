@@ -187,11 +187,16 @@ func (l *Log) sideStreams() []jetstream.StreamConfig {
 	relay.Description = "catalogue and operational events to pass on"
 	relay.MaxAge = relayAge
 
+	audit := base(StreamAudit, l.cfg.Replicas, "audit.*")
+	audit.Description = "what operators did, and why"
+	audit.DenyDelete = true
+	audit.DenyPurge = true
+
 	canary := base(StreamCanary, l.cfg.Replicas, canarySubject)
 	canary.Description = "what is written only to see whether anything can be"
 	canary.Discard = jetstream.DiscardOld
 	canary.MaxMsgs = 1
-	return []jetstream.StreamConfig{intake, quarantine, relay, canary}
+	return []jetstream.StreamConfig{intake, quarantine, relay, audit, canary}
 }
 
 func base(name string, replicas int, subjects ...string) jetstream.StreamConfig {

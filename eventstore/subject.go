@@ -16,6 +16,7 @@ const (
 	StreamIntake     = "INTAKE"
 	StreamQuarantine = "QUARANTINE"
 	StreamRelay      = "RELAY"
+	StreamAudit      = "AUDIT"
 	StreamCanary     = "CANARY"
 
 	ordersPrefix  = "ORDERS-"

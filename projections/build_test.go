@@ -18,6 +18,7 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/projections"
 	"comanda.internal/projections/kv"
+	"comanda.internal/projections/orders"
 	"comanda.internal/projections/projectiontest"
 )
 
@@ -159,6 +160,65 @@ func TestReadersDuringABuild(t *testing.T) {
 	<-r.Ready()
 	cancel()
 	readers.Wait()
+	must(t, <-ended)
+}
+
+// heldLog waits at its first scan's last event.
+type heldLog struct {
+	*projectiontest.Script
+
+	first         sync.Once
+	reached, goOn chan struct{}
+}
+
+func (l *heldLog) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+	return l.Script.Scan(ctx, partition, after, upTo, func(r *domain.Recorded) error {
+		if r.Sequence == upTo {
+			l.first.Do(func() {
+				close(l.reached)
+				<-l.goOn
+			})
+		}
+		return handle(r)
+	})
+}
+
+// TestABuildAtTheStartIsSeen has views of another version, whose rows mean nothing any
+// more, be made anew: nobody reads the old ones meanwhile, and how far it is can be asked.
+func TestABuildAtTheStartIsSeen(t *testing.T) {
+	s := &heldLog{Script: filled(t), reached: make(chan struct{}), goOn: make(chan struct{})}
+	path := viewsPath(t)
+	build(t, path, s.Script)
+	file := openFile(t, path)
+	facts, others := views(file)
+	others[0] = renumbered{orders.New(file)}
+	r, err := projections.New(projectiontest.AtOnce, deps(s), file, facts, others...)
+	must(t, err)
+	if _, building := r.Starting(); building {
+		t.Error("it is built before it is run")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	<-s.reached
+	must(t, file.View(func(tx *kv.Tx) error {
+		return tx.Bucket("orders", "rows").ForEach(func(k, _ []byte) error { return fmt.Errorf("%s is read of the old views", k) })
+	}))
+	p, building := r.Starting()
+	status, err := r.Status(ctx)
+	must(t, err)
+	b := status.Build
+	if !building || p.Total == 0 || p.Folded != 0 || status.CaughtUp || b == nil || b.Number != 0 || b.Progress.Total != p.Total || !b.Wanted {
+		t.Errorf("the build is %+v, %v; the status %+v", p, building, b)
+	}
+	close(s.goOn)
+	<-r.Ready()
+	status, err = r.Status(ctx)
+	must(t, err)
+	if p, building := r.Starting(); building || !status.CaughtUp || status.Build != nil || p.Folded != p.Total {
+		t.Errorf("afterwards it is %+v, %v; the status %+v", p, building, status.Build)
+	}
+	cancel()
 	must(t, <-ended)
 }
 

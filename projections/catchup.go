@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"time"
 
 	"comanda.internal/domain"
 )
@@ -23,6 +24,8 @@ func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 		return nil
 	}
 	began := r.deps.Clock()
+	r.setStarting(began)
+	defer r.setStarting(time.Time{})
 	r.deps.Logger.InfoContext(ctx, "views are built from the log", "events", total)
 	done, err := r.build(ctx, r.file.path+building, head, r.counted)
 	if err == nil {
@@ -40,6 +43,20 @@ func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 		r.deps.Logger.InfoContext(ctx, "views are built", "events", total, "seconds", r.deps.Clock().Sub(began).Seconds())
 	}
 	return nil
+}
+
+func (r *Runner) setStarting(began time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.starting = began
+}
+
+// Starting is how far the build is that a start began with, as after an upgrade, and
+// that Ready waits for; false when there is none now.
+func (r *Runner) Starting() (Progress, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counted.progress(), !r.starting.IsZero()
 }
 
 // install puts a built file in the place of the runner's. Nothing else of the

@@ -43,7 +43,12 @@
 //
 // Caveats. The file has one checkpoint for all its projections; when any of them
 // has another [Projection.Version] than the file, or the machine that folds has
-// another version, the whole file is made anew and rebuilt from the log. An event that cannot follow the order's history parks its
+// another version, the whole file is made anew and rebuilt from the log. The views whose
+// version is the same do not answer from the old file meanwhile: readers take several
+// views in one transaction, with one position, and a file in which some went on and some
+// stood still would look whole to the version before, which may be started again. So an
+// upgrade costs reads, and nothing else, the time of a build, which [Runner.Starting]
+// tells. An event that cannot follow the order's history parks its
 // order: it is logged, counted in comanda_projections_parked_orders, and neither
 // it nor later events of that order reach a view before [Runner.RetryParked] or
 // [Runner.SkipParked]; all other orders go on. What was skipped is not in the log:

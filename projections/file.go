@@ -4,13 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
@@ -20,11 +17,6 @@ import (
 )
 
 const (
-	// lockWait is how long Open waits for another process to close the file.
-	lockWait = time.Second
-	// mapSize is the address space mapped at first: below it, growing the file
-	// never waits for readers (bbolt's Options.InitialMmapSize). It is no memory.
-	mapSize = min(1<<34, math.MaxInt>>1)
 	// hashSize is the size of an event's hash.
 	hashSize = 32
 )
@@ -88,7 +80,7 @@ func Open(path string) (*File, error) {
 }
 
 func openDB(path string) (*bbolt.DB, error) {
-	bolt, err := openBolt(path)
+	bolt, err := kv.OpenBolt(path)
 	var system syscall.Errno // the file cannot be reached, whatever is in it
 	switch {
 	case err == nil:
@@ -101,22 +93,6 @@ func openDB(path string) (*bbolt.DB, error) {
 		return nil, domain.Errorf(domain.Corrupt,
 			"open the views %s: %w; delete the file and start again: it is rebuilt from the log", path, err)
 	}
-}
-
-// openBolt opens a database, and survives a damaged one: where pages are
-// missing or hold something else bbolt panics, or reads behind the end of the file.
-func openBolt(path string) (db *bbolt.DB, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			db, err = nil, fmt.Errorf("%w: %v", bbolterrors.ErrInvalid, r)
-		}
-	}()
-	return bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:         lockWait,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: mapSize,
-	})
 }
 
 // Close writes what only memory holds, and closes the file. Nothing may be

@@ -124,6 +124,7 @@ type Runner struct {
 	position domain.Position
 	newest   time.Time     // when the newest event that was committed was recorded; zero: before Run
 	changed  chan struct{} // closed at every commit, then replaced
+	starting time.Time     // when the build at the start began; zero: there is none now
 	operator operator
 }
 

@@ -21,8 +21,8 @@ type Status struct {
 	FileBytes     int64
 	PreviousBytes int64 // of the file that the last promotion replaced; 0: there is none
 	Parked        int   // orders
-	// Build is the build that is under way, or else the one that ended last; nil
-	// when there was none.
+	// Build is the build that is under way, number 0 when the start began with it, or
+	// else the one that ended last; nil when there was none.
 	Build *BuildStatus
 }
 
@@ -52,7 +52,7 @@ func (r *Runner) Status(ctx context.Context) (*Status, error) {
 		s.Views = append(s.Views, ViewStatus{Name: p.Name(), Version: p.Version()})
 	}
 	r.mu.Lock()
-	newest, current, last := r.newest, r.operator.current, r.operator.last
+	newest, current, last, starting := r.newest, r.operator.current, r.operator.last, r.starting
 	r.mu.Unlock()
 	if s.LagEvents > 0 && !newest.IsZero() {
 		s.Lag = max(0, r.deps.Clock().Sub(newest))
@@ -61,6 +61,8 @@ func (r *Runner) Status(ctx context.Context) (*Status, error) {
 	case current != nil:
 		build := current.status()
 		s.Build = &build
+	case !starting.IsZero():
+		s.Build = &BuildStatus{Began: starting, Wanted: true, Progress: r.counted.progress(), FileBytes: sizeOf(r.file.path + building)}
 	case last != nil:
 		s.Build = last
 	}

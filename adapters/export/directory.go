@@ -14,7 +14,8 @@ import (
 
 // Directory writes the tables that c names below dir, which is new or empty, or
 // holds an export of the same: one that was interrupted goes on where it was, and
-// one that is complete goes on to the log's end.
+// one that is complete goes on to the log's end. The error's kind is Unavailable while another
+// export writes there.
 func Directory(ctx context.Context, dir string, c Config) (_ *Manifest, err error) {
 	if c.SegmentEvents == 0 {
 		c.SegmentEvents = segmentEvents
@@ -22,6 +23,11 @@ func Directory(ctx context.Context, dir string, c Config) (_ *Manifest, err erro
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	taken, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, taken.Close()) }()
 	x := &directory{dir: dir, cfg: &c}
 	if x.manifest, err = x.begin(); err != nil || x.manifest.Complete {
 		return x.manifest, err
@@ -38,6 +44,9 @@ func Directory(ctx context.Context, dir string, c Config) (_ *Manifest, err erro
 	if folded {
 		x.told.total += events(domain.Position{}, m.Through)
 	}
+	if err := x.reveal(ctx); err != nil {
+		return nil, err
+	}
 	if ofLog {
 		err = x.segments(ctx)
 	}
@@ -49,6 +58,16 @@ func Directory(ctx context.Context, dir string, c Config) (_ *Manifest, err erro
 	}
 	m.Complete = true
 	return m, m.save(dir)
+}
+
+// reveal notes in the manifest who opens what follows, once that is recorded.
+func (x *directory) reveal(ctx context.Context) error {
+	done, err := x.cfg.reveal(ctx, x.manifest.Through, x.told.total)
+	if err != nil || done == nil {
+		return err
+	}
+	x.manifest.Revealed = append(x.manifest.Revealed, *done)
+	return x.manifest.save(x.dir)
 }
 
 // directory is an export into one.
@@ -158,6 +177,11 @@ func (x *directory) segment(ctx context.Context, s Segment) ([]File, error) {
 		defer p.abandon()
 		tables.transitions, finish = p, append(finish, p.finish)
 	}
+	if slices.Contains(x.cfg.Tables, TablePersonal) {
+		p := newParts[Personal](x.dir, TablePersonal, x.cfg.Format, name)
+		defer p.abandon()
+		tables.personal, finish = &opener{ctx: ctx, reveal: x.cfg.Reveal, to: p}, append(finish, p.finish)
+	}
 	if err := x.cfg.Log.Scan(ctx, s.Partition, s.After, s.Through, tables.add); err != nil {
 		return nil, err //nolint:wrapcheck // names the place
 	}
@@ -166,7 +190,7 @@ func (x *directory) segment(ctx context.Context, s Segment) ([]File, error) {
 
 // fold writes the tables of orders' folds.
 func (x *directory) fold(ctx context.Context) error {
-	for _, table := range []string{TableOrders, TableIntervals, TableMovements} { // of an older fold
+	for _, table := range []string{TableOrders, TableIntervals, TableMovements, TableCustomers} { // of an older fold
 		if err := os.RemoveAll(filepath.Join(x.dir, table)); err != nil {
 			return err //nolint:wrapcheck // names the file
 		}
@@ -194,6 +218,13 @@ func (x *directory) fold(ctx context.Context) error {
 			return err
 		}
 		f.movements, finish = d, append(finish, d.finish)
+	}
+	if wanted(TableCustomers) {
+		d, err := newByDay[Customer](x.dir, TableCustomers, x.cfg.Format)
+		if err != nil {
+			return err
+		}
+		f.customers, finish = &customers{reveal: x.cfg.Reveal, to: d}, append(finish, d.finish)
 	}
 	if err := f.run(ctx, filepath.Join(x.dir, partialDir)); err != nil {
 		return fmt.Errorf("export the orders: %w", err)

@@ -1,9 +1,10 @@
 // Package export writes the log, and what is folded from it, as files for
 // analysts: Parquet, CSV or JSONL.
 //
-// There are five tables. [Event] and [Transition] are of the log, in the order of
+// There are seven tables. [Event] and [Transition] are of the log, in the order of
 // partition and sequence. [Order], [Interval] and [Movement] are of the fold of
-// each order's whole history, in the order of order ids. [Directory] writes some of
+// each order's whole history, in the order of order ids. [Personal], of the log, and
+// [Customer], of the fold, are what the others leave out, and only for a [Reveal]. [Directory] writes some of
 // them below a directory, one file or more for each recorded day and table, as
 // events/recorded_day=2026-05-09/…; [Stream] writes one of them to a writer;
 // [Check] holds a directory to its [Manifest].
@@ -17,8 +18,12 @@
 //   - Memory does not grow with the log's length but for the history of a 256th of
 //     the orders at a time, when a folded table is wanted: events are then spilled
 //     to files below the directory, by order id, and rows again, by day.
-//   - No personal data: nothing sealed is opened. An operator's own words, tracking
-//     addresses and what a provider wrote as a date are left out.
+//   - No personal data but in the tables personal and customers, whose files are their
+//     owner's alone: for all others nothing sealed is opened. That it is opened for those,
+//     by whom and why, is recorded first, each time that an export begins or goes on, and
+//     stands in the manifest. These two are of the keys, too: who was erased since
+//     is in what was written before and null after. Nowhere are an operator's own words,
+//     tracking addresses and what a provider wrote as a date.
 //
 // Sums are int64 minor units (centavos) beside their currency, null where unknown.
 // Times are in UTC; in Parquet they are whole microseconds. In CSV a text that a

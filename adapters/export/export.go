@@ -32,6 +32,8 @@ type Config struct {
 	// Through is where it ends; the beginning: Head, and for an export that was
 	// interrupted, where that was to end.
 	Through domain.Position
+	// Reveal has the tables personal and customers written; nil: they are not named.
+	Reveal *Reveal
 	// SegmentEvents are how many sequences are written between two states of the
 	// manifest; 0 is 262,144.
 	SegmentEvents uint64
@@ -44,13 +46,13 @@ const segmentEvents = 1 << 18
 
 // Validate joins all mistakes.
 func (c *Config) Validate() error {
-	errs := []error{c.Filter.Validate()}
+	errs := []error{c.Filter.Validate(), c.validateReveal()}
 	if !slices.Contains([]string{FormatParquet, FormatCSV, FormatJSONL}, c.Format) {
 		errs = append(errs, domain.Errorf(domain.Invalid, "format %q: want parquet, csv or jsonl", c.Format))
 	}
 	for i, t := range c.Tables {
 		if !isOfLog(t) && !isFolded(t) || slices.Contains(c.Tables[:i], t) {
-			errs = append(errs, domain.Errorf(domain.Invalid, "table %q: want events, transitions, orders, intervals or movements, each once", t))
+			errs = append(errs, domain.Errorf(domain.Invalid, "table %q: want events, transitions, orders, intervals or movements, each once, or personal or customers", t))
 		}
 	}
 	if len(c.Tables) == 0 {
@@ -65,10 +67,12 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-func isOfLog(table string) bool { return table == TableEvents || table == TableTransitions }
+func isOfLog(table string) bool {
+	return table == TableEvents || table == TableTransitions || table == TablePersonal
+}
 
 func isFolded(table string) bool {
-	return table == TableOrders || table == TableIntervals || table == TableMovements
+	return table == TableOrders || table == TableIntervals || table == TableMovements || table == TableCustomers
 }
 
 // end is where an export ends that begins now.
@@ -99,6 +103,7 @@ type logTables struct {
 	told        *told
 	events      sink[Event] // nil: not wanted
 	transitions sink[Transition]
+	personal    *opener
 
 	event      Event // the last one, in one place for all
 	transition Transition
@@ -113,6 +118,11 @@ func (t *logTables) add(r *domain.Recorded) error {
 	if t.events != nil {
 		t.event = EventOf(r)
 		if err := t.events.add(&t.event); err != nil {
+			return err
+		}
+	}
+	if t.personal != nil {
+		if err := t.personal.add(r); err != nil {
 			return err
 		}
 	}

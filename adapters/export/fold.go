@@ -28,6 +28,7 @@ type folder struct {
 	orders    sink[Order] // nil: not wanted, and so on
 	intervals sink[Interval]
 	movements sink[Movement]
+	customers *customers
 }
 
 // run reads the whole log, spills it below dir, and hands the rows of each order to
@@ -37,9 +38,15 @@ func (f *folder) run(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := f.customers.begin(filepath.Join(dir, "sealed")); err != nil {
+		return err
+	}
 	for p := range f.through.Partitions() {
 		if err := f.cfg.Log.Scan(ctx, p, 0, f.through.At(p), func(r *domain.Recorded) error {
 			f.told.one()
+			if err := f.customers.keep(r); err != nil {
+				return err
+			}
 			return buckets.addEvent(r)
 		}); err != nil {
 			return err //nolint:wrapcheck // names the place
@@ -51,11 +58,14 @@ func (f *folder) run(ctx context.Context, dir string) error {
 	}
 	for _, name := range names {
 		orders, err := buckets.readEvents(name)
+		if err == nil {
+			err = f.customers.read(name)
+		}
 		if err != nil {
 			return err
 		}
 		for _, id := range slices.Sorted(maps.Keys(orders)) {
-			if err := errors.Join(ctx.Err(), f.order(id, orders[id])); err != nil {
+			if err := errors.Join(ctx.Err(), f.order(ctx, id, orders[id])); err != nil {
 				return err
 			}
 		}
@@ -63,7 +73,7 @@ func (f *folder) run(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (f *folder) order(id domain.OrderID, events []domain.Recorded) error {
+func (f *folder) order(ctx context.Context, id domain.OrderID, events []domain.Recorded) error {
 	last := &events[len(events)-1]
 	if last.Sequence <= f.cfg.After.At(last.Partition) {
 		return nil
@@ -79,8 +89,13 @@ func (f *folder) order(id domain.OrderID, events []domain.Recorded) error {
 	takes := func(status string, recorded time.Time) bool {
 		return f.cfg.Filter.takes(string(s.Identity.Tenant), string(s.Source), status, "", recorded)
 	}
-	if r := OrderOf(id, s); f.orders != nil && takes(r.Status, r.FirstRecordedAt) {
-		err = f.orders.add(&r)
+	if r := OrderOf(id, s); takes(r.Status, r.FirstRecordedAt) {
+		if f.orders != nil {
+			err = f.orders.add(&r)
+		}
+		if err == nil {
+			err = f.customers.add(ctx, &r, events)
+		}
 	}
 	if f.intervals != nil && err == nil {
 		err = addAll(f.intervals, IntervalsOf(id, s, events), func(r *Interval) bool { return takes(r.Status, r.RecordedAt) })

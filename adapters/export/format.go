@@ -129,6 +129,16 @@ func cell(v any) (string, error) {
 		return strconv.FormatInt(int64(v), 10), nil
 	case int64:
 		return strconv.FormatInt(v, 10), nil
+	case *string:
+		if v == nil {
+			return "", nil
+		}
+		return Text(*v), nil
+	case *bool:
+		if v == nil {
+			return "", nil
+		}
+		return strconv.FormatBool(*v), nil
 	case *int64:
 		if v == nil {
 			return "", nil

@@ -39,6 +39,9 @@ type Manifest struct {
 	Through  domain.Position `json:"through"`
 	Complete bool            `json:"complete"`
 
+	// Revealed are the records of the personal data that is in it.
+	Revealed []Revealed `json:"revealed,omitempty"`
+
 	Segments []Segment `json:"segments"`
 	// Folded says that the tables of orders' folds are there, as of Through.
 	Folded bool   `json:"folded"`

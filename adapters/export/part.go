@@ -141,7 +141,7 @@ func newPart[T row](dir, table, format, day, name string) (*part[T], error) {
 	at := filepath.Join(dir, partialDir, filepath.FromSlash(p.file.Path))
 	err := os.MkdirAll(filepath.Dir(at), 0o750)
 	if err == nil {
-		p.out, err = os.Create(at) //nolint:gosec // below the directory that the caller names
+		p.out, err = os.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_TRUNC, modeOf(table)) //nolint:gosec // below the directory that the caller names
 	}
 	if err != nil {
 		return nil, err //nolint:wrapcheck // names the file
@@ -151,6 +151,14 @@ func newPart[T row](dir, table, format, day, name string) (*part[T], error) {
 		return nil, errors.Join(err, p.out.Close())
 	}
 	return p, nil
+}
+
+// modeOf has personal data read by its owner alone.
+func modeOf(table string) os.FileMode {
+	if isRevealed(table) {
+		return 0o600
+	}
+	return 0o666 // before umask
 }
 
 func (p *part[T]) add(r *T) error {

@@ -18,6 +18,8 @@ const (
 	TableOrders      = "orders"
 	TableIntervals   = "intervals"
 	TableMovements   = "movements"
+	TablePersonal    = "personal"  // of the log; revealed
+	TableCustomers   = "customers" // of the fold; revealed
 )
 
 // row is what every table's rows can say. The zero value answers sortedBy.

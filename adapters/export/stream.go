@@ -16,12 +16,23 @@ func Stream(ctx context.Context, w io.Writer, scratch string, c Config) (rows in
 	if len(c.Tables) != 1 {
 		return 0, domain.Errorf(domain.Invalid, "one file holds one table, not %d", len(c.Tables))
 	}
+	if _, err := c.reveal(ctx, c.end(), events(c.After, c.end())); err != nil {
+		return 0, err
+	}
 	switch c.Tables[0] {
 	case TableEvents:
 		return streamOf(w, &c, func(s sink[Event]) error { return streamLog(ctx, &c, &logTables{filter: &c.Filter, events: s}) })
 	case TableTransitions:
 		return streamOf(w, &c, func(s sink[Transition]) error {
 			return streamLog(ctx, &c, &logTables{filter: &c.Filter, transitions: s})
+		})
+	case TablePersonal:
+		return streamOf(w, &c, func(s sink[Personal]) error {
+			return streamLog(ctx, &c, &logTables{filter: &c.Filter, personal: &opener{ctx: ctx, reveal: c.Reveal, to: s}})
+		})
+	case TableCustomers:
+		return streamOf(w, &c, func(s sink[Customer]) error {
+			return streamFold(ctx, &c, scratch, &folder{customers: &customers{reveal: c.Reveal, to: s}})
 		})
 	case TableOrders:
 		return streamOf(w, &c, func(s sink[Order]) error { return streamFold(ctx, &c, scratch, &folder{orders: s}) })

@@ -23,6 +23,7 @@ import (
 	"comanda.internal/projections/asof"
 	"comanda.internal/projections/attention"
 	"comanda.internal/projections/conflicts"
+	"comanda.internal/projections/customers"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/proof"
 	"comanda.internal/projections/purchases"
@@ -44,6 +45,7 @@ type store struct {
 	file     *projections.File
 	runner   *projections.Runner
 	room     *waiting.Room
+	index    *customers.Index
 }
 
 const partitions = 4
@@ -74,6 +76,12 @@ func newStore(t *testing.T) *store {
 	}, file, facts, views...)
 	must(t, err)
 	spawn(t, s.runner.Run)
+	s.index, err = customers.Open(filepath.Join(dir, "customers.db"), customers.Deps{
+		Log: log, Vault: vault, Begin: s.runner.Ready(), Logger: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.index.Close()) })
+	spawn(t, s.index.Run)
 	return s
 }
 
@@ -119,9 +127,11 @@ func (s *store) recordAs(n int, kind domain.Kind, tenant domain.TenantID, source
 	fact := domain.Fact{
 		Kind: kind, Provider: "comanda", ProviderOrderID: identity(n).ProviderOrderID, Key: kind.String(),
 		OccurredAt: now.UTC(), Reference: fmt.Sprintf("EX%d", n/2),
-		Amounts:  domain.Amounts{Currency: "BRL", Total: domain.Minor(12_000), Paid: domain.Minor(12_000)},
-		UTM:      map[string]string{"utm_source": "x"},
-		Personal: &domain.Personal{Name: "Fulana de Tal"},
+		Amounts: domain.Amounts{Currency: "BRL", Total: domain.Minor(12_000), Paid: domain.Minor(12_000)},
+		UTM:     map[string]string{"utm_source": "x"},
+		Personal: &domain.Personal{
+			Name: "Fulana de Tal", Email: fmt.Sprintf("Fulana%d@example.com", n%2), Document: "12ABC34501DE35", Phone: "+5511999999999",
+		},
 	}
 	message := domain.Message{Source: source, Tenant: tenant, Provider: "comanda", Body: []byte("{}"), ReceivedAt: now}
 	outcomes, err := s.recorder.Record(s.t.Context(), message, []domain.Fact{fact})
@@ -137,7 +147,7 @@ func (s *store) deps() grpcapi.Deps {
 	return grpcapi.Deps{
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
 		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file), Stats: stats.New(s.file),
-		Past: asof.New(s.file), Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner,
+		Past: asof.New(s.file), Customers: s.index, Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner,
 		Recorder: s.recorder, Room: s.room, Sources: []grpcapi.Source{
 			{ID: "outra-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "outra", Auth: grpcapi.SourceAuth{Type: "token", Live: 2}},
 			{ID: "loja-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "loja", Auth: grpcapi.SourceAuth{Type: "hmac", Header: "X-Signature", Hash: "sha256", Encoding: "hex", Live: 1}},

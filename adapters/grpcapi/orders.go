@@ -36,6 +36,7 @@ type orderService struct {
 	filters   *celfilter.Compiler
 	sources   sources
 	clock     func() time.Time
+	customers Customers
 	reads
 }
 
@@ -122,15 +123,20 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 		ProviderOrderID: req.GetProviderOrderId(),
 	}
 	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
+	names := check.customer(req.GetCustomer())
 	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
 	filter.Sort = check.orderBy("order_by", req.GetOrderBy(), past)
 	s.where(&check, req.GetFilter(), &filter)
-	if err := check.err(); err != nil {
+	err := check.err()
+	if err != nil {
 		return nil, err
 	}
 	if err := s.awaitPast(ctx, position, past); err != nil {
+		return nil, err
+	}
+	if filter.Among, err = s.among(ctx, filter.Tenant, names); err != nil {
 		return nil, err
 	}
 	rows, next, err := s.list(ctx, filter, page, moment, past)

@@ -190,6 +190,7 @@ type Deps struct {
 	Histories Histories
 	Purchases Purchases
 	Past      Past
+	Customers Customers
 	Conflicts Queue
 	Attention Queue
 	Stats     Stats
@@ -260,7 +261,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	configured := slices.Clone(sources(deps.Sources))
 	slices.SortFunc(configured, func(a, b Source) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	comandav1.RegisterOrderServiceServer(s.grpc, &orderService{
-		orders: deps.Orders, histories: deps.Histories, past: deps.Past, recorder: deps.Recorder, room: deps.Room, filters: filters, sources: configured, clock: deps.Clock, reads: views,
+		orders: deps.Orders, histories: deps.Histories, past: deps.Past, customers: deps.Customers, recorder: deps.Recorder, room: deps.Room, filters: filters, sources: configured, clock: deps.Clock, reads: views,
 	})
 	comandav1.RegisterSourceServiceServer(s.grpc, &sourceService{sources: configured})
 	comandav1.RegisterPurchaseServiceServer(s.grpc, &purchaseService{purchases: deps.Purchases, past: deps.Past, room: deps.Room, reads: views})

@@ -31,6 +31,7 @@ import (
 	"comanda.internal/projections/asof"
 	"comanda.internal/projections/attention"
 	"comanda.internal/projections/conflicts"
+	"comanda.internal/projections/customers"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/proof"
 	"comanda.internal/projections/purchases"
@@ -63,13 +64,15 @@ type app struct {
 	addr     addresses
 }
 
-// views are the read models in one file.
+// views are the read models, all but one in one file.
 type views struct {
 	file     *projections.File
 	orders   *orders.View
 	timeline *timeline.View
 	runner   *projections.Runner
 	room     *waiting.Room // of those who wait for an order
+
+	customers *customers.Index // in a file of its own; nil to only look
 }
 
 func newApp(cmd *serveCmd, cfg *config, out *stdio) *app {
@@ -89,7 +92,7 @@ func (a *app) start(ctx context.Context) error {
 		return errNoSources
 	}
 	for _, step := range []func(context.Context) error{
-		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startScrub, a.startIntake, a.startNotify, a.startGRPC, a.startCheckout, a.startWebhooks, a.startOps, a.announce,
+		a.startNode, a.openVault, a.openViews, a.openLog, a.startViews, a.startCustomers, a.startScrub, a.startIntake, a.startNotify, a.startGRPC, a.startCheckout, a.startWebhooks, a.startOps, a.announce,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -218,6 +221,7 @@ func (a *app) probeLog(ctx context.Context) (ops.State, string) {
 const (
 	natsDir   = "nats"
 	viewsFile = "views.db"
+	whoseFile = "customers.db"
 	keyFile   = "key-encryption-key"
 	scrubFile = "scrub.json"
 )
@@ -237,7 +241,38 @@ func (a *app) startViews(ctx context.Context) error {
 		return err
 	}
 	a.stack.spawn(ctx, "views", v.runner.Run)
-	a.checks = append(a.checks, ops.Check{Name: "views", Probe: ops.Closed(v.runner.Ready())})
+	a.checks = append(a.checks, ops.Check{Name: "views", Probe: v.probe})
+	return nil
+}
+
+// probe says how far a build is that the views began with.
+func (v *views) probe(ctx context.Context) (ops.State, string) {
+	state, why := ops.Closed(v.runner.Ready())(ctx)
+	if p, building := v.runner.Starting(); state != ops.Ready && building {
+		return state, fmt.Sprintf("being built: read %d and folded %d of %d events", p.Read, p.Folded, p.Total)
+	}
+	return state, why
+}
+
+// startCustomers keeps the index by customer up to date, once the views are.
+func (a *app) startCustomers(ctx context.Context) error {
+	var err error
+	a.views.customers, err = customers.Open(filepath.Join(a.cmd.DataDir, whoseFile), customers.Deps{
+		Log: a.log, Vault: a.vault, Begin: a.views.runner.Ready(), Logger: a.logger, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	a.stack.pushClose("customer index", a.views.customers.Close)
+	a.stack.spawn(ctx, "customer index", a.views.customers.Run)
+	a.checks = append(a.checks, ops.Check{Name: "customer index", Probe: func(context.Context) (ops.State, string) {
+		select {
+		case <-a.views.customers.Ready():
+			return ops.Ready, ""
+		default:
+			return ops.Warning, "being made; nobody is found by name yet"
+		}
+	}})
 	return nil
 }
 
@@ -290,7 +325,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Stats: stats.New(a.views.file),
 		Views: a.views.runner, Log: a.log,
-		Past: asof.New(a.views.file), Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
+		Past: asof.New(a.views.file), Customers: a.views.customers, Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
 		Recorder: a.recorder, Room: a.views.room, Sources: a.cfg.shown(),
 		Access: authority, Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})

@@ -13,6 +13,7 @@ type benchCmd struct {
 	Ingest    benchIngestCmd    `cmd:"" help:"Webhooks a second, latency of the 2xx and lag to the view, beside the raw rate."`
 	Append    benchAppendCmd    `cmd:"" help:"Events a second, singly and in batches, by partitions and clients, beside the raw rate."`
 	Replay    benchReplayCmd    `cmd:"" help:"Reading, verifying and rebuilding a log, beside a raw replay of it."`
+	Rebuild   benchRebuildCmd   `cmd:"" help:"Building the views anew, beside a raw replay and one that also decodes and folds."`
 	Read      benchReadCmd      `cmd:"" help:"Answers of the views: an order, its history, a page of a list, beside a raw look-up."`
 	Subscribe benchSubscribeCmd `cmd:"" help:"Events to gRPC subscribers: live, to many, from the beginning, beside raw; and what idle ones cost."`
 	Start     benchStartCmd     `cmd:"" help:"Time from the start of serve on a log until it is ready, and memory for each order."`
@@ -84,4 +85,5 @@ func rowsOf(rows []bench.Row, what string) []bench.Row {
 const (
 	whatComanda = "comanda"
 	whatRaw     = "raw"
+	whatRebuild = "rebuild"
 )

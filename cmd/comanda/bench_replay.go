@@ -50,25 +50,46 @@ type replayBench struct {
 
 // Run makes the log, or takes the one that is there, and reads it in turns.
 func (c *benchReplayCmd) Run(ctx context.Context, out *stdio) error {
+	return readLog(ctx, out, "replay", &c.benchFlags, &c.benchLogFlags, replayColumns, func(b *replayBench) []bench.Contender {
+		return b.contenders([]reading{
+			{whatRaw, b.raw},
+			{"follow", b.follow},
+			{"verify_log", b.verifyLog},
+			{"verify_views", b.verifyViews},
+			{whatRebuild, b.rebuild},
+			{"export", b.export},
+		})
+	}, nil)
+}
+
+// readLog has contenders, of which the first is raw, read a log in turns. more, unless it
+// is nil, adds to the report's rows.
+func readLog(
+	ctx context.Context, out *stdio, name string, c *benchFlags, logFlags *benchLogFlags, columns []bench.Column,
+	contenders func(b *replayBench) []bench.Contender, more func(rows []bench.Row),
+) error {
 	return c.inDir(func(dir string) (err error) {
-		data, made, err := c.prepare(ctx, dir, out)
+		data, made, err := logFlags.prepare(ctx, dir, out)
 		if err != nil {
 			return err
 		}
-		report := c.report("replay", data, out.now())
+		report := c.report(name, data, out.now())
 		report.Settings.Sync, report.Settings.LogMade = syncMode(false), made
 		b := &replayBench{dir: dir}
 		if err := b.open(ctx, data, out, &report.Settings); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, b.stack.stop(ctx)) }()
-		if report.Rows, err = bench.Rotate(ctx, c.Rounds, b.contenders()); err != nil {
+		if report.Rows, err = bench.Rotate(ctx, c.Rounds, contenders(b)); err != nil {
 			return err
 		}
 		for i := range report.Rows[1:] {
 			report.Rows[i+1].Against(&report.Rows[0])
 		}
-		return c.print(out, report, replayColumns, report.Rows)
+		if more != nil {
+			more(report.Rows)
+		}
+		return c.print(out, report, columns, report.Rows)
 	})
 }
 
@@ -95,19 +116,15 @@ func (b *replayBench) open(ctx context.Context, data string, out *stdio, setting
 	return nil
 }
 
-func (b *replayBench) contenders() []bench.Contender {
+// reading is one way to read the whole log.
+type reading struct {
+	what string
+	read func(ctx context.Context) error
+}
+
+func (b *replayBench) contenders(all []reading) []bench.Contender {
 	var out []bench.Contender
-	for _, one := range []struct {
-		what string
-		read func(ctx context.Context) error
-	}{
-		{whatRaw, b.raw},
-		{"follow", b.follow},
-		{"verify_log", b.verifyLog},
-		{"verify_views", b.verifyViews},
-		{"rebuild", b.rebuild},
-		{"export", b.export},
-	} {
+	for _, one := range all {
 		out = append(out, bench.Contender{What: one.what, Partitions: b.stored.Partitions, Round: func(ctx context.Context) (bench.Result, error) {
 			return bench.Timed(b.now, func() (int, error) { return b.stored.Events, one.read(ctx) })
 		}})
@@ -172,8 +189,17 @@ func (b *replayBench) verifyViews(ctx context.Context) error {
 	return b.sound(report.GetEvents(), report.GetProblemCount())
 }
 
-// rebuild makes the views anew, in a file of their own.
-func (b *replayBench) rebuild(ctx context.Context) (err error) {
+// rebuild makes orders and timelines anew.
+func (b *replayBench) rebuild(ctx context.Context) error {
+	return b.rebuildOf(ctx, func(r projections.Reader) (projections.Facts, []projections.Projection) {
+		return timeline.New(r), []projections.Projection{orders.New(r)}
+	})
+}
+
+// rebuildOf makes views anew, in a file of their own.
+func (b *replayBench) rebuildOf(
+	ctx context.Context, of func(projections.Reader) (projections.Facts, []projections.Projection),
+) (err error) {
 	dir, err := os.MkdirTemp(b.dir, "views-")
 	if err != nil {
 		return err
@@ -184,8 +210,9 @@ func (b *replayBench) rebuild(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	facts, views := of(file)
 	runner, err := projections.New(b.cfg.Views, projections.Deps{Log: b.log, Machine: order.Default(), Clock: b.now, Logger: b.logger},
-		file, timeline.New(file), orders.New(file))
+		file, facts, views...)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ var tiny = map[string][]string{
 	"read":      {"--clients", "1,2", "--duration", "20ms", "--rounds", "2"},
 	"start":     {"--rounds", "2"},
 	"subscribe": {"--rounds", "2", "--rate", "400", "--duration", "50ms", "--subscribers", "3", "--fan-out", "50", "--idle", "3"},
+	"rebuild":   {"--rounds", "2"},
 }
 
 // wantRows are the rows of the tiny benches: what, mode, partitions and clients.
@@ -40,7 +41,8 @@ var wantRows = map[string][]string{
 		"raw  2 1", "comanda never 2 1", "comanda as configured 2 1", "comanda from 2 2 1",
 		"raw  2 4", "comanda never 2 4", "comanda as configured 2 4", "comanda from 2 2 4",
 	},
-	"replay": {"raw  2 0", "follow  2 0", "verify_log  2 0", "verify_views  2 0", "rebuild  2 0", "export  2 0"},
+	"replay":  {"raw  2 0", "follow  2 0", "verify_log  2 0", "verify_views  2 0", "rebuild  2 0", "export  2 0"},
+	"rebuild": {"raw  2 0", "follow  2 0", "fold  2 0", "rebuild  2 0", "rebuild_all  2 0"},
 	"read": {
 		"raw  2 1", "order  2 1", "history  2 1", "list  2 1", "raw  2 2", "order  2 2", "history  2 2", "list  2 2",
 	},
@@ -64,6 +66,8 @@ var alsoFigures = map[string][]string{
 	"read order":                     {bench.Ratio, bench.RawPerSecond},
 	"start full":                     {"ready_ms", "rss_bytes", "heap_bytes", "rss_bytes_per_order", "heap_bytes_per_order"},
 	"start empty":                    {"ready_ms", "rss_bytes", "heap_bytes"},
+	"rebuild rebuild":                {bench.Ratio, bench.RawPerSecond, "fold_ratio"},
+	"rebuild raw":                    {"fold_ratio"},
 }
 
 // TestBenchReports runs the README's benches, made tiny, and holds what -o json
@@ -123,7 +127,7 @@ func checkReport(t *testing.T, name string, r *bench.Report) {
 			t.Errorf("%s: the versions are %v", name, r.Versions)
 		}
 	}
-	if ofLog := name == "replay" || name == "read" || name == "start" || name == "subscribe"; ofLog != (s.LogEvents >= 500) || ofLog != (s.LogOrders > 100) || ofLog != (s.LogPartitions == 2) {
+	if ofLog := name == "replay" || name == "rebuild" || name == "read" || name == "start" || name == "subscribe"; ofLog != (s.LogEvents >= 500) || ofLog != (s.LogOrders > 100) || ofLog != (s.LogPartitions == 2) {
 		t.Errorf("%s: the log is %+v", name, s)
 	}
 	var rows []string
@@ -172,7 +176,7 @@ func checkDescribed(t *testing.T, report []byte) {
 // TestBenchTables runs two benches with their tables: one on the log that the other made.
 func TestBenchTables(t *testing.T) {
 	dir := t.TempDir()
-	for bench, heads := range map[string][]string{"replay": {"what", "ratio"}, "start": {"ready after", "RSS bytes/order"}} {
+	for bench, heads := range map[string][]string{"replay": {"what", "ratio"}, "rebuild": {"of raw", "of fold"}, "start": {"ready after", "RSS bytes/order"}} {
 		out := string(execIn(t, dir, append([]string{"bench", bench, "--log", "log", "--events", "200"}, tiny[bench][len(tiny[bench])-2:]...)...))
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		if len(lines) != 1+len(wantRows[bench]) || strings.Contains(out, "NaN") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -41,6 +42,7 @@ type cli struct {
 
 // stdio is where a command writes; only results go to out.
 type stdio struct {
+	in       io.Reader
 	out, err io.Writer
 	now      func() time.Time
 }
@@ -81,7 +83,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		kong.DefaultEnvars("COMANDA"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(int) { helped = true }), // --help prints, and parsing goes on
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&stdio{out: out, err: errOut, now: time.Now}))
+		kong.Bind(&stdio{in: os.Stdin, out: out, err: errOut, now: time.Now}))
 	if err != nil {
 		complain("%v", err)
 		return exitFailed

@@ -29,6 +29,7 @@ type exportFlags struct {
 	After        string    `help:"Only events after this position, and orders that have one." placeholder:"POSITION"`
 	Through      string    `help:"End at this position. Default: the end of the log as it is now." placeholder:"POSITION"`
 
+	revealFlags
 	sourceFlags
 }
 
@@ -36,18 +37,15 @@ type exportFlags struct {
 type eventsExportCmd struct {
 	exportFlags
 
-	Table   []string `enum:"events,transitions,intervals,movements" help:"Which tables: events, transitions, intervals, movements. Default: all; events on standard output." placeholder:"TABLE"`
+	Table   []string `enum:"events,transitions,intervals,movements,personal" help:"Which tables: events, transitions, intervals, movements, and personal with --reveal. Default: all; on standard output events, or personal." placeholder:"TABLE"`
 	Verdict []string `help:"Only events and transitions with these verdicts." placeholder:"VERDICT"`
 }
 
 // Run exports or checks.
 func (c *eventsExportCmd) Run(ctx context.Context, out *stdio) error {
 	tables := c.Table
-	switch {
-	case len(tables) == 0 && c.Dir == standardOutput:
-		tables = []string{export.TableEvents}
-	case len(tables) == 0:
-		tables = []string{export.TableEvents, export.TableTransitions, export.TableIntervals, export.TableMovements}
+	if len(tables) == 0 {
+		tables = c.tables(export.TablePersonal, export.TableEvents, export.TableTransitions, export.TableIntervals, export.TableMovements)
 	}
 	return c.run(ctx, out, tables, c.Verdict)
 }
@@ -57,7 +55,21 @@ type ordersExportCmd struct{ exportFlags }
 
 // Run exports or checks.
 func (c *ordersExportCmd) Run(ctx context.Context, out *stdio) error {
-	return c.run(ctx, out, []string{export.TableOrders}, nil)
+	return c.run(ctx, out, c.tables(export.TableCustomers, export.TableOrders), nil)
+}
+
+// tables are those that are written when none is named: one to standard output.
+func (f *exportFlags) tables(revealed string, others ...string) []string {
+	switch {
+	case f.Reveal != "" && f.Dir == standardOutput:
+		return []string{revealed}
+	case f.Reveal != "":
+		return append(others, revealed)
+	case f.Dir == standardOutput:
+		return others[:1]
+	default:
+		return others
+	}
 }
 
 const standardOutput = "-"
@@ -84,12 +96,15 @@ func (f *exportFlags) run(ctx context.Context, out *stdio, tables, verdicts []st
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	log, err := eventstore.Open(ctx, node.Conn(), eventstore.Config{Existing: true, Inspect: true})
+	log, err := eventstore.Open(ctx, node.Conn(), eventstore.Config{Existing: true, Inspect: true, AfterCreate: node.SyncDirs})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	if cfg.Head, err = log.Head(ctx); err != nil {
+		return err
+	}
+	if cfg.Reveal, err = f.reveal(ctx, node, log, out); err != nil {
 		return err
 	}
 	cfg.Log, cfg.Identity, cfg.Epoch = log, log.Identity(), log.Epoch()

@@ -20,6 +20,7 @@ type logCmd struct {
 	Backup      logBackupCmd      `cmd:"" help:"Copy the log, while it runs or stands, into a new directory."`
 	Restore     logRestoreCmd     `cmd:"" help:"Make the log of a backup, in a data directory or on a NATS server that has none."`
 	Mirror      logMirrorCmd      `cmd:"" help:"Keep a second copy of a running log up to date, or make a live log of it."`
+	Audit       logAuditCmd       `cmd:"" help:"Show who revealed personal data, when and why."`
 	Repartition logRepartitionCmd `cmd:"" help:"Make the log of a stopped server anew, with another number of partitions."`
 }
 

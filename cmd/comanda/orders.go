@@ -43,8 +43,12 @@ type ordersListCmd struct {
 
 	ProviderOrderID string `help:"Only orders with this id at their provider."`
 
-	Filter      string `help:"Only orders of which this condition in CEL is true, as 'status == \"approved\" && paid > 10000'."`
-	OrderBy     string `help:"recorded_at or first_recorded_at, either with ' desc' after it."`
+	Filter  string `help:"Only orders of which this condition in CEL is true, as 'status == \"approved\" && paid > 10000'."`
+	OrderBy string `help:"recorded_at or first_recorded_at, either with ' desc' after it."`
+
+	Customer     string `xor:"customer" help:"Only this person's orders: an e-mail address, a phone number, a CPF or a CNPJ. Others on this machine see it: rather --customer-file." placeholder:"WHO"`
+	CustomerFile string `xor:"customer" help:"The same, from a file; '-': standard input." placeholder:"FILE"`
+
 	Limit       int    `help:"At most so many (0: all)." default:"100"`
 	MinPosition string `help:"Wait until the view has read this position of an earlier answer."`
 }
@@ -56,6 +60,9 @@ func (c *ordersListCmd) Run(ctx context.Context, io *stdio) error {
 		ProviderOrderId: c.ProviderOrderID, Attention: c.Attention, Filter: c.Filter, OrderBy: c.OrderBy, View: comandav1.OrderView_ORDER_VIEW_FULL,
 	}
 	var err error
+	if req.Customer, err = c.customer(io); err != nil {
+		return err
+	}
 	if req.Statuses, err = parseStatuses(c.Status); err != nil {
 		return err
 	}

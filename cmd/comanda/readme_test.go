@@ -100,6 +100,7 @@ func TestSectionCommands(t *testing.T) {
 		"Following the log":                  "testdata/script/subscribe.txt",
 		"The checkout, over NATS":            "testdata/script/nats.txt",
 		"Orders, for services and operators": "testdata/script/orders.txt",
+		"A customer's orders":                "testdata/script/customer.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

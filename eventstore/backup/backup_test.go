@@ -23,6 +23,7 @@ import (
 	"comanda.internal/eventstore/natsnode"
 	"comanda.internal/eventstore/natsnode/natstest"
 	"comanda.internal/eventstore/privacy"
+	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -127,6 +128,8 @@ func (s *store) fillAll(orders int) {
 	_, err := s.log.Quarantine(s.t.Context(), message(), "unmappable", "no status", nil)
 	must(s.t, err)
 	must(s.t, s.log.Relay(s.t.Context(), message(), "product.created", "1", []byte("{}")))
+	_, err = s.log.Audit(s.t.Context(), &comandav1.AuditRecord{Action: "reveal", Actor: "maria@host", Reason: "asked"})
+	must(s.t, err)
 	_, err = s.js().Publish(s.t.Context(), "intake.loja-checkout", []byte("waits"))
 	must(s.t, err)
 }
@@ -257,7 +260,7 @@ func TestARestoredLogIsTheLog(t *testing.T) {
 	s.fill(20, 25) // after the backup
 	again := restored(t, reopened(t, dir), keys)
 	again.verify(60)
-	for _, name := range []string{"KV_KEYS", "KV_NOTIFY", "QUARANTINE", "RELAY", "INTAKE", "ORDERS-00", "ORDERS-01", "ORDERS-02", "ORDERS-03"} {
+	for _, name := range []string{"KV_KEYS", "KV_NOTIFY", "QUARANTINE", "RELAY", "INTAKE", "AUDIT", "ORDERS-00", "ORDERS-01", "ORDERS-02", "ORDERS-03"} {
 		want := s.stored(name)
 		got := again.stored(name)
 		if strings.HasPrefix(name, "ORDERS-") {
@@ -345,7 +348,7 @@ func TestAChangedBackupIsRefused(t *testing.T) {
 	_, dir := create(t, s)
 	names, err := os.ReadDir(dir)
 	must(t, err)
-	if len(names) != 6 {
+	if len(names) != 7 {
 		t.Fatalf("the backup has %d files: %v", len(names), names)
 	}
 	refused := func(name, how string) {

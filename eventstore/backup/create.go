@@ -46,7 +46,7 @@ func Create(ctx context.Context, conn *nats.Conn, dir string, opts Options) (*Ba
 		return nil, err
 	}
 	b := &Backup{dir: dir, Manifest: Manifest{Format: format, Created: opts.Clock().UTC()}}
-	first := []string{eventstore.StreamIntake, eventstore.StreamQuarantine, eventstore.StreamRelay}
+	first := []string{eventstore.StreamIntake, eventstore.StreamQuarantine, eventstore.StreamRelay, eventstore.StreamAudit}
 	last := append(slices.Clone(opts.Also), privacy.BucketStream)
 	for _, name := range first {
 		if err := b.take(ctx, conn, name, &opts, true); err != nil {

@@ -4,7 +4,7 @@
 //
 // # What is copied
 //
-// The partitions ORDERS-nn, the wrapped data keys, quarantine, intake and relay,
+// The partitions ORDERS-nn, the wrapped data keys, quarantine, intake, relay and audit,
 // and whatever streams the caller adds. Each is a file with the server's own snapshot
 // (package snapshot): subjects, sequences, headers, message ids, times, stored
 // bytes and consumers are exactly those of the stream. A copy made by reading and publishing

@@ -46,7 +46,7 @@ func TestRepartitionThereAndBack(t *testing.T) {
 	if diff := cmp.Diff(want, two.histories(orders)); diff != "" {
 		t.Errorf("histories in two (-one +two):\n%s", diff)
 	}
-	for _, name := range []string{"QUARANTINE", "RELAY", "INTAKE"} {
+	for _, name := range []string{"QUARANTINE", "RELAY", "INTAKE", "AUDIT"} {
 		if diff := cmp.Diff(one.stored(name), two.stored(name)); diff != "" {
 			t.Errorf("%s (-one +two):\n%s", name, diff)
 		}

@@ -17,7 +17,7 @@
 //
 // What is beside the log comes first, then the heads, then the keys, then every
 // partition up to its head: whatever the mirror holds, it has the keys of it, and nothing beside the
-// log is newer than the log. INTAKE, QUARANTINE, RELAY and what the caller adds are kept as
+// log is newer than the log. INTAKE, QUARANTINE, RELAY, AUDIT and what the caller adds are kept as
 // snapshots in files of the mirror's directory, those that changed with every tenth pass,
 // and so are the places of the log's durable consumers. A file takes the place of an
 // older one when the partitions have caught up with it; INTAKE comes last, since what it

@@ -54,7 +54,7 @@ func TestAPromotedMirrorIsTheLog(t *testing.T) {
 	c.pass()
 	c.stop()
 	beside := map[string][]string{}
-	for _, name := range []string{"KV_NOTIFY", "QUARANTINE", "RELAY", "INTAKE"} {
+	for _, name := range []string{"KV_NOTIFY", "QUARANTINE", "RELAY", "INTAKE", "AUDIT"} {
 		beside[name] = stored(t, s.conn, name, true)
 	}
 	head := s.head()

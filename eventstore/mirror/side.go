@@ -117,7 +117,7 @@ func (m *Mirror) takeSide(ctx context.Context) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	others, err := m.take(ctx, []string{eventstore.StreamQuarantine, eventstore.StreamRelay})
+	others, err := m.take(ctx, []string{eventstore.StreamQuarantine, eventstore.StreamRelay, eventstore.StreamAudit})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"comanda.internal/eventstore/natsnode"
 	"comanda.internal/eventstore/natsnode/natstest"
 	"comanda.internal/eventstore/privacy"
+	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -125,6 +126,8 @@ func (s *store) fillAll(orders int) {
 	_, err := s.log.Quarantine(s.t.Context(), message(), "unmappable", "no status", nil)
 	must(s.t, err)
 	must(s.t, s.log.Relay(s.t.Context(), message(), "product.created", "1", []byte("{}")))
+	_, err = s.log.Audit(s.t.Context(), &comandav1.AuditRecord{Action: "reveal", Actor: "maria@host", Reason: "asked"})
+	must(s.t, err)
 	_, err = s.js.Publish(s.t.Context(), "intake.loja-checkout", []byte("waits"))
 	must(s.t, err)
 }

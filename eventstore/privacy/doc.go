@@ -13,6 +13,10 @@
 // The additional data of a seal are order id, event id and the part's name, so a
 // sealed part cannot be moved to another place. A key's id stands in the order's events.
 //
+// People are known outside of the seals only by hashes under [Vault.Pepper], which is
+// derived from the key-encryption key; who keeps such a hash beside the id of the key
+// asks [Vault.Held] before it is used.
+//
 // [Disabled] is a vault that seals nothing and marks what it did not seal: for
 // benchmarks, and to prove that a search for leaks can find one.
 package privacy

@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,10 +17,11 @@ import (
 	"comanda.internal/domain"
 )
 
-// master is the key-encryption key: it wraps data keys and nothing else.
+// master is the key-encryption key: it wraps data keys, and peppers are derived from it.
 type master struct {
-	id   string // first bytes of its hash, to tell a wrong file from a broken record
-	aead cipher.AEAD
+	id      string // first bytes of its hash, to tell a wrong file from a broken record
+	aead    cipher.AEAD
+	peppers []byte // what tenants' peppers are derived from
 }
 
 const (
@@ -29,6 +31,7 @@ const (
 	wrapVersion      byte = 1
 	wrapHeader            = 1 + masterIDSize + nonceSize
 	wrapAdditional        = "comanda data key"
+	pepperInfo            = "comanda pepper v1"
 	masterOthersMask      = fs.FileMode(0o077)
 )
 
@@ -82,8 +85,12 @@ func newMaster(secret []byte) (*master, error) {
 	if err != nil {
 		return nil, err
 	}
+	peppers, err := hkdf.Key(sha256.New, secret, nil, pepperInfo, sha256.Size)
+	if err != nil {
+		return nil, domain.Errorf(domain.Internal, "derive the peppers: %w", err)
+	}
 	sum := sha256.Sum256(append([]byte(masterPrefix), secret...))
-	return &master{id: string(sum[:masterIDSize]), aead: aead}, nil
+	return &master{id: string(sum[:masterIDSize]), aead: aead, peppers: peppers}, nil
 }
 
 // name is the master's id for people and for the bucket's metadata.

@@ -20,7 +20,7 @@ const (
 
 // Run keeps the pool full until ctx ends, and then stops what Open started.
 func (v *Vault) Run(ctx context.Context) error {
-	if v.master == nil {
+	if v.master == nil || v.cfg.Existing {
 		<-ctx.Done()
 		return nil
 	}

@@ -40,6 +40,10 @@ type Config struct {
 	// CacheSize is how many opened keys of stored orders are remembered; 0 is 10,000.
 	CacheSize int
 
+	// Existing only looks: what is not there is an error, nothing is made, Run does
+	// nothing, and Take finds nothing.
+	Existing bool
+
 	// AfterCreate runs when the bucket was created (natsnode's SyncDirs); nil: nothing.
 	AfterCreate func() error
 	Logger      *slog.Logger          // nil discards
@@ -104,6 +108,9 @@ func Open(ctx context.Context, conn *nats.Conn, cfg Config) (*Vault, error) {
 	if err != nil {
 		return nil, domain.Errorf(domain.Internal, "open the key bucket: %w", err)
 	}
+	if cfg.Existing {
+		return openExisting(ctx, js, cfg)
+	}
 	m, err := openMaster(ctx, js, cfg.KeyFile)
 	if err != nil {
 		return nil, err
@@ -128,6 +135,33 @@ func Open(ctx context.Context, conn *nats.Conn, cfg Config) (*Vault, error) {
 		pool:   make(chan *Key, cfg.PoolSize),
 		want:   make(chan struct{}, 1),
 		ready:  make(chan struct{}),
+	}
+	return v, v.register()
+}
+
+// openExisting holds the key file to the bucket: with a wrong one every order would look
+// broken, and without a bucket every person erased.
+func openExisting(ctx context.Context, js jetstream.JetStream, cfg Config) (*Vault, error) {
+	m, err := loadMaster(cfg.KeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, domain.Errorf(domain.NotFound, "there is no key-encryption key at %s", cfg.KeyFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := stream.Await(ctx, js, BucketStream)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, domain.Errorf(domain.NotFound, "there is no bucket %s of data keys", Bucket)
+	case err != nil:
+		return nil, domain.Errorf(domain.Unavailable, "open the key bucket: %w", err)
+	case info.Config.Metadata[metaMaster] != m.name():
+		return nil, domain.Errorf(domain.Refused, "%s holds key-encryption key %s; bucket %s was made with %s",
+			cfg.KeyFile, m.name(), Bucket, info.Config.Metadata[metaMaster])
+	}
+	v := &Vault{
+		cfg: cfg, master: m, reader: stream.NewReader(js, BucketStream, cfg.Logger), cache: newKeyCache(cfg.CacheSize),
+		pool: make(chan *Key), want: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	return v, v.register()
 }
@@ -205,21 +239,26 @@ func (v *Vault) Take(ctx context.Context) (*Key, error) {
 	}
 	select {
 	case k := <-v.pool:
-		v.refill()
-		return k, nil
+		return v.taken(k), nil
 	default:
 	}
 	timer := time.NewTimer(v.cfg.Wait)
 	defer timer.Stop()
 	select {
 	case k := <-v.pool:
-		v.refill()
-		return k, nil
+		return v.taken(k), nil
 	case <-timer.C:
 		return nil, domain.Errorf(domain.Unavailable, "no data key within %s", v.cfg.Wait)
 	case <-ctx.Done():
 		return nil, domain.Errorf(domain.Unavailable, "wait for a data key: %w", ctx.Err())
 	}
+}
+
+// taken remembers k for who opens what is about to be sealed with it.
+func (v *Vault) taken(k *Key) *Key {
+	v.refill()
+	v.cache.put(k)
+	return k
 }
 
 // Return gives back a key of Take that no publish has carried.

@@ -173,6 +173,42 @@ func TestDestroyedKeyIsNotFound(t *testing.T) {
 	}
 }
 
+func TestAVaultThatOnlyLooks(t *testing.T) {
+	dir := t.TempDir()
+	conn := connect(t, dir)
+	keyFile := filepath.Join(dir, "kek")
+	look := privacy.Config{KeyFile: keyFile, Existing: true}
+	refused := func(what string, want domain.ErrorKind) {
+		t.Helper()
+		if _, err := privacy.Open(t.Context(), conn, look); domain.KindOf(err) != want {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	refused("no file", domain.NotFound)
+	other := filepath.Join(dir, "other")
+	if err := os.WriteFile(other, []byte("comanda-kek-v1:"+strings.Repeat("A", 43)+"=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look.KeyFile = other
+	refused("no bucket", domain.NotFound)
+	v := run(t, conn, privacy.Config{KeyFile: keyFile, PoolSize: 4})
+	k := take(t, v)
+	refused("another's file", domain.Refused)
+
+	look.KeyFile = keyFile
+	reader := open(t, conn, look)
+	if got, err := reader.Key(t.Context(), k.ID()); err != nil || got.ID() != k.ID() {
+		t.Errorf("a stored key: %v", err)
+	}
+	held, err := reader.Held(t.Context(), []string{k.ID(), "key_never"})
+	if diff := cmp.Diff(map[string]bool{k.ID(): true}, held); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if reader.Pepper("loja") != v.Pepper("loja") || v.Pepper("loja") == v.Pepper("outra") || v.Pepper("loja") == privacy.Disabled().Pepper("loja") {
+		t.Error("peppers are not of the key file and the tenant alone")
+	}
+}
+
 func TestKeysAreStoredBeforeTheyAreTaken(t *testing.T) {
 	dir := t.TempDir()
 	conn := connect(t, dir)

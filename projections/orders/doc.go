@@ -15,5 +15,8 @@
 // a status or tenant merges the ranges of all statuses and tenants there are, so that
 // its cost is the number of ranges and not of orders.
 //
+// Orders by customer are not found here but in package customers, and handed in
+// ([Among]).
+//
 // Rows hold no personal data: a fold sees none.
 package orders

@@ -30,6 +30,8 @@ type Filter struct {
 	Written string
 	// Sort is in which order the list comes.
 	Sort Sort
+	// Among: only these; nil: any.
+	Among *Among
 }
 
 // Span is a range of time: from From, before Before; zero is no bound.
@@ -84,7 +86,8 @@ func (v *View) List(filter Filter, page Page) (rows []*comandav1.Order, next str
 	err = v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		l := lister{filter: filter, size: page.Size, rows: b.Bucket(rowsBucket), as: asItIs}
-		last, more, err := l.list(openRanges(b, filter.ranges, &filter, filter.way(before)))
+		on := filter.way(before)
+		last, more, err := l.page(filter.placeOf(), on, func() spans { return openRanges(b, filter.ranges, &filter, on) })
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}

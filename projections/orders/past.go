@@ -45,7 +45,9 @@ func (v *View) ListPast(filter Filter, past Past, page Page) (rows []*comandav1.
 			}
 			return past.Order(tx, row)
 		}
-		last, more, err := l.list(openRanges(tx.Bucket(name), filter.pastRanges, &filter, on))
+		last, more, err := l.page(firstPlaceOf, on, func() spans {
+			return openRanges(tx.Bucket(name), filter.pastRanges, &filter, on)
+		})
 		if rows = l.found; more {
 			next = newToken(bound, last)
 		}

@@ -42,6 +42,16 @@ func (f *Filter) way(last *place) way {
 	return w
 }
 
+// between reports whether p is within the bounds of both ends.
+func (w *way) between(p *place) bool {
+	return (w.from == nil || bytes.Compare(p[:], w.from[:]) >= 0) && (w.before == nil || bytes.Compare(p[:], w.before[:]) < 0)
+}
+
+// holds reports whether p is still to come.
+func (w *way) holds(p *place) bool {
+	return w.between(p) && (w.after == nil || bytes.Compare(p[:], w.after[:]) > 0)
+}
+
 // span is a range of an index.
 type span struct {
 	way
@@ -98,7 +108,7 @@ func (s *span) take(key []byte) bool {
 		return false
 	}
 	s.at = place(rest)
-	return (s.from == nil || bytes.Compare(s.at[:], s.from[:]) >= 0) && (s.before == nil || bytes.Compare(s.at[:], s.before[:]) < 0)
+	return s.between(&s.at)
 }
 
 // spans is a heap of ranges, the one whose entry comes next first.

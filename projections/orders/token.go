@@ -52,6 +52,10 @@ func (f *Filter) bound(past string) [digestSize]byte {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(len(part)))
 		buf = append(buf, part...)
 	}
+	if f.Among != nil {
+		buf = binary.BigEndian.AppendUint64(append(buf, 0xfe), uint64(len(f.Among.Written)))
+		buf = append(buf, f.Among.Written...)
+	}
 	buf = append(buf, byte(f.Sort.By), flag(f.Sort.Ascending), flag(f.Attention))
 	for _, at := range []time.Time{f.Recorded.From, f.Recorded.Before, f.First.From, f.First.Before} {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(at.Unix()))       //nolint:gosec // bits to be hashed

@@ -766,7 +766,13 @@ type ListOrdersRequest struct {
 	// "recorded_at desc", "recorded_at", "first_recorded_at desc" or "first_recorded_at";
 	// empty: as the indexes have it, see ListOrders. Of the past: only
 	// "first_recorded_at desc". Anything else is INVALID_ARGUMENT.
-	OrderBy       string `protobuf:"bytes,14,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	OrderBy string `protobuf:"bytes,14,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Only the orders of this person: an e-mail address, a phone number with its area code,
+	// a CPF or a CNPJ, with punctuation or without, that any message gave an order's
+	// customer. It is personal data: it is neither stored nor logged. Who was erased is not
+	// found. INVALID_ARGUMENT when it is none of these, UNAVAILABLE while the index is being
+	// made, FAILED_PRECONDITION for more than 5,000 orders. Empty: anybody's.
+	Customer      string `protobuf:"bytes,15,opt,name=customer,proto3" json:"customer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -906,6 +912,13 @@ func (x *ListOrdersRequest) GetFilter() string {
 func (x *ListOrdersRequest) GetOrderBy() string {
 	if x != nil {
 		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListOrdersRequest) GetCustomer() string {
+	if x != nil {
+		return x.Customer
 	}
 	return ""
 }
@@ -2393,7 +2406,7 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\x0eas_occurred_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAtB\a\n" +
 	"\x05as_of\";\n" +
 	"\x10GetOrderResponse\x12'\n" +
-	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\x96\x05\n" +
+	"\x05order\x18\x01 \x01(\v2\x11.comanda.v1.OrderR\x05order\"\xb2\x05\n" +
 	"\x11ListOrdersRequest\x120\n" +
 	"\x06tenant\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x06tenant\x12D\n" +
 	"\bstatuses\x18\x02 \x03(\x0e2\x17.comanda.v1.OrderStatusB\x0f\xbaH\f\x92\x01\t\"\a\x82\x01\x04\x10\x01 \x00R\bstatuses\x12\x1c\n" +
@@ -2411,7 +2424,8 @@ const file_comanda_v1_order_proto_rawDesc = "" +
 	"\vas_known_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampH\x00R\tasKnownAt\x12B\n" +
 	"\x0eas_occurred_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampH\x00R\fasOccurredAt\x12 \n" +
 	"\x06filter\x18\r \x01(\tB\b\xbaH\x05r\x03(\x80 R\x06filter\x12\"\n" +
-	"\border_by\x18\x0e \x01(\tB\a\xbaH\x04r\x02(@R\aorderByB\a\n" +
+	"\border_by\x18\x0e \x01(\tB\a\xbaH\x04r\x02(@R\aorderBy\x12\x1a\n" +
+	"\bcustomer\x18\x0f \x01(\tR\bcustomerB\a\n" +
 	"\x05as_of\"g\n" +
 	"\x12ListOrdersResponse\x12)\n" +
 	"\x06orders\x18\x01 \x03(\v2\x11.comanda.v1.OrderR\x06orders\x12&\n" +

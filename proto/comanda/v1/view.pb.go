@@ -257,7 +257,8 @@ func (x *ViewStatus) GetFileBytes() uint64 {
 // ViewBuild is a build of the views.
 type ViewBuild struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Counted from the start of the server.
+	// Counted from the start of the server; 0 is the build that it started with, because
+	// the views were far behind or of another version.
 	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// When it began.
 	BeganAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=began_at,json=beganAt,proto3" json:"began_at,omitempty"`

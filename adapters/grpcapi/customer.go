@@ -1,0 +1,72 @@
+package grpcapi
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"comanda.internal/adapters/provider/brazil"
+	"comanda.internal/domain"
+	"comanda.internal/projections/customers"
+	"comanda.internal/projections/orders"
+)
+
+// Customers finds the orders of a person.
+type Customers interface {
+	// Orders are those to whose customer any of the names was given, by id; of all
+	// tenants for "".
+	Orders(ctx context.Context, tenant domain.TenantID, names []customers.Name) ([]domain.OrderID, error)
+	// Wait blocks until the index holds position; the error's kind is Unavailable while it
+	// is being made.
+	Wait(ctx context.Context, position domain.Position) error
+}
+
+const customerField = "customer"
+
+// isNumber reports whether document has the length of a CPF or CNPJ, in digits.
+func isNumber(document string) bool {
+	return (len(document) == 11 || len(document) == 14) && strings.Trim(document, "0123456789") == ""
+}
+
+// customer is what text may be, none for "": eleven digits are a CPF or a mobile number. It
+// is personal data, so that no error repeats it.
+func (c *checker) customer(text string) []customers.Name {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return nil
+	}
+	if strings.IndexByte(text, '@') > 0 {
+		return []customers.Name{{Kind: customers.Email, Text: text}}
+	}
+	var names []customers.Name
+	if document, valid := brazil.Document(text); valid || isNumber(document) { // a wrong one is stored as it is
+		names = append(names, customers.Name{Kind: customers.Document, Text: document})
+	}
+	if phone, ok := brazil.Phone(text); ok {
+		names = append(names, customers.Name{Kind: customers.Phone, Text: phone})
+	}
+	if len(names) == 0 {
+		c.violate(customerField, "must be an e-mail address, a phone number with its area code, a CPF or a CNPJ")
+	}
+	return names
+}
+
+// among are the orders of a customer, of all that was recorded before the call; nil for
+// no names: anybody's.
+func (s *orderService) among(ctx context.Context, tenant domain.TenantID, names []customers.Name) (*orders.Among, error) {
+	if len(names) == 0 {
+		return nil, nil //nolint:nilnil // no condition
+	}
+	head, err := s.log.Head(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the head of the log: %w", err)
+	}
+	if err := s.customers.Wait(ctx, head); err != nil {
+		return nil, err
+	}
+	found, err := s.customers.Orders(ctx, tenant, names)
+	if err != nil {
+		return nil, err
+	}
+	return &orders.Among{Orders: found, Written: fmt.Sprint(names)}, nil
+}

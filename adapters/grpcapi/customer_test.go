@@ -1,0 +1,76 @@
+package grpcapi_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"comanda.internal/adapters/grpcapi"
+	"comanda.internal/domain"
+	comandav1 "comanda.internal/proto/comanda/v1"
+)
+
+func TestListOrdersOfACustomer(t *testing.T) {
+	s := newStore(t)
+	for n := range 6 {
+		s.record(n, domain.KindPending)
+	}
+	written := s.record(2, domain.KindApproved)
+	<-s.index.Ready()
+	api := serve(t, grpcapi.Config{}, s.deps())
+	list := func(req *comandav1.ListOrdersRequest) []string {
+		t.Helper()
+		req.MinPosition = written.Position.String()
+		var ids []string
+		for {
+			page, err := api.orders.ListOrders(t.Context(), req)
+			must(t, err)
+			for _, row := range page.GetOrders() {
+				ids = append(ids, strings.TrimPrefix(row.GetProviderOrderId(), "A-"))
+			}
+			if req.PageToken = page.GetNextPageToken(); req.GetPageToken() == "" {
+				return ids
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		req  *comandav1.ListOrdersRequest
+		want string
+	}{
+		"e-mail":           {&comandav1.ListOrdersRequest{Customer: " fulana0@EXAMPLE.com "}, "2 4 0"},
+		"tenant":           {&comandav1.ListOrdersRequest{Customer: "fulana0@example.com", Tenant: "loja"}, "2 4 0"},
+		"another's tenant": {&comandav1.ListOrdersRequest{Customer: "fulana0@example.com", Tenant: "outra"}, ""},
+		"document":         {&comandav1.ListOrdersRequest{Customer: "12.abc.345/01DE-35"}, "2 5 4 3 1 0"},
+		"phone":            {&comandav1.ListOrdersRequest{Customer: "(11) 99999-9999"}, "2 5 4 3 1 0"},
+		"pages":            {&comandav1.ListOrdersRequest{Customer: "+55 11 99999-9999", PageSize: 2}, "2 5 4 3 1 0"},
+		"status":           {&comandav1.ListOrdersRequest{Customer: "fulana0@example.com", Statuses: []comandav1.OrderStatus{comandav1.OrderStatus_ORDER_STATUS_PENDING}}, "4 0"},
+		"the past": {&comandav1.ListOrdersRequest{
+			Customer: "fulana0@example.com", PageSize: 1,
+			AsOf: &comandav1.ListOrdersRequest_AsKnownAt{AsKnownAt: timestamppb.New(time.Now().Add(time.Hour))},
+		}, "4 2 0"},
+		"nobody": {&comandav1.ListOrdersRequest{Customer: "fulana2@example.com"}, ""},
+	} {
+		if got := strings.Join(list(c.req), " "); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+
+	page, err := api.orders.ListOrders(t.Context(), &comandav1.ListOrdersRequest{Customer: "fulana0@example.com", PageSize: 1})
+	must(t, err)
+	_, err = api.orders.ListOrders(t.Context(), &comandav1.ListOrdersRequest{Customer: "fulana1@example.com", PageToken: page.GetNextPageToken()})
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("another customer's page token: %v", err)
+	}
+	for _, text := range []string{"fulana", "1234", "111.111.111-1", "@"} {
+		_, err := api.orders.ListOrders(t.Context(), &comandav1.ListOrdersRequest{Customer: text})
+		fields := violated(t, err)
+		if status.Code(err) != codes.InvalidArgument || !slices.Contains(fields, "customer") || strings.Contains(err.Error(), text) {
+			t.Errorf("%q: %v, %v", text, err, fields)
+		}
+	}
+}

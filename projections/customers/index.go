@@ -1,0 +1,312 @@
+package customers
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"comanda.internal/domain"
+	"comanda.internal/projections"
+	"comanda.internal/projections/kv"
+)
+
+// Vault opens what events keep sealed.
+type Vault interface {
+	// Reveal is the event's personal data; the error's kind is NotFound when its key was
+	// destroyed.
+	Reveal(ctx context.Context, e *domain.Event) (domain.Personal, error)
+	// Pepper is a secret of the tenant's.
+	Pepper(tenant domain.TenantID) [sha256.Size]byte
+	// Held are those of the data keys that were not destroyed.
+	Held(ctx context.Context, ids []string) (map[string]bool, error)
+}
+
+// Deps is what an Index needs of the process. All but Registerer are required.
+type Deps struct {
+	Log   projections.Log
+	Vault Vault
+	// Begin is closed when reading may begin.
+	Begin  <-chan struct{}
+	Logger *slog.Logger
+	// Registerer gets the metrics; nil: they are kept nowhere.
+	Registerer prometheus.Registerer
+}
+
+// Index is the file, its follower and its reader. It is safe for concurrent use.
+type Index struct {
+	deps   Deps
+	path   string
+	db     *kv.DB
+	broken prometheus.Counter
+
+	ready chan struct{}
+
+	peppers sync.Map // by tenant
+
+	mu        sync.Mutex
+	marks     []mark
+	unchecked map[int]struct{} // partitions whose remembered event was not yet seen again
+	changed   chan struct{}    // closed when marks change, then replaced
+}
+
+// version is raised whenever the same events would give other entries.
+const version = 1
+
+// The buckets. Of entries, a key is the tenant with its length, the subject id and the
+// order id; its value is the id of the order's data key, "" for what is not sealed.
+const (
+	metaBucket    = "meta"
+	entriesBucket = "entries"
+)
+
+var ofKey = []byte("of")
+
+// mark is the last event of a partition that was read.
+type mark struct {
+	sequence uint64
+	hash     [sha256.Size]byte
+}
+
+const markSize = 8 + sha256.Size
+
+func markKey(partition int) []byte {
+	return binary.BigEndian.AppendUint16([]byte("mark/"), uint16(partition)) //nolint:gosec // at most 256 partitions
+}
+
+// Open opens the index at path, or makes one. The error's kind is Unavailable when
+// another process has the file. [Index.Run] fills it; Close closes it after.
+func Open(path string, deps Deps) (*Index, error) {
+	x := &Index{
+		deps: deps, path: path, ready: make(chan struct{}), changed: make(chan struct{}),
+		broken: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "comanda_customers_unopened_events_total", Help: "Events whose personal data could not be opened, and whose customer is not found by it.",
+		}),
+	}
+	if deps.Registerer != nil {
+		if err := deps.Registerer.Register(x.broken); err != nil {
+			return nil, fmt.Errorf("register the metrics of the customer index: %w", err)
+		}
+	}
+	err := x.open()
+	if err == nil && !x.isOurs() {
+		deps.Logger.Info("customer index is of something else and is made anew", "path", path)
+		err = x.reset()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the customer index %s: %w", path, err)
+	}
+	return x, nil
+}
+
+// open opens the file, or one anew in the place of a damaged one.
+func (x *Index) open() error {
+	bolt, err := kv.OpenBolt(x.path)
+	var system syscall.Errno // the file cannot be reached, whatever is in it
+	if err != nil && !errors.Is(err, bbolterrors.ErrTimeout) && !errors.As(err, &system) {
+		x.deps.Logger.Warn("customer index is damaged and is made anew", "path", x.path, "error", err)
+		if err := os.Remove(x.path); err != nil {
+			return err //nolint:wrapcheck // names the file
+		}
+		bolt, err = kv.OpenBolt(x.path)
+	}
+	switch {
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return domain.Errorf(domain.Unavailable, "another process has the file: %w", err)
+	case err != nil:
+		return err
+	}
+	x.db = kv.New(bolt)
+	return nil
+}
+
+// of is what a file is of: version, a digest that tells peppers apart, the log.
+func (x *Index) of() []byte {
+	pepper := x.deps.Vault.Pepper("")
+	digest := sha256.Sum256(append([]byte("which pepper"), pepper[:]...))
+	of := append(binary.BigEndian.AppendUint32(nil, version), digest[:8]...)
+	return append(of, x.deps.Log.Identity()...)
+}
+
+// pepper is the tenant's, which never changes.
+func (x *Index) pepper(tenant domain.TenantID) [sha256.Size]byte {
+	if known, ok := x.peppers.Load(tenant); ok {
+		return known.([sha256.Size]byte)
+	}
+	pepper := x.deps.Vault.Pepper(tenant)
+	x.peppers.Store(tenant, pepper)
+	return pepper
+}
+
+// isOurs reads the marks; false for a file that is of something else, or new.
+func (x *Index) isOurs() bool {
+	x.marks = make([]mark, x.deps.Log.Partitions())
+	ours := false
+	err := x.db.View(func(tx *kv.Tx) error {
+		meta := tx.Bucket(metaBucket)
+		ours = bytes.Equal(meta.Get(ofKey), x.of())
+		for p := range x.marks {
+			if value := meta.Get(markKey(p)); len(value) == markSize {
+				x.marks[p] = mark{sequence: binary.BigEndian.Uint64(value), hash: [sha256.Size]byte(value[8:])}
+			}
+		}
+		return nil
+	})
+	return ours && err == nil
+}
+
+// reset makes an empty file. Nobody may be reading it.
+func (x *Index) reset() error {
+	if err := x.db.Discard(); err != nil {
+		return err //nolint:wrapcheck // the caller says of what
+	}
+	if err := os.Remove(x.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err //nolint:wrapcheck // names the file
+	}
+	if err := x.open(); err != nil {
+		return err
+	}
+	x.mu.Lock()
+	x.marks = make([]mark, x.deps.Log.Partitions())
+	x.mu.Unlock()
+	return x.db.Update(func(tx *kv.Tx) error { return tx.Bucket(metaBucket).Put(ofKey, x.of()) })
+}
+
+// Close writes what only memory holds and closes the file, when Run has returned.
+func (x *Index) Close() error {
+	if err := x.db.Close(); err != nil {
+		return fmt.Errorf("close the customer index %s: %w", x.path, err)
+	}
+	return nil
+}
+
+// Ready is closed when the index holds everything that was in the log when Run began
+// to read.
+func (x *Index) Ready() <-chan struct{} { return x.ready }
+
+// position is what the index has read.
+func (x *Index) position() (domain.Position, <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var p domain.Position
+	for partition, m := range x.marks {
+		if m.sequence > 0 {
+			p = p.With(partition, m.sequence)
+		}
+	}
+	return p, x.changed
+}
+
+// Wait blocks until the index has read up to position, or ctx ends. The error's kind is
+// Unavailable before Ready.
+func (x *Index) Wait(ctx context.Context, position domain.Position) error {
+	if err := x.made(); err != nil {
+		return err
+	}
+	for {
+		have, changed := x.position()
+		if have.Covers(position) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the customer index to hold position %s: %w", position, ctx.Err())
+		}
+	}
+}
+
+// made is nil after Ready.
+func (x *Index) made() error {
+	if x.isReady() {
+		return nil
+	}
+	have, _ := x.position()
+	return domain.Errorf(domain.Unavailable, "the customer index is being made: it has read up to position %q", have.String())
+}
+
+// mostOrders bounds the orders of one look-up.
+const mostOrders = 5_000
+
+// Orders are the orders of a tenant, or of all for "", to whose customer any of the names
+// was ever given, by id. The error's kind is Unavailable before Ready, and Refused when
+// there are more than 5,000.
+func (x *Index) Orders(ctx context.Context, tenant domain.TenantID, names []Name) ([]domain.OrderID, error) {
+	if err := x.made(); err != nil {
+		return nil, err
+	}
+	keys := map[domain.OrderID]string{} // of the orders that were found
+	err := x.db.View(func(tx *kv.Tx) error {
+		entries := tx.Bucket(entriesBucket)
+		tenants := []domain.TenantID{tenant}
+		if tenant == "" {
+			tenants = tenantsIn(entries)
+		}
+		for _, t := range tenants {
+			pepper := x.pepper(t)
+			for _, n := range names {
+				if err := find(entries, prefix(t, n.subject(pepper[:])), keys); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up a customer: %w", err)
+	}
+	return x.held(ctx, keys)
+}
+
+func find(entries *kv.Bucket, prefix []byte, keys map[domain.OrderID]string) error {
+	c := entries.Cursor()
+	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		if keys[domain.OrderID(k[len(prefix):])] = string(v); len(keys) > mostOrders {
+			return domain.Errorf(domain.Refused, "this customer has more than %d orders", mostOrders)
+		}
+	}
+	return nil
+}
+
+// held are the orders whose data key is still there.
+func (x *Index) held(ctx context.Context, keys map[domain.OrderID]string) ([]domain.OrderID, error) {
+	ids := slices.Sorted(maps.Values(keys))
+	if ids = slices.Compact(ids); len(ids) > 0 && ids[0] == "" {
+		ids = ids[1:]
+	}
+	held, err := x.deps.Vault.Held(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look up a customer: %w", err)
+	}
+	maps.DeleteFunc(keys, func(_ domain.OrderID, key string) bool { return key != "" && !held[key] })
+	return slices.Sorted(maps.Keys(keys)), nil
+}
+
+// prefix begins the keys of a person's entries.
+func prefix(tenant domain.TenantID, subject [subjectSize]byte) []byte {
+	return append(append([]byte{byte(len(tenant))}, tenant...), subject[:]...) //nolint:gosec // a tenant id has at most 40 bytes
+}
+
+// tenantsIn are the tenants that have entries.
+func tenantsIn(entries *kv.Bucket) []domain.TenantID {
+	var tenants []domain.TenantID
+	c := entries.Cursor()
+	for key, _ := c.First(); len(key) > 0 && len(key) > int(key[0]); {
+		head := slices.Clone(key[:1+key[0]])
+		tenants = append(tenants, domain.TenantID(head[1:]))
+		key, _ = c.Seek(append(head, bytes.Repeat([]byte{0xff}, subjectSize+1)...))
+	}
+	return tenants
+}
