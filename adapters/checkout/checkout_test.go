@@ -15,6 +15,7 @@ import (
 
 	"comanda.internal/adapters/checkout"
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 )
 
 const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -24,6 +25,14 @@ type recorderFunc func(ctx context.Context, msg domain.Message, facts []domain.F
 
 func (f recorderFunc) Record(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
 	return f(ctx, msg, facts)
+}
+
+func (f recorderFunc) RecordOn(ctx context.Context, msg domain.Message, fact domain.Fact, _ order.Terms) (domain.Outcome, error) {
+	outcomes, err := f(ctx, msg, []domain.Fact{fact})
+	if err != nil {
+		return domain.Outcome{}, err
+	}
+	return outcomes[0], nil
 }
 
 // The merchant publishes with its own credentials, and reads what became of it.

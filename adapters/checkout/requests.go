@@ -13,11 +13,13 @@ import (
 	"comanda.internal/adapters/plainjson"
 	"comanda.internal/adapters/provider"
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 	"comanda.internal/projections/orders"
 	"comanda.internal/projections/waiting"
 )
 
-// record makes one message durable and answers with what became of it, as HTTP does.
+// record makes one message durable and answers with what became of it, as HTTP does;
+// but what the fold refuses is told and not stored.
 func (s *Service) record(ctx context.Context, r *request) answer {
 	if r.source == nil {
 		return unknownSource(r.token)
@@ -27,7 +29,10 @@ func (s *Service) record(ctx context.Context, r *request) answer {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.RecordTimeout)
 	defer cancel()
-	receipt, err := s.deps.Intake.Accept(ctx, r.source, "", contentType(r.header), r.body, s.deps.Clock(), r.cause)
+	receipt, err := s.deps.Intake.Insist(ctx, r.source, contentType(r.header), r.body, s.deps.Clock(), r.cause)
+	if refused, ok := errors.AsType[*order.RefusedError](err); ok {
+		return refusedFact(refused)
+	}
 	if err != nil {
 		s.deps.Logger.WarnContext(ctx, "request not recorded", "source", string(r.source.ID), "error", err)
 		return refusal(codeUnavailable, "not accepted; send the same again")
@@ -39,6 +44,22 @@ func (s *Service) record(ctx context.Context, r *request) answer {
 		return answer{codeInvalid, "the message was kept, but is not a fact; correct it and send it again", b}
 	}
 	return success(b)
+}
+
+// refusedFact says what may be said of that time instead.
+func refusedFact(refused *order.RefusedError) answer {
+	legal := make([]string, len(refused.Legal))
+	for i, kind := range refused.Legal {
+		legal[i] = kind.String()
+	}
+	body, err := json.Marshal(map[string]any{
+		"order_id": refused.Order, "kind": refused.Kind.String(), "at": refused.At.UTC().Format(time.RFC3339Nano),
+		"status_then": refused.Then.String(), "status": refused.Now.String(), "why": refused.Why, "legal": legal,
+	}, json.Deterministic(true))
+	if err != nil {
+		return refusal(codeInternal, err.Error())
+	}
+	return answer{codeConflict, refused.Error(), body}
 }
 
 // senderCanAct reports whether the message is bad in itself and its sender one who

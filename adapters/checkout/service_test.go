@@ -169,6 +169,32 @@ func TestARequestRecordsAFact(t *testing.T) {
 	}
 }
 
+// What the fold refuses is told at once and not stored, while INTAKE stores it: its
+// sender has gone. The same id may then say what is legal.
+func TestARequestIsToldWhatTheFoldRefuses(t *testing.T) {
+	d := newOffice(t, officeOptions{})
+	at := func(minute int) string { return fmt.Sprintf(`,"time":"2026-05-09T17:%02d:00Z"`, minute) }
+	d.ask(t, "comanda.record.loja-checkout", event("evt-1", "approved", "A-1", at(1)))
+	refused := d.ask(t, "comanda.record.loja-checkout", event("evt-2", "pending", "A-1", at(2)))
+	if refused.code != "409" || !strings.Contains(refused.description, "the order was approved then") || d.head(t) != 1 {
+		t.Errorf("answered %+v, %d events", refused, d.head(t))
+	}
+	for member, want := range map[string]any{"kind": "pending", "status_then": "approved", "status": "approved", "at": "2026-05-09T17:02:00Z"} {
+		if refused.body[member] != want {
+			t.Errorf("%s is %v, want %v", member, refused.body[member], want)
+		}
+	}
+	if legal := fmt.Sprint(refused.body["legal"]); !strings.Contains(legal, "refunded") || strings.Contains(legal, "pending") {
+		t.Errorf("legal: %s", legal)
+	}
+	if legal := d.ask(t, "comanda.record.loja-checkout", event("evt-2", "refunded", "A-1", at(2))); legal.body["outcome"] != "applied" || d.head(t) != 2 {
+		t.Errorf("answered %+v, %d events", legal, d.head(t))
+	}
+	if n := len(d.quarantined(t)); n != 0 {
+		t.Errorf("%d in quarantine", n)
+	}
+}
+
 func TestBadRequestsAreAnswered(t *testing.T) {
 	d := newOffice(t, officeOptions{cfg: checkout.Config{MaxBody: 1000, MaxWait: time.Minute}})
 	const id = `"order_id":"ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"`

@@ -43,7 +43,7 @@ func (s *orderService) RecordFact(ctx context.Context, req *comandav1.RecordFact
 	out, err := s.recorder.RecordOn(ctx, domain.Message{
 		Source: domain.SourceAPI, Tenant: identity.Tenant, Account: identity.Account, Provider: identity.Provider,
 		ContentType: recordedType, Body: body, ReceivedAt: s.clock().UTC(), Cause: causeOf(ctx, req),
-	}, fact, order.Terms{Revision: req.ExpectedRevision})
+	}, fact, order.Terms{Revision: req.ExpectedRevision, OneFact: true})
 	if err != nil {
 		return nil, prefixed("fact", err)
 	}

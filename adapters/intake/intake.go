@@ -11,6 +11,7 @@ import (
 
 	"comanda.internal/adapters/provider"
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 )
 
 // Source is one configured way in. It is never changed after it was made.
@@ -27,6 +28,8 @@ type Source struct {
 // facts before the one that failed.
 type Recorder interface {
 	Record(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error)
+	// RecordOn stores one fact on terms, or nothing.
+	RecordOn(ctx context.Context, msg domain.Message, fact domain.Fact, terms order.Terms) (domain.Outcome, error)
 }
 
 // Keeper keeps what is no fact: durably, and sealed where it may be personal.
@@ -83,6 +86,17 @@ func (in *Intake) Accept(
 	return in.Commit(ctx, &d)
 }
 
+// Insist is Accept for a sender who waits for the answer (DESIGN section 5): what the fold refuses
+// is not stored, nor what comes behind it in the message; the error is then the
+// [*order.RefusedError]. What came before it is stored, and a duplicate when it comes again.
+func (in *Intake) Insist(
+	ctx context.Context, src *Source, contentType string, body []byte, receivedAt time.Time, cause domain.Cause,
+) (Receipt, error) {
+	d := in.Decode(ctx, src, "", contentType, body, receivedAt, cause)
+	d.insists = true
+	return in.Commit(ctx, &d)
+}
+
 // Decoded is a message that was read, well or badly, and is not yet durable.
 type Decoded struct {
 	src   *Source
@@ -90,6 +104,8 @@ type Decoded struct {
 	facts []domain.Fact
 	relay *provider.RelayEvent
 	bad   *provider.Error
+
+	insists bool // its sender waits for a refusal, instead of having it stored
 }
 
 // OrderID is the order of the message's first fact; "" when there is none.
@@ -176,15 +192,33 @@ func (in *Intake) commit(ctx context.Context, d *Decoded) (Receipt, error) {
 		}
 		return Receipt{Relayed: true}, nil
 	}
-	outcomes, err := in.recorder.Record(ctx, d.msg, d.facts)
+	outcomes, err := in.record(ctx, d)
 	if err == nil {
 		return Receipt{Outcomes: outcomes}, nil
+	}
+	if _, refused := errors.AsType[*order.RefusedError](err); refused {
+		return Receipt{}, err
 	}
 	bad := in.notMappable(ctx, d, err)
 	if bad == nil {
 		return Receipt{}, retryLater(err, "record")
 	}
 	return in.quarantine(ctx, &d.msg, bad, outcomes)
+}
+
+// record stores the facts of d, on terms when its sender hears of a refusal.
+func (in *Intake) record(ctx context.Context, d *Decoded) (outcomes []domain.Outcome, err error) {
+	if !d.insists {
+		return in.recorder.Record(ctx, d.msg, d.facts) //nolint:wrapcheck // commit looks into it
+	}
+	for i := range d.facts {
+		out, err := in.recorder.RecordOn(ctx, d.msg, d.facts[i], order.Terms{})
+		if err != nil {
+			return outcomes, err //nolint:wrapcheck // likewise
+		}
+		outcomes = append(outcomes, out)
+	}
+	return outcomes, nil
 }
 
 // notMappable is the reason to keep the message when the recorder's error will

@@ -15,6 +15,7 @@ import (
 	"comanda.internal/adapters/intake"
 	"comanda.internal/adapters/provider"
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 )
 
 // codecFunc is a codec that breaks its contract, which a real one cannot be told to.
@@ -36,6 +37,14 @@ type spy struct {
 func (s *spy) Record(_ context.Context, msg domain.Message, _ []domain.Fact) ([]domain.Outcome, error) {
 	s.msg = msg
 	return s.outcomes, s.err
+}
+
+func (s *spy) RecordOn(ctx context.Context, msg domain.Message, fact domain.Fact, _ order.Terms) (domain.Outcome, error) {
+	outcomes, err := s.Record(ctx, msg, []domain.Fact{fact})
+	if err != nil {
+		return domain.Outcome{}, err
+	}
+	return outcomes[0], nil
 }
 
 func (s *spy) Quarantine(_ context.Context, msg domain.Message, reason, detail string, fields map[string][]string) (string, error) {

@@ -19,6 +19,7 @@ import (
 	"comanda.internal/adapters/provider/aprovei"
 	"comanda.internal/adapters/webhook"
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 	"comanda.internal/eventstore"
 )
 
@@ -27,6 +28,14 @@ type recorderFunc func(ctx context.Context, msg domain.Message, facts []domain.F
 
 func (f recorderFunc) Record(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
 	return f(ctx, msg, facts)
+}
+
+func (f recorderFunc) RecordOn(ctx context.Context, msg domain.Message, fact domain.Fact, _ order.Terms) (domain.Outcome, error) {
+	outcomes, err := f(ctx, msg, []domain.Fact{fact})
+	if err != nil {
+		return domain.Outcome{}, err
+	}
+	return outcomes[0], nil
 }
 
 // brokenKeeper is a quarantine that cannot be written.

@@ -21,7 +21,7 @@ import (
 
 // tiny makes a bench short. The figures are no part of a test.
 var tiny = map[string][]string{
-	"ingest":    {"--clients", "1,4", "--rounds", "2", "--duration", "50ms", "--raw-streams", "1,2"},
+	"ingest":    {"--over", "http,record,intake", "--clients", "1,4", "--rounds", "2", "--duration", "50ms", "--raw-streams", "1,2"},
 	"append":    {"--partitions", "1,2", "--clients", "1,4", "--batch-from=-1,0,2", "--rounds", "2", "--duration", "50ms"},
 	"replay":    {"--events", "500", "--partitions", "2", "--rounds", "2"},
 	"read":      {"--clients", "1,2", "--duration", "20ms", "--rounds", "2"},
@@ -33,7 +33,8 @@ var tiny = map[string][]string{
 // wantRows are the rows of the tiny benches: what, mode, partitions and clients.
 var wantRows = map[string][]string{
 	"ingest": {
-		"comanda  1 1", "raw  1 1", "raw  2 1", "comanda  1 4", "raw  1 4", "raw  2 4",
+		"comanda http 1 1", "comanda record 1 1", "comanda intake 1 1", "raw  1 1", "raw  2 1",
+		"comanda http 1 4", "comanda record 1 4", "comanda intake 1 4", "raw  1 4", "raw  2 4",
 	},
 	"append": {
 		"raw  1 1", "comanda never 1 1", "comanda as configured 1 1", "comanda from 2 1 1",
@@ -56,6 +57,7 @@ var wantRows = map[string][]string{
 // alsoFigures are those that the rows of what, or of what and mode, have beside every row's.
 var alsoFigures = map[string][]string{
 	"ingest comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms"},
+	"ingest comanda record":          {"http_ratio"},
 	"append comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "best_raw_ratio"},
 	"replay export":                  {bench.Ratio, bench.RawPerSecond},
 	"subscribe comanda catch_up":     {bench.Ratio, bench.RawPerSecond},

@@ -80,19 +80,19 @@ func TestAStreamThatStoresRequestsIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "AUDIT", Subjects: []string{"comanda.order.>"}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "HEARSAY", Subjects: []string{"comanda.order.>"}}); err != nil {
 		t.Fatal(err)
 	}
 	code, _, errOut := command(t, "config", "check", "--config", file)
-	if code != exitRefused || !strings.Contains(errOut, "stream AUDIT stores comanda.order.>") {
+	if code != exitRefused || !strings.Contains(errOut, "stream HEARSAY stores comanda.order.>") {
 		t.Errorf("the check ends with %d: %s", code, errOut)
 	}
 	code, _, errOut = command(t, "serve", "--config", file, "--data-dir", other, "--key-file", filepath.Join(dir, keyFile),
 		"--http", "none", "--grpc", "none", "--ops", "none")
-	if code != exitRefused || !strings.Contains(errOut, "stream AUDIT stores comanda.order.>") {
+	if code != exitRefused || !strings.Contains(errOut, "stream HEARSAY stores comanda.order.>") {
 		t.Errorf("serve ends with %d: %s", code, errOut)
 	}
-	if err := js.DeleteStream(t.Context(), "AUDIT"); err != nil {
+	if err := js.DeleteStream(t.Context(), "HEARSAY"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,6 +15,9 @@ type Terms struct {
 	// Revision is what the order's must be before the fact, 0 for a new order;
 	// nil: any.
 	Revision *uint64
+	// OneFact: the fact's key is the id of a request, which stands for one fact of
+	// the order, of whatever kind.
+	OneFact bool
 }
 
 // StaleError says that an order is not at the revision that the caller knows. It is of kind Stale.
@@ -57,16 +60,16 @@ func (e *RefusedError) Unwrap() error { return domain.Errorf(domain.Refused, "%s
 // DecideOn is Decide for a fact that is stored on terms. What is stored already is a
 // duplicate on any terms, for its caller may not have heard the first answer.
 //
-// Errors are also of kind Exists, when the fact's key stands for another fact of the
-// order; Stale ([StaleError]); and Refused ([RefusedError]), when the fact would be a
+// Errors are also of kind Exists, when the key stands for another fact and the terms
+// ask for one; Stale ([StaleError]); and Refused ([RefusedError]), when the fact would be a
 // conflict in the fold it makes, whatever else that fold changed.
 func (m *Machine) DecideOn(h *History, fact domain.Fact, meta Meta, terms Terms) (Decision, error) {
-	if kind, ok := h.keyed(&fact, &meta); ok {
+	if kind, ok := h.keyed(&fact, &meta); ok && terms.OneFact {
 		return Decision{}, domain.Errorf(domain.Exists, "the request's id stands for a fact %s of this order", kind)
 	}
 	d, err := m.Decide(h, fact, meta)
 	switch {
-	case err == nil && d.IDReused:
+	case err == nil && d.IDReused && terms.OneFact:
 		return Decision{}, domain.Errorf(domain.Exists, "the request's id stands for another fact %s of this order", d.Event.Fact.Kind)
 	case err == nil && d.Event.Verdict == domain.VerdictDuplicate, domain.KindOf(err) == domain.Invalid && err != nil:
 		return d, err
