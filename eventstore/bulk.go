@@ -12,7 +12,7 @@ import (
 
 const (
 	// snapshotFrom is how many events are worth a snapshot.
-	snapshotFrom = 64
+	snapshotFrom = 10_000
 	// bulkBatch is how many messages are handed over at a time.
 	bulkBatch = 1024
 )

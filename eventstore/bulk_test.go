@@ -1,10 +1,14 @@
 package eventstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +16,7 @@ import (
 
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
+	"comanda.internal/eventstore/natsnode/natstest"
 )
 
 // sink keeps what is logged.
@@ -76,5 +81,56 @@ func TestScanEndsWithTheErrorOfHandle(t *testing.T) {
 	cancel()
 	if err := s.Scan(ctx, 0, 0, 3, func(*domain.Recorded) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("after its context ended: %v", err)
+	}
+}
+
+// flip changes a bit of the event that has text, in a block file of the log below dir.
+func flip(t *testing.T, dir, text string) {
+	t.Helper()
+	found := false
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || found || filepath.Ext(path) != ".blk" || !strings.Contains(path, "ORDERS-00") {
+			return err
+		}
+		block, err := os.ReadFile(path)
+		at := bytes.Index(block, []byte(text))
+		if err != nil || at < 0 {
+			return err
+		}
+		found, block[at] = true, block[at]^1
+		return os.WriteFile(path, block, 0o600)
+	})
+	if err != nil || !found {
+		t.Fatalf("no block has %s: %v", text, err)
+	}
+}
+
+// A snapshot ends at an event whose bytes are damaged, and a consumer passes over it:
+// what is before and behind it is proven, and the event is named.
+func TestVerifyNamesDamageThatEndsASnapshot(t *testing.T) {
+	s, node, dir := fast(t, eventstore.Config{})
+	for n := range 10 {
+		record(t, s, fact(n, 0, domain.KindPending))
+	}
+	if err := errors.Join(s.Close(), node.Close()); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, dir, "token5")
+	var said sink
+	again := open(t, natstest.FastNode(t, dir).Conn(), dir,
+		eventstore.Config{Inspect: true, SnapshotFrom: 1, Logger: logger(&said)}, eventstore.RecorderConfig{})
+	report, err := again.Verify(t.Context(), eventstore.VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []eventstore.Problem{{
+		Rule: eventstore.RuleUnreadable, Sequence: 6, Through: 6,
+		Detail: "6 to 6 are counted by the server and cannot be read: the file of the block is damaged",
+	}}
+	if diff := gocmp.Diff(want, report.Problems); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+	if report.Events != 9 {
+		t.Errorf("%d events were proven\n%s", report.Events, said.String())
 	}
 }

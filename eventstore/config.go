@@ -47,7 +47,7 @@ type Config struct {
 	BatchFrom int
 
 	// SnapshotFrom is how many events are read as a snapshot of the partition rather
-	// than by a consumer; 0 is 64.
+	// than by a consumer; 0 is 10,000.
 	SnapshotFrom uint64
 
 	// StageBatches has the server stage the atomic batches of these streams in memory

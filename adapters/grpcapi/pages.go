@@ -16,7 +16,7 @@ import (
 // pageTime ends, and the next is the smallest: a slow client holds no more than that, and one that
 // reads nothing twice what its own buffers took.
 const (
-	leastPage = 60 // not worth a snapshot of the log
+	leastPage = 60
 	mostPage  = 4096
 	pageTime  = time.Second
 	slowest   = 1000
