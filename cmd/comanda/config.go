@@ -146,62 +146,76 @@ func loadEndpoint(e *notify.Endpoint) error {
 
 // validate joins every mistake.
 func (c *config) validate() error {
-	errs := []error{
+	m := mistakes{tenants: map[domain.TenantID]bool{}, ids: map[string]bool{}, all: []error{
 		prefixed("webhook", c.Webhook.Validate()), prefixed("checkout", c.Checkout.Validate()), prefixed("views", c.Views.Validate()),
 		prefixed("scrub", c.Scrub.Validate()), prefixed("nats", c.NATS.validate()),
 		prefixed("grpc", c.GRPC.Validate()), prefixed("access", c.Access.Validate()),
-	}
-	tenants := map[domain.TenantID]bool{}
+	}}
 	for _, t := range c.Tenants {
 		if !t.Valid() {
-			errs = append(errs, fmt.Errorf("tenant %q: want 1 to 40 of a-z, 0-9 and hyphen", string(t)))
+			m.add(fmt.Errorf("tenant %q: want 1 to 40 of a-z, 0-9 and hyphen", string(t)))
 		}
-		tenants[t] = true
+		m.tenants[t] = true
 	}
-	known := func(what string, tenant domain.TenantID) {
-		if !tenants[tenant] {
-			errs = append(errs, fmt.Errorf("%s: tenant %q is not in tenants", what, string(tenant)))
-		}
-	}
-	ids := map[string]bool{}
-	once := func(what string) {
-		if ids[what] {
-			errs = append(errs, fmt.Errorf("%s stands twice", what))
-		}
-		ids[what] = true
-	}
-	for i := range c.Sources {
-		s := &c.Sources[i]
-		errs = append(errs, s.Validate())
-		if _, err := s.codec(); err != nil {
-			errs = append(errs, prefixed(fmt.Sprintf("source %q", string(s.ID)), err))
-		}
-		once(fmt.Sprintf("source %q", string(s.ID)))
-		if s.ID == domain.SourceAPI {
-			errs = append(errs, fmt.Errorf("source %q: the name is Comanda's own, of what is recorded with 'orders record'", string(s.ID)))
-		}
-		known(fmt.Sprintf("source %q", string(s.ID)), s.Tenant)
-	}
-	for _, id := range c.NATS.Checkouts {
-		once(fmt.Sprintf("nats: checkout %q", string(id)))
-		if !ids[fmt.Sprintf("source %q", string(id))] {
-			errs = append(errs, fmt.Errorf("nats: checkouts: %q is not in sources", string(id)))
-		}
-	}
+	c.validateSources(&m)
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
-		errs = append(errs, e.Validate())
-		once(fmt.Sprintf("endpoint %q", e.ID))
-		known(fmt.Sprintf("endpoint %q", e.ID), e.Tenant)
+		m.add(e.Validate())
+		m.once(fmt.Sprintf("endpoint %q", e.ID))
+		m.known(fmt.Sprintf("endpoint %q", e.ID), e.Tenant)
 	}
 	for i := range c.Access.Identities {
 		for _, tenant := range c.Access.Identities[i].Tenants {
 			if tenant != access.AnyTenant {
-				known(fmt.Sprintf("access: identity %q", c.Access.Identities[i].Name), tenant)
+				m.known(fmt.Sprintf("access: identity %q", c.Access.Identities[i].Name), tenant)
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(m.all...)
+}
+
+func (c *config) validateSources(m *mistakes) {
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		what := fmt.Sprintf("source %q", string(s.ID))
+		m.add(s.Validate())
+		if _, err := s.codec(); err != nil {
+			m.add(prefixed(what, err))
+		}
+		m.once(what)
+		if s.ID == domain.SourceAPI {
+			m.add(fmt.Errorf("%s: the name is Comanda's own, of what is recorded with 'orders record'", what))
+		}
+		m.known(what, s.Tenant)
+	}
+	for _, id := range c.NATS.Checkouts {
+		m.once(fmt.Sprintf("nats: checkout %q", string(id)))
+		if !m.ids[fmt.Sprintf("source %q", string(id))] {
+			m.add(fmt.Errorf("nats: checkouts: %q is not in sources", string(id)))
+		}
+	}
+}
+
+// mistakes are those of a configuration, and what it has named so far.
+type mistakes struct {
+	all     []error
+	tenants map[domain.TenantID]bool
+	ids     map[string]bool
+}
+
+func (m *mistakes) add(err error) { m.all = append(m.all, err) }
+
+func (m *mistakes) known(what string, tenant domain.TenantID) {
+	if !m.tenants[tenant] {
+		m.add(fmt.Errorf("%s: tenant %q is not in tenants", what, string(tenant)))
+	}
+}
+
+func (m *mistakes) once(what string) {
+	if m.ids[what] {
+		m.add(fmt.Errorf("%s stands twice", what))
+	}
+	m.ids[what] = true
 }
 
 // validate joins every mistake; the log itself looks at what flags say.
