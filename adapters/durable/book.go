@@ -45,7 +45,9 @@ type Book struct {
 }
 
 // ID is the record that an entry is of.
-func (b Book) ID(entry jetstream.KeyValueEntry) string { return strings.TrimPrefix(entry.Key(), b.Prefix) }
+func (b Book) ID(entry jetstream.KeyValueEntry) string {
+	return strings.TrimPrefix(entry.Key(), b.Prefix)
+}
 
 // Get reads the record into r. The stamp is 0 when there is none.
 func (b Book) Get(ctx context.Context, id string, r any) (stamp uint64, err error) {

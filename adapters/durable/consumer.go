@@ -154,6 +154,7 @@ func (c *Consumer) Pull(ctx context.Context, expiry time.Duration, handle func(j
 	for {
 		msg, err := messages.Next(jetstream.NextContext(ctx))
 		if ctx.Err() != nil {
+			giveBack(msg, messages)
 			return nil
 		}
 		if err != nil {
@@ -163,6 +164,17 @@ func (c *Consumer) Pull(ctx context.Context, expiry time.Duration, handle func(j
 			c.pin.Store(&pin)
 		}
 		handle(msg)
+	}
+}
+
+// giveBack returns what was pulled and not handled, so that whoever pulls next has it
+// at once.
+func giveBack(msg jetstream.Msg, messages jetstream.MessagesContext) {
+	messages.Drain()
+	for err := error(nil); err == nil; msg, err = messages.Next(jetstream.NextMaxWait(time.Second)) {
+		if msg != nil {
+			_ = msg.Nak() // otherwise it comes again later
+		}
 	}
 }
 
