@@ -240,7 +240,8 @@ func (d *desk) adopt(l *lane, n news) {
 	}
 }
 
-// block sets what l holds, nil for nothing.
+// block sets what l holds, nil for nothing. What waits behind it is acknowledged: the
+// log holds it.
 func (d *desk) block(l *lane, to *hold, stamp uint64) {
 	if l.hold != nil {
 		d.held--
@@ -249,6 +250,9 @@ func (d *desk) block(l *lane, to *hold, stamp uint64) {
 		d.held++
 	}
 	l.hold, l.stamp = to, max(stamp, l.stamp)
+	if to != nil {
+		l.through(to.Seen)
+	}
 }
 
 // regroup ends the desk when the group is not what it was.

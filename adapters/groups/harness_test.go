@@ -2,6 +2,7 @@ package groups_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -22,7 +23,13 @@ import (
 	"comanda.internal/eventstore/privacy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each check is a group of its own on a real server. The command line may ask for more.
+	if err := flag.Set("rapid.checks", "15"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait, so that a failure is one and not a hang.
 const patience = 30 * time.Second

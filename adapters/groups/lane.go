@@ -107,6 +107,7 @@ const (
 	stepRest        // until later
 	stepDrop        // the head was settled before
 	stepPass        // the head is not wanted
+	stepSeen        // the queue was seen before, and waits behind what is held
 	stepJoin        // the queue waits behind what is held: record that
 	stepRecall      // find out whether the head's predecessor is settled
 	stepGive        // the head, or what is held, to a member
@@ -122,6 +123,8 @@ func (d *desk) step(l *lane) step {
 		return stepEmpty
 	case l.restsUntil.After(now):
 		return stepRest
+	case l.hold != nil && len(l.queue) > 0 && l.last() <= l.hold.Seen:
+		return stepSeen
 	case l.hold != nil && len(l.queue) > 0:
 		return stepJoin
 	case l.hold != nil && l.hold.Parked:
@@ -162,6 +165,8 @@ func (d *desk) settle(l *lane) {
 			return
 		case stepDrop:
 			l.through(l.queue[0].rec.Event.Revision)
+		case stepSeen:
+			l.through(l.hold.Seen)
 		case stepPass:
 			d.pass(l, l.queue[0].rec.Event.Revision)
 		case stepJoin, stepRecall:

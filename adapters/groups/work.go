@@ -112,11 +112,6 @@ func (d *desk) keep(l *lane, base hold, to func(hold) *hold) {
 // then on the log holds it.
 func (d *desk) joinHold(l *lane) {
 	base, last := *l.hold, l.last()
-	if base.Seen >= last {
-		l.through(last)
-		d.settle(l)
-		return
-	}
 	d.work(l, func(ctx context.Context) func() {
 		h, err := d.holds.change(ctx, l.order, base, func(h hold) *hold {
 			h.Seen = max(h.Seen, last)
@@ -128,9 +123,6 @@ func (d *desk) joinHold(l *lane) {
 				return
 			}
 			d.became(l, h)
-			if h != nil && h.Seen >= last {
-				l.through(last)
-			}
 		}
 	})
 }
