@@ -24,7 +24,8 @@ const Bucket = "GROUPS"
 type Config struct {
 	// Replicas of the bucket, as the log's; 0 is 1.
 	Replicas int
-	// AckWait is how long JetStream waits for a process that died; 0 is 30 s.
+	// AckWait is how long JetStream waits for a process that died, or was stopped with
+	// the server; 0 is 10 s.
 	AckWait time.Duration
 	// PinTTL is how long JetStream keeps a durable for a process that died before
 	// another gets its events; 0 is 20 s, and it is at least 2 s.
@@ -42,7 +43,7 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.AckWait = cmp.Or(c.AckWait, 30*time.Second)
+	c.AckWait = cmp.Or(c.AckWait, 10*time.Second)
 	c.PinTTL = max(cmp.Or(c.PinTTL, 20*time.Second), 2*time.Second)
 	c.MaxAckPending = cmp.Or(c.MaxAckPending, 2048)
 	c.MaxHeld = cmp.Or(c.MaxHeld, 10_000)

@@ -14,16 +14,16 @@ import (
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-func short(t testing.TB, d *groups.Delivery) string {
+func short(t *testing.T, d *groups.Delivery) string {
 	t.Helper()
 	return fmt.Sprintf("%s/%d #%d", d.Entry.Order, revision(t, d), d.Attempt)
 }
 
-func revision(t testing.TB, d *groups.Delivery) int {
+func revision(t *testing.T, d *groups.Delivery) int {
 	t.Helper()
 	var e comandav1.Event
 	must(t, proto.Unmarshal(d.Entry.Event, &e))
-	return int(e.GetRevision()) //nolint:gosec // small
+	return int(e.GetRevision())
 }
 
 // TestAnswers has one member answer in each way, and looks at what comes next.
@@ -48,7 +48,8 @@ func TestAnswers(t *testing.T) {
 	h.forward(time.Hour)
 	m.Extend(d.ID)
 	m.Ack(d.ID)
-	a, b := m.next(), (*groups.Delivery)(nil)
+	a := m.next()
+	var b *groups.Delivery
 	if a.Entry.Order == orderID("A") {
 		m.Retry(a.ID, 0, "busy")
 		b = m.want("B", 2, 1)
@@ -85,7 +86,7 @@ func TestAnswers(t *testing.T) {
 }
 
 // parked waits until so many orders are parked.
-func (o *office) parked(t testing.TB, name string, n int) []groups.ParkedEvent {
+func (o *office) parked(t *testing.T, name string, n int) []groups.ParkedEvent {
 	t.Helper()
 	var out []groups.ParkedEvent
 	eventually(t, func() string {
@@ -100,7 +101,7 @@ func (o *office) parked(t testing.TB, name string, n int) []groups.ParkedEvent {
 	return out
 }
 
-func (o *office) status(t testing.TB, name string) groups.Status {
+func (o *office) status(t *testing.T, name string) groups.Status {
 	t.Helper()
 	all, err := o.List(t.Context(), name)
 	must(t, err)
@@ -111,10 +112,10 @@ func (o *office) status(t testing.TB, name string) groups.Status {
 }
 
 // settled waits until nothing is left to be done.
-func (o *office) settled(t testing.TB, name string) {
+func (o *office) settled(t *testing.T, name string) {
 	t.Helper()
 	eventually(t, func() string {
-		if s := o.status(t, name); s.Lag+uint64(s.InFlight+s.Retrying+s.Parked) > 0 || !s.Oldest.IsZero() { //nolint:gosec // not negative
+		if s := o.status(t, name); s.Lag+uint64(s.InFlight+s.Retrying+s.Parked) > 0 || !s.Oldest.IsZero() {
 			return fmt.Sprintf("not settled: %+v", s)
 		}
 		return ""
@@ -122,7 +123,7 @@ func (o *office) settled(t testing.TB, name string) {
 }
 
 // eventually asks until the answer is "", for as long as the patience lasts.
-func eventually(t testing.TB, ask func() string) {
+func eventually(t *testing.T, ask func() string) {
 	t.Helper()
 	end := time.Now().Add(patience)
 	for {

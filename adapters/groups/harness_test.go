@@ -36,7 +36,7 @@ const patience = 30 * time.Second
 
 // house is a log with a recorder, on a server of its own.
 type house struct {
-	t        testing.TB
+	t        *testing.T
 	node     *natsnode.Node
 	log      *eventstore.Log
 	recorder *eventstore.Recorder
@@ -63,7 +63,7 @@ func newHouse(t *testing.T, partitions int) *house {
 	return h
 }
 
-func must(t testing.TB, err error) {
+func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func (h *house) recordAs(tenant domain.TenantID, id string, from, n int) {
 	h.t.Helper()
 	for revision := from; revision <= n; revision++ {
 		kind := kinds[revision-1]
-		_, err := h.recorder.Record(context.Background(), domain.Message{ //nolint:usetesting // of rapid's checks too
+		_, err := h.recorder.Record(h.t.Context(), domain.Message{
 			Source: "loja-checkout", Tenant: tenant, Provider: "comanda", ReceivedAt: time.Now(), Body: []byte("{}"),
 		}, []domain.Fact{{
 			Kind: kind, Provider: "comanda", ProviderOrderID: id, Key: kind.String(), OccurredAt: time.Now().UTC(),
@@ -126,7 +126,7 @@ type office struct {
 }
 
 // open makes groups on a connection of their own.
-func (h *house) open(t testing.TB, change ...func(*groups.Config)) *office {
+func (h *house) open(t *testing.T, change ...func(*groups.Config)) *office {
 	t.Helper()
 	conn, err := h.node.Connect("groups")
 	must(t, err)
@@ -136,7 +136,7 @@ func (h *house) open(t testing.TB, change ...func(*groups.Config)) *office {
 	for _, c := range change {
 		c(&cfg)
 	}
-	g, err := groups.Open(context.Background(), cfg, groups.Deps{ //nolint:usetesting // of rapid's checks too
+	g, err := groups.Open(t.Context(), cfg, groups.Deps{
 		JetStream: js, Log: h.log, Match: match, Clock: h.clock,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
@@ -151,13 +151,13 @@ func match(filter []byte) (func(*ring.Entry) bool, error) {
 }
 
 // create makes a group from the beginning.
-func (o *office) create(t testing.TB, name string, change ...func(*groups.Group)) {
+func (o *office) create(t *testing.T, name string, change ...func(*groups.Group)) {
 	t.Helper()
 	group := groups.Group{Name: name, AckWait: time.Minute, MaxDeliveries: 3}
 	for _, c := range change {
 		c(&group)
 	}
-	_, err := o.Create(context.Background(), group, domain.Position{}) //nolint:usetesting // of rapid's checks too
+	_, err := o.Create(t.Context(), group, domain.Position{})
 	must(t, err)
 }
 
@@ -165,18 +165,18 @@ func (o *office) create(t testing.TB, name string, change ...func(*groups.Group)
 type member struct {
 	*groups.Member
 
-	t    testing.TB
+	t    *testing.T
 	left bool
 }
 
-func (o *office) join(t testing.TB, name string, credits int) *member {
+func (o *office) join(t *testing.T, name string, credits int) *member {
 	t.Helper()
 	return o.joinAs(t, name, credits, func(domain.TenantID) bool { return true })
 }
 
-func (o *office) joinAs(t testing.TB, name string, credits int, allows func(domain.TenantID) bool) *member {
+func (o *office) joinAs(t *testing.T, name string, credits int, allows func(domain.TenantID) bool) *member {
 	t.Helper()
-	m, _, err := o.Join(context.Background(), name, credits, allows) //nolint:usetesting // of rapid's checks too
+	m, _, err := o.Join(t.Context(), name, credits, allows)
 	must(t, err)
 	out := &member{Member: m, t: t}
 	t.Cleanup(func() { out.leave(false) })

@@ -309,6 +309,7 @@ func (c *crowd) over() bool {
 
 // work answers so many events, every third in vain.
 func (c *crowd) work(t *testing.T, m *groups.Member, n int) {
+	t.Helper()
 	for i := 0; i < n; {
 		msg, ok := m.Take()
 		if !ok {
@@ -341,6 +342,7 @@ func (c *crowd) work(t *testing.T, m *groups.Member, n int) {
 }
 
 func (c *crowd) begin(t *testing.T, d *groups.Delivery) {
+	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if rev := revision(t, d); c.with[d.Entry.Order] || rev != c.last[d.Entry.Order]+1 {

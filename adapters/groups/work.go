@@ -3,6 +3,7 @@ package groups
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"comanda.internal/adapters/grpcapi/ring"
 	"comanda.internal/domain"
@@ -31,7 +32,7 @@ func (d *desk) start(work context.Context) {
 }
 
 func (d *desk) begin(l *lane) {
-	switch d.step(l) { //nolint:exhaustive // of what is listed in todo
+	switch d.step(l) {
 	case stepJoin:
 		d.joinHold(l)
 	case stepRecall:
@@ -206,20 +207,11 @@ func (d *desk) claim(f *flight) {
 			}
 			f.attempt = h.Deliveries
 			d.send(f, rec, entry, deadline)
-			if !d.has(f.member) {
+			if !slices.Contains(d.members, f.member) {
 				d.takeBack(f, false, false, "")
 			}
 		}
 	})
-}
-
-func (d *desk) has(m *Member) bool {
-	for _, other := range d.members {
-		if other == m {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *desk) unclaimed(f *flight, err error) {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/adapters/grpcapi"
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -253,13 +254,8 @@ func TestParkedEventsArePaged(t *testing.T) {
 
 func TestGroupRequestsThatAreRefused(t *testing.T) {
 	store := newStore(t)
-	deps, scope := store.deps(), new(scopes)
-	loja := domain.TenantID("loja")
-	scope.only.Store(&loja)
-	deps.Scope = func(context.Context) grpcapi.Scope { return scope }
-	s := serve(t, grpcapi.Config{}, deps)
+	s := serve(t, grpcapi.Config{}, store.deps())
 	s.create(t, group("erp"), nil)
-	s.create(t, &comandav1.ConsumerGroup{Name: "outra", Filter: &comandav1.EventFilter{Tenants: []string{"loja", "outra"}}}, nil)
 	create := func(g *comandav1.ConsumerGroup) error {
 		_, err := s.events.CreateGroup(t.Context(), &comandav1.CreateGroupRequest{Group: g})
 		return err
@@ -304,7 +300,6 @@ func TestGroupRequestsThatAreRefused(t *testing.T) {
 		{badOrder, codes.InvalidArgument, "order_id"},
 		{noOrder, codes.NotFound, ""},
 		{say(hello("none", 1)), codes.NotFound, ""},
-		{say(hello("outra", 1)), codes.NotFound, ""}, // has a tenant that is not the caller's
 		{say(hello("erp", 1001)), codes.InvalidArgument, "hello.credits"},
 		{say(nack(&comandav1.ConsumeNack{})), codes.InvalidArgument, "hello"},
 		{say(hello("erp", 1), hello("erp", 1)), codes.InvalidArgument, "hello"},
@@ -319,24 +314,42 @@ func TestGroupRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestAMemberIsGivenWhatItMaySee of a group that is told of all.
+// TestAMemberIsGivenWhatItMaySee has a token of one merchant in a group that is told of
+// all, in one that is told of two, and then no more.
 func TestAMemberIsGivenWhatItMaySee(t *testing.T) {
 	store := newStore(t)
-	deps, scope := store.deps(), new(scopes)
-	loja, outra := domain.TenantID("loja"), domain.TenantID("outra")
-	scope.only.Store(&outra)
-	deps.Scope = func(context.Context) grpcapi.Scope { return scope }
-	s := serve(t, grpcapi.Config{}, deps)
-	s.create(t, group("erp"), nil)
-	c := joined(t, s, "erp", 2)
+	g := guard(t, store)
+	g.create("admin", []access.Scope{access.Admin})
+	g.create("narrow", []access.Scope{access.EventsRead}, "outra")
+	must(t, g.authority.Refresh())
+	admin, narrow := g.dial("admin"), g.dial("narrow")
+	admin.create(t, group("erp"), nil)
+	admin.create(t, &comandav1.ConsumerGroup{Name: "both", Filter: &comandav1.EventFilter{Tenants: []string{"loja", "outra"}}}, nil)
+	consume(t, narrow, "both", 1).ends("", codes.NotFound)
+	if _, err := narrow.events.ListGroups(t.Context(), &comandav1.ListGroupsRequest{}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("groups are listed to whoever reads events: %v", err)
+	}
+	c := joined(t, narrow, "erp", 2)
 	store.record(1, domain.KindPending)
-	want := store.recordAs(2, domain.KindPending, outra, "x")
+	want := store.recordAs(2, domain.KindPending, "outra", "x")
 	e := c.next().GetEvent()
 	if e.GetEvent().GetEventId() != string(want.EventID) {
 		t.Errorf("given is %v", e)
 	}
-	scope.only.Store(&loja)
 	c.ack(e)
-	store.recordAs(2, domain.KindApproved, outra, "x")
-	c.want(1, 1, 1)
+	want = store.recordAs(2, domain.KindApproved, "outra", "x")
+	if e := c.next().GetEvent(); e.GetEvent().GetEventId() != string(want.EventID) {
+		t.Errorf("given is %v", e)
+	}
+	g.revoke("narrow")
+	c.ends("access_ended", codes.Unauthenticated)
+	all := joined(t, admin, "erp", 2)
+	seen := map[string]uint32{}
+	for range 2 {
+		e := all.next().GetEvent()
+		seen[e.GetEvent().GetTenant()] = e.GetAttempt()
+	}
+	if seen["loja"] != 1 || seen["outra"] != 1 {
+		t.Errorf("given after the other had lost its access are %v", seen)
+	}
 }
