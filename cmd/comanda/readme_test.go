@@ -91,7 +91,6 @@ func setUpScript(env *testscript.Env) error {
 // commands of their sections.
 func TestSectionCommands(t *testing.T) {
 	for title, path := range map[string]string{
-<<<<<<< HEAD
 		"The log as a whole":                 "testdata/script/log.txt",
 		"Views":                              "testdata/script/views.txt",
 		"Rebuilding views":                   "testdata/script/rebuild.txt",
@@ -102,15 +101,7 @@ func TestSectionCommands(t *testing.T) {
 		"The checkout, over NATS":            "testdata/script/nats.txt",
 		"Orders, for services and operators": "testdata/script/orders.txt",
 		"A customer's orders":                "testdata/script/customer.txt",
-=======
-		"The log as a whole": "testdata/script/log.txt",
-		"Views":              "testdata/script/views.txt",
-		"Rebuilding views":   "testdata/script/rebuild.txt",
-		"Stats":              "testdata/script/stats.txt",
-		"Export":             "testdata/script/export.txt",
-		"Following the log":  "testdata/script/subscribe.txt",
-		"Consumer groups":    "testdata/script/groups.txt",
->>>>>>> 3c5ec69 (Operate groups from the command line, and say in the README what they promise)
+		"Consumer groups":                    "testdata/script/groups.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {
