@@ -2,14 +2,19 @@ package grpcapi
 
 import (
 	"bytes"
+	"fmt"
 
 	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/encoding/proto"
+	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/grpcapi/ring"
 	"comanda.internal/domain"
+	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
 // encoded is a message whose bytes are ready: it goes to the transport as it is. The
@@ -24,7 +29,7 @@ type encoded struct {
 // codec is gRPC's own for protobuf, which takes [encoded] messages too.
 type codec struct{ encoding.CodecV2 }
 
-func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
+func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
 
 // Marshal implements [encoding.CodecV2].
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
@@ -36,8 +41,8 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // The numbers of fields that are written here by hand. A test reads them back.
 const (
-	fieldMessageEvent = 1 // of SubscribeResponse and of ReadEventsResponse
-	fieldEvent        = 1 // of SubscribedEvent
+	fieldMessageEvent = 1 // of SubscribeResponse, ReadEventsResponse and ConsumeResponse
+	fieldEvent        = 1 // of SubscribedEvent and ConsumedEvent
 	fieldToken        = 2
 	fieldPosition     = 3
 )
@@ -62,21 +67,39 @@ func newSubscribedEvent(e *ring.Entry, t *tokens, at domain.Position) *encoded {
 	token := t.append(room[:0], at)
 	position := domain.Position{}.With(e.Partition, e.Sequence).String()
 
-	const headRoom = 2 * (1 + 5) // two tags and lengths
 	own := make([]byte, 0, len(token)+len(position)+headRoom+headRoom)
 	own = protowire.AppendTag(own, fieldToken, protowire.BytesType)
 	own = protowire.AppendBytes(own, token)
 	own = protowire.AppendTag(own, fieldPosition, protowire.BytesType)
 	own = protowire.AppendString(own, position)
-	tail := len(own)
+	return &encoded{buffers: around(e.Event, own), at: at, digest: t.digest}
+}
 
-	event := protowire.SizeTag(fieldEvent) + protowire.SizeBytes(len(e.Event))
+// headRoom is what two tags and lengths take.
+const headRoom = 2 * (1 + 5)
+
+// around is the bytes of a message whose field 1 is a message with the event in its field 1, and after
+// it what is encoded in own, to which the rest is appended.
+func around(encodedEvent, own []byte) mem.BufferSlice {
+	tail := len(own)
+	event := protowire.SizeTag(fieldEvent) + protowire.SizeBytes(len(encodedEvent))
 	own = protowire.AppendTag(own, fieldMessageEvent, protowire.BytesType)
 	own = protowire.AppendVarint(own, uint64(event+tail)) //nolint:gosec // a length
 	own = protowire.AppendTag(own, fieldEvent, protowire.BytesType)
-	own = protowire.AppendVarint(own, uint64(len(e.Event)))
-	return &encoded{
-		buffers: mem.BufferSlice{mem.SliceBuffer(own[tail:]), mem.SliceBuffer(e.Event), mem.SliceBuffer(own[:tail])},
-		at:      at, digest: t.digest,
+	own = protowire.AppendVarint(own, uint64(len(encodedEvent)))
+	return mem.BufferSlice{mem.SliceBuffer(own[tail:]), mem.SliceBuffer(encodedEvent), mem.SliceBuffer(own[:tail])}
+}
+
+// consumedEvent is a ConsumeResponse with what d gives, the event's bytes being those that
+// all share.
+func consumedEvent(d *groups.Delivery) (*encoded, error) {
+	own, err := proto.Marshal(&comandav1.ConsumedEvent{
+		DeliveryId: d.ID, Attempt: uint32(d.Attempt), //nolint:gosec // at most 1,000
+		Position: domain.Position{}.With(d.Entry.Partition, d.Entry.Sequence).String(),
+		Deadline: timestamppb.New(d.Deadline),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode delivery %s: %w", d.ID, err)
 	}
+	return &encoded{buffers: around(d.Entry.Event, own)}, nil
 }

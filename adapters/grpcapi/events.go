@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/adapters/grpcapi/ring"
 	"comanda.internal/domain"
@@ -20,6 +21,7 @@ type eventService struct {
 	comandav1.UnimplementedEventServiceServer
 
 	log       Log
+	groups    *groups.Groups
 	ring      *ring.Ring
 	heartbeat time.Duration
 	clock     func() time.Time

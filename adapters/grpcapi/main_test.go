@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -147,13 +149,28 @@ func (s *store) deps() grpcapi.Deps {
 	return grpcapi.Deps{
 		Orders: orders.New(s.file), Histories: timeline.New(s.file), Purchases: purchases.New(s.file),
 		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file), Stats: stats.New(s.file),
-		Past: asof.New(s.file), Customers: s.index, Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Verifier: noVerifier{}, Operator: s.runner,
+		Past: asof.New(s.file), Customers: s.index, Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Groups: s.groups(), Verifier: noVerifier{}, Operator: s.runner,
 		Recorder: s.recorder, Room: s.room, Sources: []grpcapi.Source{
 			{ID: "outra-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "outra", Auth: grpcapi.SourceAuth{Type: "token", Live: 2}},
 			{ID: "loja-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "loja", Auth: grpcapi.SourceAuth{Type: "hmac", Header: "X-Signature", Hash: "sha256", Encoding: "hex", Live: 1}},
 		},
 		Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	}
+}
+
+// groups are consumer groups on a connection of their own.
+func (s *store) groups() *groups.Groups {
+	s.t.Helper()
+	conn, err := s.node.Connect("groups")
+	must(s.t, err)
+	s.t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	must(s.t, err)
+	g, err := groups.Open(s.t.Context(), groups.Config{AckWait: time.Second, PinTTL: 2 * time.Second, Tick: 10 * time.Millisecond}, groups.Deps{
+		JetStream: js, Log: s.log, Match: grpcapi.Match, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	must(s.t, err)
+	return g
 }
 
 // noVerifier is for tests that do not verify.

@@ -48,6 +48,14 @@ var needs = map[string]access.Need{
 	comandav1.EventService_ReadEvents_FullMethodName: access.Scoped(access.EventsRead),
 	comandav1.EventService_ListEvents_FullMethodName: access.Scoped(access.EventsRead),
 
+	comandav1.EventService_Consume_FullMethodName:            access.Scoped(access.EventsRead),
+	comandav1.EventService_CreateGroup_FullMethodName:        access.Whole(access.Admin),
+	comandav1.EventService_ListGroups_FullMethodName:         access.Whole(access.Admin),
+	comandav1.EventService_SeekGroup_FullMethodName:          access.Whole(access.Admin),
+	comandav1.EventService_DeleteGroup_FullMethodName:        access.Whole(access.Admin),
+	comandav1.EventService_ListParkedEvents_FullMethodName:   access.Whole(access.Admin),
+	comandav1.EventService_ReplayParkedEvents_FullMethodName: access.Whole(access.Admin),
+
 	comandav1.ViewService_Verify_FullMethodName:           access.Whole(access.Admin),
 	comandav1.ViewService_GetViewStatus_FullMethodName:    access.Whole(access.Admin),
 	comandav1.ViewService_RebuildViews_FullMethodName:     access.Whole(access.Admin),

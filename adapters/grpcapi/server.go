@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/adapters/grpcapi/celfilter"
 	"comanda.internal/adapters/grpcapi/ring"
@@ -196,6 +197,7 @@ type Deps struct {
 	Stats     Stats
 	Views     Views
 	Log       Log
+	Groups    *groups.Groups
 	Verifier  Verifier
 	Operator  Operator
 	Replayer  Replayer
@@ -268,7 +270,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
-		log: deps.Log, ring: ring.New(deps.Log, cfg.RingBytes),
+		log: deps.Log, groups: deps.Groups, ring: ring.New(deps.Log, cfg.RingBytes),
 		heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
 		checkpointEvery: cfg.CheckpointEvery,
 	})

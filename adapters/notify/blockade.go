@@ -2,23 +2,16 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"comanda.internal/adapters/durable"
 	"comanda.internal/domain"
 )
 
 // Bucket is the KV bucket that holds the blocked orders of all endpoints.
 const Bucket = "NOTIFY"
-
-// markerTTL is how long the bucket keeps the mark of a removed record, so that
-// orders which were blocked once do not fill its index for ever.
-const markerTTL = time.Hour
 
 // blockade is what is kept of an order that is blocked for an endpoint, in the
 // bucket as JSON.
@@ -42,64 +35,35 @@ type blockade struct {
 }
 
 // errChanged is a record that somebody else changed in the meantime.
-var errChanged = errors.New("blockade changed")
+var errChanged = durable.ErrChanged
 
 // book keeps the blockades of one endpoint.
-type book struct {
-	kv       jetstream.KeyValue
-	endpoint string
+type book struct{ durable.Book }
+
+// newBook is the book of an endpoint in the bucket.
+func newBook(kv jetstream.KeyValue, endpoint string) book {
+	return book{durable.Book{KV: kv, Prefix: endpoint + "."}}
 }
 
-// openBucket finds or makes the bucket.
-func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (kv jetstream.KeyValue, created bool, err error) {
-	kv, err = js.KeyValue(ctx, Bucket)
-	created = errors.Is(err, jetstream.ErrBucketNotFound)
-	if created {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: Bucket, Description: "orders whose delivery to an endpoint failed", History: 1,
-			Storage: jetstream.FileStorage, Replicas: max(replicas, 1), LimitMarkerTTL: markerTTL,
-		})
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("open bucket %s: %w", Bucket, err)
-	}
-	return kv, created, nil
-}
-
-func (b book) key(id domain.OrderID) string { return b.endpoint + "." + string(id) }
-
-// order is the order of an entry's key.
-func (b book) order(key string) domain.OrderID {
-	return domain.OrderID(strings.TrimPrefix(key, b.endpoint+"."))
-}
+// order is the order of an entry.
+func (b book) order(entry jetstream.KeyValueEntry) domain.OrderID { return domain.OrderID(b.ID(entry)) }
 
 // get is the order's record; nil when it is not blocked.
 func (b book) get(ctx context.Context, id domain.OrderID) (*blockade, error) {
-	entry, err := b.kv.Get(ctx, b.key(id))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil
+	r := new(blockade)
+	var err error
+	if r.stamp, err = b.Get(ctx, string(id), r); err != nil || r.stamp == 0 {
+		return nil, err //nolint:wrapcheck // the book names the order
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the blockade of %s: %w", id, err)
-	}
-	return readBlockade(entry)
+	return r, nil
 }
 
 // put stores r over the record that r.stamp names, 0 for none, and stamps it.
 // errChanged: that is not the record any more.
 func (b book) put(ctx context.Context, id domain.OrderID, r *blockade) error {
-	value, err := json.Marshal(r)
+	stamp, err := b.Put(ctx, string(id), r, r.stamp)
 	if err != nil {
-		return fmt.Errorf("write the blockade of %s: %w", id, err)
-	}
-	var stamp uint64
-	if r.stamp == 0 {
-		stamp, err = b.kv.Create(ctx, b.key(id), value)
-	} else {
-		stamp, err = b.kv.Update(ctx, b.key(id), value, r.stamp)
-	}
-	if err != nil {
-		return b.conflict(id, err)
+		return err //nolint:wrapcheck // the book names the order
 	}
 	r.stamp = stamp
 	return nil
@@ -107,29 +71,14 @@ func (b book) put(ctx context.Context, id domain.OrderID, r *blockade) error {
 
 // remove ends the blockade r. errChanged as with put.
 func (b book) remove(ctx context.Context, id domain.OrderID, r *blockade) error {
-	err := b.kv.Purge(ctx, b.key(id), jetstream.LastRevision(r.stamp), jetstream.PurgeTTL(markerTTL))
-	if err != nil {
-		return b.conflict(id, err)
-	}
-	return nil
-}
-
-// conflict tells a lost race from every other error.
-func (b book) conflict(id domain.OrderID, err error) error {
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-		return errChanged
-	}
-	return fmt.Errorf("store the blockade of %s: %w", id, err)
+	return b.Remove(ctx, string(id), r.stamp) //nolint:wrapcheck // the book names the order
 }
 
 // readBlockade is the record of an entry; nil when the entry marks its removal.
 func readBlockade(entry jetstream.KeyValueEntry) (*blockade, error) {
-	if entry.Operation() != jetstream.KeyValuePut {
+	if durable.Removed(entry) {
 		return nil, nil
 	}
 	r := &blockade{stamp: entry.Revision()}
-	if err := json.Unmarshal(entry.Value(), r); err != nil {
-		return nil, domain.Errorf(domain.Corrupt, "read the blockade %s: %w", entry.Key(), err)
-	}
-	return r, nil
+	return r, durable.Decode(entry, r) //nolint:wrapcheck // names the key
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"comanda.internal/adapters/durable"
 	"comanda.internal/domain"
 	"comanda.internal/domain/delivery"
 )
@@ -20,6 +21,9 @@ const (
 	maxReady = 256
 	// maxChains is how many orders' chains a feed remembers.
 	maxChains = 16384
+	// maxAckPending bounds what was delivered and is not acknowledged. Blocked
+	// orders do not count: what they hold is acknowledged.
+	maxAckPending = 4096
 	// recheck is how long a parked lane waits before it asks for its
 	// predecessor again, and how long a failed look at the log or the bucket is let rest.
 	recheck = 250 * time.Millisecond
@@ -37,7 +41,7 @@ type feed struct {
 	metrics  *metrics
 
 	book     book
-	durables []*durable
+	durables []*durable.Consumer
 
 	out      chan *message.Message
 	intake   chan *arrival
@@ -82,22 +86,26 @@ func newFeed(e Endpoint, cfg *Config, deps *Deps, m *metrics) (*feed, error) {
 
 // open finds or makes the bucket and the endpoint's durables.
 func (f *feed) open(ctx context.Context) error {
-	kv, created, err := openBucket(ctx, f.deps.JetStream, f.cfg.Replicas)
+	kv, created, err := durable.OpenBucket(ctx, f.deps.JetStream, Bucket, "orders whose delivery to an endpoint failed", f.cfg.Replicas)
 	if err != nil {
 		return fmt.Errorf("endpoint %q: %w", f.endpoint.ID, err)
 	}
-	f.book = book{kv: kv, endpoint: f.endpoint.ID}
-	streams, err := partitions(ctx, f.deps.JetStream)
+	f.book = newBook(kv, f.endpoint.ID)
+	streams, err := durable.Partitions(ctx, f.deps.JetStream)
 	if err != nil {
 		return fmt.Errorf("endpoint %q: %w", f.endpoint.ID, err)
 	}
 	for _, stream := range streams {
-		d, err := openDurable(ctx, f.deps.JetStream, stream, f.endpoint, f.cfg)
+		d, err := durable.Open(ctx, f.deps.JetStream, stream, durable.Spec{
+			Name: "notify-" + f.endpoint.ID, Description: "notifications of endpoint " + f.endpoint.ID,
+			Tenants: []domain.TenantID{f.endpoint.Tenant},
+			AckWait: f.cfg.AckWait, MaxAckPending: maxAckPending, PinTTL: f.cfg.PinTTL,
+		})
 		if err != nil {
 			return fmt.Errorf("endpoint %q: %w", f.endpoint.ID, err)
 		}
 		f.durables = append(f.durables, d)
-		created = created || d.created
+		created = created || d.Created
 	}
 	if created && f.deps.AfterCreate != nil {
 		if err := f.deps.AfterCreate(); err != nil {
@@ -112,7 +120,7 @@ func (f *feed) open(ctx context.Context) error {
 // ended and so has every attempt that was begun.
 func (f *feed) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
 	ctx, f.stop = context.WithCancel(ctx)
-	watcher, err := f.book.kv.Watch(ctx, f.endpoint.ID+".>")
+	watcher, err := f.book.KV.Watch(ctx, f.endpoint.ID+".>")
 	if err != nil {
 		f.stop()
 		return nil, fmt.Errorf("endpoint %q: watch bucket %s: %w", f.endpoint.ID, Bucket, err)
@@ -258,7 +266,7 @@ func (f *feed) changed(ctx context.Context, entry jetstream.KeyValueEntry) {
 		f.logger.ErrorContext(ctx, "a blockade cannot be read", slog.String("key", entry.Key()), slog.Any("error", err))
 		return
 	}
-	l := f.lane(f.book.order(entry.Key()))
+	l := f.lane(f.book.order(entry))
 	news := change{to: to, stamp: entry.Revision()}
 	if l.busy {
 		l.news = &news
@@ -333,9 +341,9 @@ func (f *feed) hold() {
 }
 
 // pull feeds the loop from one durable until ctx ends.
-func (f *feed) pull(ctx context.Context, d *durable) {
+func (f *feed) pull(ctx context.Context, d *durable.Consumer) {
 	for ctx.Err() == nil {
-		err := d.pull(ctx, max(f.cfg.PinTTL/4, time.Second), func(msg jetstream.Msg) {
+		err := d.Pull(ctx, max(f.cfg.PinTTL/4, time.Second), func(msg jetstream.Msg) {
 			rec, err := f.deps.Log.DecodeMsg(msg)
 			if err != nil {
 				f.undecodable(ctx, msg, err)
@@ -347,7 +355,7 @@ func (f *feed) pull(ctx context.Context, d *durable) {
 			}
 		})
 		if err != nil {
-			f.logger.WarnContext(ctx, "notifications are not read", slog.String("stream", d.stream), slog.Any("error", err))
+			f.logger.WarnContext(ctx, "notifications are not read", slog.String("stream", d.Stream), slog.Any("error", err))
 			rest(ctx, time.Second)
 		}
 	}
@@ -387,7 +395,7 @@ func (f *feed) release(ctx context.Context) {
 		f.logger.WarnContext(ctx, "the last acknowledgements may be lost", slog.Any("error", err))
 	}
 	for _, d := range f.durables {
-		if err := d.unpin(ctx, f.deps.JetStream); err != nil {
+		if err := d.Unpin(ctx); err != nil {
 			f.logger.InfoContext(ctx, "the durable stays pinned for a while", slog.Any("error", err))
 		}
 	}

@@ -4,11 +4,31 @@ import (
 	"cmp"
 	"container/list"
 	"context"
+	"fmt"
 	"slices"
 
+	"github.com/nats-io/nats.go/jetstream"
+
+	"comanda.internal/adapters/durable"
 	"comanda.internal/domain"
 	"comanda.internal/domain/delivery"
 )
+
+// arrival is an event as the durable delivered it.
+type arrival struct {
+	rec  domain.Recorded
+	msg  jetstream.Msg
+	from *durable.Consumer
+}
+
+// ack tells the server that the endpoint, or a blockade, has the event. It is
+// not waited for: one that is lost means a redelivery, which is harmless.
+func (a *arrival) ack() error {
+	if err := a.msg.Ack(); err != nil {
+		return fmt.Errorf("acknowledge %s: %w", a.rec.Event.ID, err)
+	}
+	return nil
+}
 
 // lane is what a feed does for one order. Only the feed's loop touches it; while
 // busy, a worker has a copy of what it needs.

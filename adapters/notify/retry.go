@@ -98,7 +98,7 @@ func (f *feed) since(partition int) uint64 {
 	if partition < 0 || partition >= len(f.durables) {
 		return 0
 	}
-	return f.durables[partition].since
+	return f.durables[partition].Since
 }
 
 // attempt claims the next attempt, makes it, and stores what became of it. done:

@@ -178,12 +178,12 @@ func (f *feed) recall(ctx context.Context, t task, a *arrival) (delivery.Chain, 
 		r := f.unsure(ctx, t.order, err)
 		return delivery.Chain{}, &r
 	}
-	chain := f.rules.ChainBefore(history, revision, a.from.since)
+	chain := f.rules.ChainBefore(history, revision, a.from.Since)
 	if chain.Told == 0 || t.known && chain.Told <= t.chain.Revision {
 		return chain, nil
 	}
 	// In this order: a failed delivery is in the bucket before it is acknowledged.
-	floor, err := a.from.floor(ctx)
+	floor, err := a.from.Floor(ctx)
 	if err != nil {
 		r := f.unsure(ctx, t.order, err)
 		return chain, &r

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"comanda.internal/adapters/checkout"
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/adapters/intake"
 	"comanda.internal/adapters/ops"
@@ -317,6 +318,10 @@ func (a *app) startNotify(ctx context.Context) error {
 
 // startGRPC serves orders, history and events.
 func (a *app) startGRPC(ctx context.Context) error {
+	consumers, err := a.openGroups(ctx)
+	if err != nil {
+		return err
+	}
 	authority, err := a.startAccess(ctx)
 	if err != nil {
 		return err
@@ -324,7 +329,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 	server, err := grpcapi.New(a.cfg.GRPC, grpcapi.Deps{
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Stats: stats.New(a.views.file),
-		Views: a.views.runner, Log: a.log,
+		Views: a.views.runner, Log: a.log, Groups: consumers,
 		Past: asof.New(a.views.file), Customers: a.views.customers, Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
 		Recorder: a.recorder, Room: a.views.room, Sources: a.cfg.shown(),
 		Access: authority, Clock: a.now, Logger: a.logger, Registerer: a.registry,
@@ -350,6 +355,18 @@ func (a *app) startGRPC(ctx context.Context) error {
 		return nil
 	})
 	return nil
+}
+
+// openGroups finds the consumer groups. They run while they have members.
+func (a *app) openGroups(ctx context.Context) (*groups.Groups, error) {
+	js, err := jetstream.New(a.node.Conn())
+	if err != nil {
+		return nil, err
+	}
+	return groups.Open(ctx, groups.Config{Replicas: a.cfg.NATS.Replicas}, groups.Deps{
+		JetStream: js, Log: a.log, Match: grpcapi.Match,
+		Clock: a.now, Logger: a.logger, Registerer: a.registry, AfterCreate: a.node.SyncDirs,
+	})
 }
 
 // startCheckout takes messages over NATS, and answers requests.

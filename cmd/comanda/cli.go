@@ -27,6 +27,7 @@ type cli struct {
 	Attention attentionCmd `cmd:"" help:"Read what an operator should see."`
 	Stats     statsCmd     `cmd:"" help:"Count what happened and how orders stand, by hour, day, merchant, source and method."`
 	Events    eventsCmd    `cmd:"" help:"Read the log."`
+	Groups    groupsCmd    `cmd:"" help:"Operate consumer groups: create, list, seek, parked, replay, delete."`
 	Machine   machineCmd   `cmd:"" help:"Show the state machine's transition table, or what another would change."`
 	Views     viewsCmd     `cmd:"" help:"Operate the views: status, rebuild beside those that serve, parked orders."`
 	Sources   sourcesCmd   `cmd:"" help:"Show the configured ways in."`

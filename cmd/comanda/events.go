@@ -15,8 +15,9 @@ import (
 
 // eventsCmd reads the log.
 type eventsCmd struct {
-	Tail   eventsTailCmd   `cmd:"" help:"Print events as they are recorded."`
-	Export eventsExportCmd `cmd:"" help:"Write the log's events as files for analysts, with the orders' intervals and movements of money."`
+	Tail    eventsTailCmd    `cmd:"" help:"Print events as they are recorded."`
+	Consume eventsConsumeCmd `cmd:"" help:"Print and acknowledge a consumer group's events, as one of its members."`
+	Export  eventsExportCmd  `cmd:"" help:"Write the log's events as files for analysts, with the orders' intervals and movements of money."`
 }
 
 type eventsTailCmd struct {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/notify"
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
@@ -89,7 +90,7 @@ func takeBackup(ctx context.Context, node *natsnode.Node, dir string, out *stdio
 	show := statusLine(out.err)
 	defer show("")
 	return backup.Create(ctx, node.Conn(), dir, backup.Options{
-		Also: []string{"KV_" + notify.Bucket}, Clock: out.now, Progress: transferred(show, "copying"),
+		Also: []string{"KV_" + notify.Bucket, "KV_" + groups.Bucket}, Clock: out.now, Progress: transferred(show, "copying"),
 	})
 }
 

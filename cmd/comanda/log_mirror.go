@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/notify"
 	"comanda.internal/domain"
 	"comanda.internal/eventstore/mirror"
@@ -45,7 +46,7 @@ func (c *logMirrorCmd) Run(ctx context.Context, out *stdio) (err error) {
 	defer func() { err = errors.Join(err, target.Close()) }()
 	view := newMirrorView(out)
 	m, err := mirror.Open(ctx, mirror.Config{
-		Source: source.Conn(), Target: target.Conn(), Dir: filepath.Join(c.Dir, besideDir), Also: []string{"KV_" + notify.Bucket},
+		Source: source.Conn(), Target: target.Conn(), Dir: filepath.Join(c.Dir, besideDir), Also: []string{"KV_" + notify.Bucket, "KV_" + groups.Bucket},
 		AfterCreate: target.SyncDirs, Progress: view.show, Away: view.away,
 	})
 	if err != nil {

@@ -101,6 +101,7 @@ func TestSectionCommands(t *testing.T) {
 		"The checkout, over NATS":            "testdata/script/nats.txt",
 		"Orders, for services and operators": "testdata/script/orders.txt",
 		"A customer's orders":                "testdata/script/customer.txt",
+		"Consumer groups":                    "testdata/script/groups.txt",
 	} {
 		script, err := os.ReadFile(path)
 		if err != nil {

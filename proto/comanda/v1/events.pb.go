@@ -11,6 +11,7 @@ package comandav1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -23,6 +24,68 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// NackAction says what becomes of an event that was not dealt with.
+type NackAction int32
+
+const (
+	// As RETRY.
+	NackAction_NACK_ACTION_UNSPECIFIED NackAction = 0
+	// It is given again; or parked, when it was given as often as the group allows.
+	NackAction_NACK_ACTION_RETRY NackAction = 1
+	// It is parked: it, and what the order does later, waits for an operator.
+	NackAction_NACK_ACTION_PARK NackAction = 2
+	// It is passed over, and the order's next event is given.
+	NackAction_NACK_ACTION_SKIP NackAction = 3
+	// The member leaves: all its events are given to others, and this delivery of
+	// theirs does not count.
+	NackAction_NACK_ACTION_STOP NackAction = 4
+)
+
+// Enum value maps for NackAction.
+var (
+	NackAction_name = map[int32]string{
+		0: "NACK_ACTION_UNSPECIFIED",
+		1: "NACK_ACTION_RETRY",
+		2: "NACK_ACTION_PARK",
+		3: "NACK_ACTION_SKIP",
+		4: "NACK_ACTION_STOP",
+	}
+	NackAction_value = map[string]int32{
+		"NACK_ACTION_UNSPECIFIED": 0,
+		"NACK_ACTION_RETRY":       1,
+		"NACK_ACTION_PARK":        2,
+		"NACK_ACTION_SKIP":        3,
+		"NACK_ACTION_STOP":        4,
+	}
+)
+
+func (x NackAction) Enum() *NackAction {
+	p := new(NackAction)
+	*p = x
+	return p
+}
+
+func (x NackAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NackAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_comanda_v1_events_proto_enumTypes[0].Descriptor()
+}
+
+func (NackAction) Type() protoreflect.EnumType {
+	return &file_comanda_v1_events_proto_enumTypes[0]
+}
+
+func (x NackAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NackAction.Descriptor instead.
+func (NackAction) EnumDescriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{0}
+}
 
 // EventFilter says which events are wanted: those that have one of the values of
 // every field that has any. An empty filter wants all. At most 1,000 values a field.
@@ -1270,6 +1333,1836 @@ func (x *ListEventsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ConsumeRequest is one message of a member.
+type ConsumeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*ConsumeRequest_Hello
+	//	*ConsumeRequest_Ack
+	//	*ConsumeRequest_Nack
+	//	*ConsumeRequest_Extend
+	//	*ConsumeRequest_Credits
+	Message       isConsumeRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeRequest) Reset() {
+	*x = ConsumeRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeRequest) ProtoMessage() {}
+
+func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeRequest.ProtoReflect.Descriptor instead.
+func (*ConsumeRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ConsumeRequest) GetMessage() isConsumeRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ConsumeRequest) GetHello() *ConsumeHello {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeRequest_Hello); ok {
+			return x.Hello
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeRequest) GetAck() *ConsumeAck {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeRequest_Ack); ok {
+			return x.Ack
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeRequest) GetNack() *ConsumeNack {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeRequest_Nack); ok {
+			return x.Nack
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeRequest) GetExtend() *ConsumeExtend {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeRequest_Extend); ok {
+			return x.Extend
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeRequest) GetCredits() *ConsumeCredits {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeRequest_Credits); ok {
+			return x.Credits
+		}
+	}
+	return nil
+}
+
+type isConsumeRequest_Message interface {
+	isConsumeRequest_Message()
+}
+
+type ConsumeRequest_Hello struct {
+	// The first message, and no other.
+	Hello *ConsumeHello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"`
+}
+
+type ConsumeRequest_Ack struct {
+	// The event was dealt with.
+	Ack *ConsumeAck `protobuf:"bytes,2,opt,name=ack,proto3,oneof"`
+}
+
+type ConsumeRequest_Nack struct {
+	// It was not.
+	Nack *ConsumeNack `protobuf:"bytes,3,opt,name=nack,proto3,oneof"`
+}
+
+type ConsumeRequest_Extend struct {
+	// More time for an answer.
+	Extend *ConsumeExtend `protobuf:"bytes,4,opt,name=extend,proto3,oneof"`
+}
+
+type ConsumeRequest_Credits struct {
+	// Another number of credits.
+	Credits *ConsumeCredits `protobuf:"bytes,5,opt,name=credits,proto3,oneof"`
+}
+
+func (*ConsumeRequest_Hello) isConsumeRequest_Message() {}
+
+func (*ConsumeRequest_Ack) isConsumeRequest_Message() {}
+
+func (*ConsumeRequest_Nack) isConsumeRequest_Message() {}
+
+func (*ConsumeRequest_Extend) isConsumeRequest_Message() {}
+
+func (*ConsumeRequest_Credits) isConsumeRequest_Message() {}
+
+// ConsumeHello says which group the caller joins.
+type ConsumeHello struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's name.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// How many events the member will have unanswered at the most, 1 to 1,000; 0 is 1.
+	Credits       uint32 `protobuf:"varint,2,opt,name=credits,proto3" json:"credits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeHello) Reset() {
+	*x = ConsumeHello{}
+	mi := &file_comanda_v1_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeHello) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeHello) ProtoMessage() {}
+
+func (x *ConsumeHello) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeHello.ProtoReflect.Descriptor instead.
+func (*ConsumeHello) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ConsumeHello) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ConsumeHello) GetCredits() uint32 {
+	if x != nil {
+		return x.Credits
+	}
+	return 0
+}
+
+// ConsumeAck says that an event was dealt with: it is not given again, and the order's next is.
+type ConsumeAck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the events. One that is not the caller's any more is passed over.
+	DeliveryIds   []string `protobuf:"bytes,1,rep,name=delivery_ids,json=deliveryIds,proto3" json:"delivery_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeAck) Reset() {
+	*x = ConsumeAck{}
+	mi := &file_comanda_v1_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeAck) ProtoMessage() {}
+
+func (x *ConsumeAck) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeAck.ProtoReflect.Descriptor instead.
+func (*ConsumeAck) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ConsumeAck) GetDeliveryIds() []string {
+	if x != nil {
+		return x.DeliveryIds
+	}
+	return nil
+}
+
+// ConsumeNack says that an event was not dealt with.
+type ConsumeNack struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the event. One that is not the caller's any more is passed over.
+	DeliveryId string `protobuf:"bytes,1,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
+	// What is to become of it.
+	Action NackAction `protobuf:"varint,2,opt,name=action,proto3,enum=comanda.v1.NackAction" json:"action,omitempty"`
+	// With RETRY: not before so long, 0 to 7 days.
+	RetryAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// Why, in at most 200 characters, kept with the event: no personal data.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeNack) Reset() {
+	*x = ConsumeNack{}
+	mi := &file_comanda_v1_events_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeNack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeNack) ProtoMessage() {}
+
+func (x *ConsumeNack) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeNack.ProtoReflect.Descriptor instead.
+func (*ConsumeNack) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ConsumeNack) GetDeliveryId() string {
+	if x != nil {
+		return x.DeliveryId
+	}
+	return ""
+}
+
+func (x *ConsumeNack) GetAction() NackAction {
+	if x != nil {
+		return x.Action
+	}
+	return NackAction_NACK_ACTION_UNSPECIFIED
+}
+
+func (x *ConsumeNack) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
+func (x *ConsumeNack) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ConsumeExtend gives an event as much time again as it had when it was given.
+type ConsumeExtend struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the events. One that is not the caller's any more is passed over.
+	DeliveryIds   []string `protobuf:"bytes,1,rep,name=delivery_ids,json=deliveryIds,proto3" json:"delivery_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeExtend) Reset() {
+	*x = ConsumeExtend{}
+	mi := &file_comanda_v1_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeExtend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeExtend) ProtoMessage() {}
+
+func (x *ConsumeExtend) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeExtend.ProtoReflect.Descriptor instead.
+func (*ConsumeExtend) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ConsumeExtend) GetDeliveryIds() []string {
+	if x != nil {
+		return x.DeliveryIds
+	}
+	return nil
+}
+
+// ConsumeCredits changes how many events a member will have unanswered.
+type ConsumeCredits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At the most, up to 1,000; 0: none is given until there are more. Those that were given
+	// stay the member's.
+	Credits       uint32 `protobuf:"varint,1,opt,name=credits,proto3" json:"credits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeCredits) Reset() {
+	*x = ConsumeCredits{}
+	mi := &file_comanda_v1_events_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeCredits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeCredits) ProtoMessage() {}
+
+func (x *ConsumeCredits) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeCredits.ProtoReflect.Descriptor instead.
+func (*ConsumeCredits) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ConsumeCredits) GetCredits() uint32 {
+	if x != nil {
+		return x.Credits
+	}
+	return 0
+}
+
+// ConsumeResponse is one message to a member.
+type ConsumeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*ConsumeResponse_Event
+	//	*ConsumeResponse_Revoked
+	//	*ConsumeResponse_Heartbeat
+	//	*ConsumeResponse_Closing
+	//	*ConsumeResponse_Welcome
+	Message       isConsumeResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeResponse) Reset() {
+	*x = ConsumeResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeResponse) ProtoMessage() {}
+
+func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeResponse.ProtoReflect.Descriptor instead.
+func (*ConsumeResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ConsumeResponse) GetMessage() isConsumeResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ConsumeResponse) GetEvent() *ConsumedEvent {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeResponse_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeResponse) GetRevoked() *ConsumeRevoked {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeResponse_Revoked); ok {
+			return x.Revoked
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeResponse) GetHeartbeat() *ConsumeHeartbeat {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeResponse) GetClosing() *ConsumeClosing {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeResponse_Closing); ok {
+			return x.Closing
+		}
+	}
+	return nil
+}
+
+func (x *ConsumeResponse) GetWelcome() *ConsumeWelcome {
+	if x != nil {
+		if x, ok := x.Message.(*ConsumeResponse_Welcome); ok {
+			return x.Welcome
+		}
+	}
+	return nil
+}
+
+type isConsumeResponse_Message interface {
+	isConsumeResponse_Message()
+}
+
+type ConsumeResponse_Event struct {
+	// An event.
+	Event *ConsumedEvent `protobuf:"bytes,1,opt,name=event,proto3,oneof"`
+}
+
+type ConsumeResponse_Revoked struct {
+	// An event was taken back.
+	Revoked *ConsumeRevoked `protobuf:"bytes,2,opt,name=revoked,proto3,oneof"`
+}
+
+type ConsumeResponse_Heartbeat struct {
+	// Nothing was sent for a while.
+	Heartbeat *ConsumeHeartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
+}
+
+type ConsumeResponse_Closing struct {
+	// The server ends the stream now; what is unanswered is given to others.
+	Closing *ConsumeClosing `protobuf:"bytes,4,opt,name=closing,proto3,oneof"`
+}
+
+type ConsumeResponse_Welcome struct {
+	// The caller is a member now.
+	Welcome *ConsumeWelcome `protobuf:"bytes,5,opt,name=welcome,proto3,oneof"`
+}
+
+func (*ConsumeResponse_Event) isConsumeResponse_Message() {}
+
+func (*ConsumeResponse_Revoked) isConsumeResponse_Message() {}
+
+func (*ConsumeResponse_Heartbeat) isConsumeResponse_Message() {}
+
+func (*ConsumeResponse_Closing) isConsumeResponse_Message() {}
+
+func (*ConsumeResponse_Welcome) isConsumeResponse_Message() {}
+
+// ConsumeWelcome is the first message.
+type ConsumeWelcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group         *ConsumerGroup `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeWelcome) Reset() {
+	*x = ConsumeWelcome{}
+	mi := &file_comanda_v1_events_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeWelcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeWelcome) ProtoMessage() {}
+
+func (x *ConsumeWelcome) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeWelcome.ProtoReflect.Descriptor instead.
+func (*ConsumeWelcome) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ConsumeWelcome) GetGroup() *ConsumerGroup {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// ConsumedEvent is an event that is the member's until it answers.
+type ConsumedEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event.
+	Event *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// What an answer names. Another for every delivery.
+	DeliveryId string `protobuf:"bytes,2,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
+	// 1 for the first delivery. A restart of the server may count one twice, or not at all.
+	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The event's position, for min_position. Opaque.
+	Position string `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	// Answer, or extend, before this time of the server's.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumedEvent) Reset() {
+	*x = ConsumedEvent{}
+	mi := &file_comanda_v1_events_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumedEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumedEvent) ProtoMessage() {}
+
+func (x *ConsumedEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumedEvent.ProtoReflect.Descriptor instead.
+func (*ConsumedEvent) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ConsumedEvent) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *ConsumedEvent) GetDeliveryId() string {
+	if x != nil {
+		return x.DeliveryId
+	}
+	return ""
+}
+
+func (x *ConsumedEvent) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ConsumedEvent) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ConsumedEvent) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// ConsumeRevoked says that an event is not the member's any more: its time is over.
+type ConsumeRevoked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the event.
+	DeliveryId    string `protobuf:"bytes,1,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeRevoked) Reset() {
+	*x = ConsumeRevoked{}
+	mi := &file_comanda_v1_events_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeRevoked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeRevoked) ProtoMessage() {}
+
+func (x *ConsumeRevoked) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeRevoked.ProtoReflect.Descriptor instead.
+func (*ConsumeRevoked) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ConsumeRevoked) GetDeliveryId() string {
+	if x != nil {
+		return x.DeliveryId
+	}
+	return ""
+}
+
+// ConsumeHeartbeat says that the stream is alive.
+type ConsumeHeartbeat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server's time.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeHeartbeat) Reset() {
+	*x = ConsumeHeartbeat{}
+	mi := &file_comanda_v1_events_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeHeartbeat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeHeartbeat) ProtoMessage() {}
+
+func (x *ConsumeHeartbeat) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeHeartbeat.ProtoReflect.Descriptor instead.
+func (*ConsumeHeartbeat) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ConsumeHeartbeat) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// ConsumeClosing says why the server ends the stream.
+type ConsumeClosing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A word: stopped, group_moved, group_deleted, group_failed, shutting_down, access_ended.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeClosing) Reset() {
+	*x = ConsumeClosing{}
+	mi := &file_comanda_v1_events_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeClosing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeClosing) ProtoMessage() {}
+
+func (x *ConsumeClosing) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeClosing.ProtoReflect.Descriptor instead.
+func (*ConsumeClosing) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ConsumeClosing) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ConsumerGroup is a named group of consumers.
+type ConsumerGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 40 of a-z, 0-9 and -.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Which events; none: all.
+	Filter *EventFilter `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// How long a member has to answer, or to extend: 1 s to 12 h. None: 30 s.
+	AckWait *durationpb.Duration `protobuf:"bytes,3,opt,name=ack_wait,json=ackWait,proto3" json:"ack_wait,omitempty"`
+	// An event that was given so often without being settled is parked: 1 to 1,000; 0 is 5.
+	MaxDeliveries uint32 `protobuf:"varint,4,opt,name=max_deliveries,json=maxDeliveries,proto3" json:"max_deliveries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerGroup) Reset() {
+	*x = ConsumerGroup{}
+	mi := &file_comanda_v1_events_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerGroup) ProtoMessage() {}
+
+func (x *ConsumerGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerGroup.ProtoReflect.Descriptor instead.
+func (*ConsumerGroup) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ConsumerGroup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConsumerGroup) GetFilter() *EventFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ConsumerGroup) GetAckWait() *durationpb.Duration {
+	if x != nil {
+		return x.AckWait
+	}
+	return nil
+}
+
+func (x *ConsumerGroup) GetMaxDeliveries() uint32 {
+	if x != nil {
+		return x.MaxDeliveries
+	}
+	return 0
+}
+
+// GroupStart is a place for a group to start at.
+type GroupStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required: one of them.
+	//
+	// Types that are valid to be assigned to Start:
+	//
+	//	*GroupStart_Beginning
+	//	*GroupStart_Now
+	//	*GroupStart_Time
+	//	*GroupStart_Position
+	Start         isGroupStart_Start `protobuf_oneof:"start"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupStart) Reset() {
+	*x = GroupStart{}
+	mi := &file_comanda_v1_events_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupStart) ProtoMessage() {}
+
+func (x *GroupStart) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupStart.ProtoReflect.Descriptor instead.
+func (*GroupStart) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GroupStart) GetStart() isGroupStart_Start {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *GroupStart) GetBeginning() *SubscribeRequest_Beginning {
+	if x != nil {
+		if x, ok := x.Start.(*GroupStart_Beginning); ok {
+			return x.Beginning
+		}
+	}
+	return nil
+}
+
+func (x *GroupStart) GetNow() *SubscribeRequest_Now {
+	if x != nil {
+		if x, ok := x.Start.(*GroupStart_Now); ok {
+			return x.Now
+		}
+	}
+	return nil
+}
+
+func (x *GroupStart) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.Start.(*GroupStart_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
+func (x *GroupStart) GetPosition() string {
+	if x != nil {
+		if x, ok := x.Start.(*GroupStart_Position); ok {
+			return x.Position
+		}
+	}
+	return ""
+}
+
+type isGroupStart_Start interface {
+	isGroupStart_Start()
+}
+
+type GroupStart_Beginning struct {
+	// The first event ever.
+	Beginning *SubscribeRequest_Beginning `protobuf:"bytes,1,opt,name=beginning,proto3,oneof"`
+}
+
+type GroupStart_Now struct {
+	// Only what is recorded from now on.
+	Now *SubscribeRequest_Now `protobuf:"bytes,2,opt,name=now,proto3,oneof"`
+}
+
+type GroupStart_Time struct {
+	// As of SubscribeRequest.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3,oneof"`
+}
+
+type GroupStart_Position struct {
+	// As of SubscribeRequest.
+	Position string `protobuf:"bytes,4,opt,name=position,proto3,oneof"`
+}
+
+func (*GroupStart_Beginning) isGroupStart_Start() {}
+
+func (*GroupStart_Now) isGroupStart_Start() {}
+
+func (*GroupStart_Time) isGroupStart_Start() {}
+
+func (*GroupStart_Position) isGroupStart_Start() {}
+
+// CreateGroupRequest is a new group.
+type CreateGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group *ConsumerGroup `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Where it starts; none: the beginning.
+	Start         *GroupStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGroupRequest) Reset() {
+	*x = CreateGroupRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGroupRequest) ProtoMessage() {}
+
+func (x *CreateGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGroupRequest.ProtoReflect.Descriptor instead.
+func (*CreateGroupRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CreateGroupRequest) GetGroup() *ConsumerGroup {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *CreateGroupRequest) GetStart() *GroupStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+// CreateGroupResponse is the group that was made.
+type CreateGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With what was left to the server.
+	Group         *ConsumerGroup `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGroupResponse) Reset() {
+	*x = CreateGroupResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGroupResponse) ProtoMessage() {}
+
+func (x *CreateGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGroupResponse.ProtoReflect.Descriptor instead.
+func (*CreateGroupResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CreateGroupResponse) GetGroup() *ConsumerGroup {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+// ListGroupsRequest asks for all groups.
+type ListGroupsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this one; empty: all.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsRequest) Reset() {
+	*x = ListGroupsRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsRequest) ProtoMessage() {}
+
+func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
+func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListGroupsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListGroupsResponse has all groups.
+type ListGroupsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name.
+	Groups        []*GroupStatus `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGroupsResponse) Reset() {
+	*x = ListGroupsResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGroupsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGroupsResponse) ProtoMessage() {}
+
+func (x *ListGroupsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGroupsResponse.ProtoReflect.Descriptor instead.
+func (*ListGroupsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListGroupsResponse) GetGroups() []*GroupStatus {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// GroupStatus says how a group stands.
+type GroupStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group.
+	Group *ConsumerGroup `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// When it was made.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Members on the server that answers.
+	Members uint32 `protobuf:"varint,3,opt,name=members,proto3" json:"members,omitempty"`
+	// Events of the group's tenants, wanted or not, that are not settled: from the one that
+	// was last taken from the log to its head, and those that were taken and are neither
+	// answered nor set aside to be given again.
+	LagEvents uint64 `protobuf:"varint,4,opt,name=lag_events,json=lagEvents,proto3" json:"lag_events,omitempty"`
+	// Events that members on the server that answers have and did not answer.
+	InFlight uint64 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Orders that have an event set aside to be given again.
+	Retrying uint64 `protobuf:"varint,6,opt,name=retrying,proto3" json:"retrying,omitempty"`
+	// Orders that have a parked event.
+	Parked uint64 `protobuf:"varint,7,opt,name=parked,proto3" json:"parked,omitempty"`
+	// Age of the oldest event that is neither settled nor parked, by when it was recorded; none: there is
+	// none.
+	OldestUnacknowledged *durationpb.Duration `protobuf:"bytes,8,opt,name=oldest_unacknowledged,json=oldestUnacknowledged,proto3" json:"oldest_unacknowledged,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *GroupStatus) Reset() {
+	*x = GroupStatus{}
+	mi := &file_comanda_v1_events_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupStatus) ProtoMessage() {}
+
+func (x *GroupStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupStatus.ProtoReflect.Descriptor instead.
+func (*GroupStatus) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *GroupStatus) GetGroup() *ConsumerGroup {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *GroupStatus) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *GroupStatus) GetMembers() uint32 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetLagEvents() uint64 {
+	if x != nil {
+		return x.LagEvents
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetInFlight() uint64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetRetrying() uint64 {
+	if x != nil {
+		return x.Retrying
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetParked() uint64 {
+	if x != nil {
+		return x.Parked
+	}
+	return 0
+}
+
+func (x *GroupStatus) GetOldestUnacknowledged() *durationpb.Duration {
+	if x != nil {
+		return x.OldestUnacknowledged
+	}
+	return nil
+}
+
+// SeekGroupRequest moves a group.
+type SeekGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Where it goes on. Required.
+	Start         *GroupStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeekGroupRequest) Reset() {
+	*x = SeekGroupRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeekGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeekGroupRequest) ProtoMessage() {}
+
+func (x *SeekGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeekGroupRequest.ProtoReflect.Descriptor instead.
+func (*SeekGroupRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SeekGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SeekGroupRequest) GetStart() *GroupStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+// SeekGroupResponse says that the group was moved.
+type SeekGroupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SeekGroupResponse) Reset() {
+	*x = SeekGroupResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SeekGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SeekGroupResponse) ProtoMessage() {}
+
+func (x *SeekGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SeekGroupResponse.ProtoReflect.Descriptor instead.
+func (*SeekGroupResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{35}
+}
+
+// DeleteGroupRequest removes a group.
+type DeleteGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGroupRequest) Reset() {
+	*x = DeleteGroupRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGroupRequest) ProtoMessage() {}
+
+func (x *DeleteGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGroupRequest.ProtoReflect.Descriptor instead.
+func (*DeleteGroupRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DeleteGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DeleteGroupResponse says that the group is gone.
+type DeleteGroupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteGroupResponse) Reset() {
+	*x = DeleteGroupResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteGroupResponse) ProtoMessage() {}
+
+func (x *DeleteGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteGroupResponse.ProtoReflect.Descriptor instead.
+func (*DeleteGroupResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{37}
+}
+
+// ListParkedEventsRequest asks for a page of what is parked.
+type ListParkedEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's name.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// At most so many; 0 is 100, at most 1,000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedEventsRequest) Reset() {
+	*x = ListParkedEventsRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedEventsRequest) ProtoMessage() {}
+
+func (x *ListParkedEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListParkedEventsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListParkedEventsRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ListParkedEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListParkedEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListParkedEventsResponse is a page.
+type ListParkedEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By order.
+	Events []*ParkedEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// For the next page; "": there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListParkedEventsResponse) Reset() {
+	*x = ListParkedEventsResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListParkedEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListParkedEventsResponse) ProtoMessage() {}
+
+func (x *ListParkedEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListParkedEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListParkedEventsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListParkedEventsResponse) GetEvents() []*ParkedEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListParkedEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ParkedEvent is an event that nobody could settle. The order's later events wait behind it.
+type ParkedEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The order.
+	OrderId string `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// The event.
+	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The merchant.
+	Tenant string `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The event's revision of the order.
+	Revision uint64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The event's position. Opaque.
+	Position string `protobuf:"bytes,5,opt,name=position,proto3" json:"position,omitempty"`
+	// How often it was given.
+	Deliveries uint32 `protobuf:"varint,6,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
+	// max_deliveries, or the last member's own words.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it was parked.
+	ParkedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=parked_at,json=parkedAt,proto3" json:"parked_at,omitempty"`
+	// How many later events of the order wait behind it, as far as the group has read the log.
+	Waiting       uint64 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParkedEvent) Reset() {
+	*x = ParkedEvent{}
+	mi := &file_comanda_v1_events_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParkedEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParkedEvent) ProtoMessage() {}
+
+func (x *ParkedEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParkedEvent.ProtoReflect.Descriptor instead.
+func (*ParkedEvent) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ParkedEvent) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ParkedEvent) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *ParkedEvent) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ParkedEvent) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ParkedEvent) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *ParkedEvent) GetDeliveries() uint32 {
+	if x != nil {
+		return x.Deliveries
+	}
+	return 0
+}
+
+func (x *ParkedEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ParkedEvent) GetParkedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ParkedAt
+	}
+	return nil
+}
+
+func (x *ParkedEvent) GetWaiting() uint64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+// ReplayParkedEventsRequest says what to give again.
+type ReplayParkedEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group's name.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Only this order's; empty: all that are parked now.
+	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
+	// Pass the parked events over instead, and give what waits behind them.
+	Skip          bool `protobuf:"varint,3,opt,name=skip,proto3" json:"skip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayParkedEventsRequest) Reset() {
+	*x = ReplayParkedEventsRequest{}
+	mi := &file_comanda_v1_events_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayParkedEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayParkedEventsRequest) ProtoMessage() {}
+
+func (x *ReplayParkedEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayParkedEventsRequest.ProtoReflect.Descriptor instead.
+func (*ReplayParkedEventsRequest) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ReplayParkedEventsRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ReplayParkedEventsRequest) GetOrderId() string {
+	if x != nil {
+		return x.OrderId
+	}
+	return ""
+}
+
+func (x *ReplayParkedEventsRequest) GetSkip() bool {
+	if x != nil {
+		return x.Skip
+	}
+	return false
+}
+
+// ReplayParkedEventsResponse says what was given again.
+type ReplayParkedEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many events.
+	Events        uint64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayParkedEventsResponse) Reset() {
+	*x = ReplayParkedEventsResponse{}
+	mi := &file_comanda_v1_events_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayParkedEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayParkedEventsResponse) ProtoMessage() {}
+
+func (x *ReplayParkedEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_events_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayParkedEventsResponse.ProtoReflect.Descriptor instead.
+func (*ReplayParkedEventsResponse) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_events_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ReplayParkedEventsResponse) GetEvents() uint64 {
+	if x != nil {
+		return x.Events
+	}
+	return 0
+}
+
 // Beginning is the start of the log.
 type SubscribeRequest_Beginning struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1279,7 +3172,7 @@ type SubscribeRequest_Beginning struct {
 
 func (x *SubscribeRequest_Beginning) Reset() {
 	*x = SubscribeRequest_Beginning{}
-	mi := &file_comanda_v1_events_proto_msgTypes[15]
+	mi := &file_comanda_v1_events_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1291,7 +3184,7 @@ func (x *SubscribeRequest_Beginning) String() string {
 func (*SubscribeRequest_Beginning) ProtoMessage() {}
 
 func (x *SubscribeRequest_Beginning) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[15]
+	mi := &file_comanda_v1_events_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +3209,7 @@ type SubscribeRequest_Now struct {
 
 func (x *SubscribeRequest_Now) Reset() {
 	*x = SubscribeRequest_Now{}
-	mi := &file_comanda_v1_events_proto_msgTypes[16]
+	mi := &file_comanda_v1_events_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +3221,7 @@ func (x *SubscribeRequest_Now) String() string {
 func (*SubscribeRequest_Now) ProtoMessage() {}
 
 func (x *SubscribeRequest_Now) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_events_proto_msgTypes[16]
+	mi := &file_comanda_v1_events_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +3242,7 @@ var File_comanda_v1_events_proto protoreflect.FileDescriptor
 const file_comanda_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"\x17comanda/v1/events.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x02\n" +
+	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x02\n" +
 	"\vEventFilter\x12\x18\n" +
 	"\atenants\x18\x01 \x03(\tR\atenants\x12\x18\n" +
 	"\asources\x18\x02 \x03(\tR\asources\x12\x1b\n" +
@@ -1433,13 +3326,140 @@ const file_comanda_v1_events_proto_rawDesc = "" +
 	"\x05start\"g\n" +
 	"\x12ListEventsResponse\x12)\n" +
 	"\x06events\x18\x01 \x03(\v2\x11.comanda.v1.EventR\x06events\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf6\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x95\x02\n" +
+	"\x0eConsumeRequest\x120\n" +
+	"\x05hello\x18\x01 \x01(\v2\x18.comanda.v1.ConsumeHelloH\x00R\x05hello\x12*\n" +
+	"\x03ack\x18\x02 \x01(\v2\x16.comanda.v1.ConsumeAckH\x00R\x03ack\x12-\n" +
+	"\x04nack\x18\x03 \x01(\v2\x17.comanda.v1.ConsumeNackH\x00R\x04nack\x123\n" +
+	"\x06extend\x18\x04 \x01(\v2\x19.comanda.v1.ConsumeExtendH\x00R\x06extend\x126\n" +
+	"\acredits\x18\x05 \x01(\v2\x1a.comanda.v1.ConsumeCreditsH\x00R\acreditsB\t\n" +
+	"\amessage\">\n" +
+	"\fConsumeHello\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
+	"\acredits\x18\x02 \x01(\rR\acredits\"/\n" +
+	"\n" +
+	"ConsumeAck\x12!\n" +
+	"\fdelivery_ids\x18\x01 \x03(\tR\vdeliveryIds\"\xb2\x01\n" +
+	"\vConsumeNack\x12\x1f\n" +
+	"\vdelivery_id\x18\x01 \x01(\tR\n" +
+	"deliveryId\x12.\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x16.comanda.v1.NackActionR\x06action\x12:\n" +
+	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"2\n" +
+	"\rConsumeExtend\x12!\n" +
+	"\fdelivery_ids\x18\x01 \x03(\tR\vdeliveryIds\"*\n" +
+	"\x0eConsumeCredits\x12\x18\n" +
+	"\acredits\x18\x01 \x01(\rR\acredits\"\xb5\x02\n" +
+	"\x0fConsumeResponse\x121\n" +
+	"\x05event\x18\x01 \x01(\v2\x19.comanda.v1.ConsumedEventH\x00R\x05event\x126\n" +
+	"\arevoked\x18\x02 \x01(\v2\x1a.comanda.v1.ConsumeRevokedH\x00R\arevoked\x12<\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x1c.comanda.v1.ConsumeHeartbeatH\x00R\theartbeat\x126\n" +
+	"\aclosing\x18\x04 \x01(\v2\x1a.comanda.v1.ConsumeClosingH\x00R\aclosing\x126\n" +
+	"\awelcome\x18\x05 \x01(\v2\x1a.comanda.v1.ConsumeWelcomeH\x00R\awelcomeB\t\n" +
+	"\amessage\"A\n" +
+	"\x0eConsumeWelcome\x12/\n" +
+	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupR\x05group\"\xc7\x01\n" +
+	"\rConsumedEvent\x12'\n" +
+	"\x05event\x18\x01 \x01(\v2\x11.comanda.v1.EventR\x05event\x12\x1f\n" +
+	"\vdelivery_id\x18\x02 \x01(\tR\n" +
+	"deliveryId\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\tR\bposition\x126\n" +
+	"\bdeadline\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"1\n" +
+	"\x0eConsumeRevoked\x12\x1f\n" +
+	"\vdelivery_id\x18\x01 \x01(\tR\n" +
+	"deliveryId\"B\n" +
+	"\x10ConsumeHeartbeat\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"(\n" +
+	"\x0eConsumeClosing\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xb1\x01\n" +
+	"\rConsumerGroup\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x06filter\x18\x02 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x124\n" +
+	"\back_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\aackWait\x12%\n" +
+	"\x0emax_deliveries\x18\x04 \x01(\rR\rmaxDeliveries\"\xe3\x01\n" +
+	"\n" +
+	"GroupStart\x12F\n" +
+	"\tbeginning\x18\x01 \x01(\v2&.comanda.v1.SubscribeRequest.BeginningH\x00R\tbeginning\x124\n" +
+	"\x03now\x18\x02 \x01(\v2 .comanda.v1.SubscribeRequest.NowH\x00R\x03now\x120\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x1c\n" +
+	"\bposition\x18\x04 \x01(\tH\x00R\bpositionB\a\n" +
+	"\x05start\"s\n" +
+	"\x12CreateGroupRequest\x12/\n" +
+	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupR\x05group\x12,\n" +
+	"\x05start\x18\x02 \x01(\v2\x16.comanda.v1.GroupStartR\x05start\"F\n" +
+	"\x13CreateGroupResponse\x12/\n" +
+	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupR\x05group\"'\n" +
+	"\x11ListGroupsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"E\n" +
+	"\x12ListGroupsResponse\x12/\n" +
+	"\x06groups\x18\x01 \x03(\v2\x17.comanda.v1.GroupStatusR\x06groups\"\xd3\x02\n" +
+	"\vGroupStatus\x12/\n" +
+	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupR\x05group\x129\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x18\n" +
+	"\amembers\x18\x03 \x01(\rR\amembers\x12\x1d\n" +
+	"\n" +
+	"lag_events\x18\x04 \x01(\x04R\tlagEvents\x12\x1b\n" +
+	"\tin_flight\x18\x05 \x01(\x04R\binFlight\x12\x1a\n" +
+	"\bretrying\x18\x06 \x01(\x04R\bretrying\x12\x16\n" +
+	"\x06parked\x18\a \x01(\x04R\x06parked\x12N\n" +
+	"\x15oldest_unacknowledged\x18\b \x01(\v2\x19.google.protobuf.DurationR\x14oldestUnacknowledged\"T\n" +
+	"\x10SeekGroupRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
+	"\x05start\x18\x02 \x01(\v2\x16.comanda.v1.GroupStartR\x05start\"\x13\n" +
+	"\x11SeekGroupResponse\"(\n" +
+	"\x12DeleteGroupRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x15\n" +
+	"\x13DeleteGroupResponse\"k\n" +
+	"\x17ListParkedEventsRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"s\n" +
+	"\x18ListParkedEventsResponse\x12/\n" +
+	"\x06events\x18\x01 \x03(\v2\x17.comanda.v1.ParkedEventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9e\x02\n" +
+	"\vParkedEvent\x12\x19\n" +
+	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x19\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x16\n" +
+	"\x06tenant\x18\x03 \x01(\tR\x06tenant\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\x04R\brevision\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\tR\bposition\x12\x1e\n" +
+	"\n" +
+	"deliveries\x18\x06 \x01(\rR\n" +
+	"deliveries\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x127\n" +
+	"\tparked_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bparkedAt\x12\x18\n" +
+	"\awaiting\x18\t \x01(\x04R\awaiting\"`\n" +
+	"\x19ReplayParkedEventsRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x19\n" +
+	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x12\n" +
+	"\x04skip\x18\x03 \x01(\bR\x04skip\"4\n" +
+	"\x1aReplayParkedEventsResponse\x12\x16\n" +
+	"\x06events\x18\x01 \x01(\x04R\x06events*\x82\x01\n" +
+	"\n" +
+	"NackAction\x12\x1b\n" +
+	"\x17NACK_ACTION_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11NACK_ACTION_RETRY\x10\x01\x12\x14\n" +
+	"\x10NACK_ACTION_PARK\x10\x02\x12\x14\n" +
+	"\x10NACK_ACTION_SKIP\x10\x03\x12\x14\n" +
+	"\x10NACK_ACTION_STOP\x10\x042\xb9\x06\n" +
 	"\fEventService\x12J\n" +
 	"\tSubscribe\x12\x1c.comanda.v1.SubscribeRequest\x1a\x1d.comanda.v1.SubscribeResponse0\x01\x12M\n" +
 	"\n" +
 	"ReadEvents\x12\x1d.comanda.v1.ReadEventsRequest\x1a\x1e.comanda.v1.ReadEventsResponse0\x01\x12K\n" +
 	"\n" +
-	"ListEvents\x12\x1d.comanda.v1.ListEventsRequest\x1a\x1e.comanda.v1.ListEventsResponseB\x93\x01\n" +
+	"ListEvents\x12\x1d.comanda.v1.ListEventsRequest\x1a\x1e.comanda.v1.ListEventsResponse\x12F\n" +
+	"\aConsume\x12\x1a.comanda.v1.ConsumeRequest\x1a\x1b.comanda.v1.ConsumeResponse(\x010\x01\x12N\n" +
+	"\vCreateGroup\x12\x1e.comanda.v1.CreateGroupRequest\x1a\x1f.comanda.v1.CreateGroupResponse\x12K\n" +
+	"\n" +
+	"ListGroups\x12\x1d.comanda.v1.ListGroupsRequest\x1a\x1e.comanda.v1.ListGroupsResponse\x12H\n" +
+	"\tSeekGroup\x12\x1c.comanda.v1.SeekGroupRequest\x1a\x1d.comanda.v1.SeekGroupResponse\x12N\n" +
+	"\vDeleteGroup\x12\x1e.comanda.v1.DeleteGroupRequest\x1a\x1f.comanda.v1.DeleteGroupResponse\x12]\n" +
+	"\x10ListParkedEvents\x12#.comanda.v1.ListParkedEventsRequest\x1a$.comanda.v1.ListParkedEventsResponse\x12c\n" +
+	"\x12ReplayParkedEvents\x12%.comanda.v1.ReplayParkedEventsRequest\x1a&.comanda.v1.ReplayParkedEventsResponseB\x93\x01\n" +
 	"\x0ecom.comanda.v1B\vEventsProtoP\x01Z+comanda.internal/proto/comanda/v1;comandav1\xa2\x02\x03CXX\xaa\x02\n" +
 	"Comanda.V1\xca\x02\n" +
 	"Comanda\\V1\xe2\x02\x16Comanda\\V1\\GPBMetadata\xea\x02\vComanda::V1b\x06proto3"
@@ -1456,67 +3476,143 @@ func file_comanda_v1_events_proto_rawDescGZIP() []byte {
 	return file_comanda_v1_events_proto_rawDescData
 }
 
-var file_comanda_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_comanda_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_comanda_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_comanda_v1_events_proto_goTypes = []any{
-	(*EventFilter)(nil),                // 0: comanda.v1.EventFilter
-	(*StatusEdge)(nil),                 // 1: comanda.v1.StatusEdge
-	(*SubscribeRequest)(nil),           // 2: comanda.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),          // 3: comanda.v1.SubscribeResponse
-	(*SubscribedEvent)(nil),            // 4: comanda.v1.SubscribedEvent
-	(*Checkpoint)(nil),                 // 5: comanda.v1.Checkpoint
-	(*CaughtUp)(nil),                   // 6: comanda.v1.CaughtUp
-	(*FellBehind)(nil),                 // 7: comanda.v1.FellBehind
-	(*Heartbeat)(nil),                  // 8: comanda.v1.Heartbeat
-	(*Closing)(nil),                    // 9: comanda.v1.Closing
-	(*ReadEventsRequest)(nil),          // 10: comanda.v1.ReadEventsRequest
-	(*ReadEventsResponse)(nil),         // 11: comanda.v1.ReadEventsResponse
-	(*ReadEnd)(nil),                    // 12: comanda.v1.ReadEnd
-	(*ListEventsRequest)(nil),          // 13: comanda.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),         // 14: comanda.v1.ListEventsResponse
-	(*SubscribeRequest_Beginning)(nil), // 15: comanda.v1.SubscribeRequest.Beginning
-	(*SubscribeRequest_Now)(nil),       // 16: comanda.v1.SubscribeRequest.Now
-	(FactKind)(0),                      // 17: comanda.v1.FactKind
-	(Verdict)(0),                       // 18: comanda.v1.Verdict
-	(OrderStatus)(0),                   // 19: comanda.v1.OrderStatus
-	(*timestamppb.Timestamp)(nil),      // 20: google.protobuf.Timestamp
-	(*Event)(nil),                      // 21: comanda.v1.Event
+	(NackAction)(0),                    // 0: comanda.v1.NackAction
+	(*EventFilter)(nil),                // 1: comanda.v1.EventFilter
+	(*StatusEdge)(nil),                 // 2: comanda.v1.StatusEdge
+	(*SubscribeRequest)(nil),           // 3: comanda.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),          // 4: comanda.v1.SubscribeResponse
+	(*SubscribedEvent)(nil),            // 5: comanda.v1.SubscribedEvent
+	(*Checkpoint)(nil),                 // 6: comanda.v1.Checkpoint
+	(*CaughtUp)(nil),                   // 7: comanda.v1.CaughtUp
+	(*FellBehind)(nil),                 // 8: comanda.v1.FellBehind
+	(*Heartbeat)(nil),                  // 9: comanda.v1.Heartbeat
+	(*Closing)(nil),                    // 10: comanda.v1.Closing
+	(*ReadEventsRequest)(nil),          // 11: comanda.v1.ReadEventsRequest
+	(*ReadEventsResponse)(nil),         // 12: comanda.v1.ReadEventsResponse
+	(*ReadEnd)(nil),                    // 13: comanda.v1.ReadEnd
+	(*ListEventsRequest)(nil),          // 14: comanda.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),         // 15: comanda.v1.ListEventsResponse
+	(*ConsumeRequest)(nil),             // 16: comanda.v1.ConsumeRequest
+	(*ConsumeHello)(nil),               // 17: comanda.v1.ConsumeHello
+	(*ConsumeAck)(nil),                 // 18: comanda.v1.ConsumeAck
+	(*ConsumeNack)(nil),                // 19: comanda.v1.ConsumeNack
+	(*ConsumeExtend)(nil),              // 20: comanda.v1.ConsumeExtend
+	(*ConsumeCredits)(nil),             // 21: comanda.v1.ConsumeCredits
+	(*ConsumeResponse)(nil),            // 22: comanda.v1.ConsumeResponse
+	(*ConsumeWelcome)(nil),             // 23: comanda.v1.ConsumeWelcome
+	(*ConsumedEvent)(nil),              // 24: comanda.v1.ConsumedEvent
+	(*ConsumeRevoked)(nil),             // 25: comanda.v1.ConsumeRevoked
+	(*ConsumeHeartbeat)(nil),           // 26: comanda.v1.ConsumeHeartbeat
+	(*ConsumeClosing)(nil),             // 27: comanda.v1.ConsumeClosing
+	(*ConsumerGroup)(nil),              // 28: comanda.v1.ConsumerGroup
+	(*GroupStart)(nil),                 // 29: comanda.v1.GroupStart
+	(*CreateGroupRequest)(nil),         // 30: comanda.v1.CreateGroupRequest
+	(*CreateGroupResponse)(nil),        // 31: comanda.v1.CreateGroupResponse
+	(*ListGroupsRequest)(nil),          // 32: comanda.v1.ListGroupsRequest
+	(*ListGroupsResponse)(nil),         // 33: comanda.v1.ListGroupsResponse
+	(*GroupStatus)(nil),                // 34: comanda.v1.GroupStatus
+	(*SeekGroupRequest)(nil),           // 35: comanda.v1.SeekGroupRequest
+	(*SeekGroupResponse)(nil),          // 36: comanda.v1.SeekGroupResponse
+	(*DeleteGroupRequest)(nil),         // 37: comanda.v1.DeleteGroupRequest
+	(*DeleteGroupResponse)(nil),        // 38: comanda.v1.DeleteGroupResponse
+	(*ListParkedEventsRequest)(nil),    // 39: comanda.v1.ListParkedEventsRequest
+	(*ListParkedEventsResponse)(nil),   // 40: comanda.v1.ListParkedEventsResponse
+	(*ParkedEvent)(nil),                // 41: comanda.v1.ParkedEvent
+	(*ReplayParkedEventsRequest)(nil),  // 42: comanda.v1.ReplayParkedEventsRequest
+	(*ReplayParkedEventsResponse)(nil), // 43: comanda.v1.ReplayParkedEventsResponse
+	(*SubscribeRequest_Beginning)(nil), // 44: comanda.v1.SubscribeRequest.Beginning
+	(*SubscribeRequest_Now)(nil),       // 45: comanda.v1.SubscribeRequest.Now
+	(FactKind)(0),                      // 46: comanda.v1.FactKind
+	(Verdict)(0),                       // 47: comanda.v1.Verdict
+	(OrderStatus)(0),                   // 48: comanda.v1.OrderStatus
+	(*timestamppb.Timestamp)(nil),      // 49: google.protobuf.Timestamp
+	(*Event)(nil),                      // 50: comanda.v1.Event
+	(*durationpb.Duration)(nil),        // 51: google.protobuf.Duration
 }
 var file_comanda_v1_events_proto_depIdxs = []int32{
-	17, // 0: comanda.v1.EventFilter.kinds:type_name -> comanda.v1.FactKind
-	1,  // 1: comanda.v1.EventFilter.edges:type_name -> comanda.v1.StatusEdge
-	18, // 2: comanda.v1.EventFilter.verdicts:type_name -> comanda.v1.Verdict
-	19, // 3: comanda.v1.StatusEdge.from:type_name -> comanda.v1.OrderStatus
-	19, // 4: comanda.v1.StatusEdge.to:type_name -> comanda.v1.OrderStatus
-	15, // 5: comanda.v1.SubscribeRequest.beginning:type_name -> comanda.v1.SubscribeRequest.Beginning
-	16, // 6: comanda.v1.SubscribeRequest.now:type_name -> comanda.v1.SubscribeRequest.Now
-	20, // 7: comanda.v1.SubscribeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 8: comanda.v1.SubscribeRequest.filter:type_name -> comanda.v1.EventFilter
-	4,  // 9: comanda.v1.SubscribeResponse.event:type_name -> comanda.v1.SubscribedEvent
-	6,  // 10: comanda.v1.SubscribeResponse.caught_up:type_name -> comanda.v1.CaughtUp
-	8,  // 11: comanda.v1.SubscribeResponse.heartbeat:type_name -> comanda.v1.Heartbeat
-	9,  // 12: comanda.v1.SubscribeResponse.closing:type_name -> comanda.v1.Closing
-	5,  // 13: comanda.v1.SubscribeResponse.checkpoint:type_name -> comanda.v1.Checkpoint
-	7,  // 14: comanda.v1.SubscribeResponse.fell_behind:type_name -> comanda.v1.FellBehind
-	21, // 15: comanda.v1.SubscribedEvent.event:type_name -> comanda.v1.Event
-	20, // 16: comanda.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
-	20, // 17: comanda.v1.ReadEventsRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 18: comanda.v1.ReadEventsRequest.filter:type_name -> comanda.v1.EventFilter
-	4,  // 19: comanda.v1.ReadEventsResponse.event:type_name -> comanda.v1.SubscribedEvent
-	12, // 20: comanda.v1.ReadEventsResponse.end:type_name -> comanda.v1.ReadEnd
-	20, // 21: comanda.v1.ListEventsRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 22: comanda.v1.ListEventsRequest.filter:type_name -> comanda.v1.EventFilter
-	21, // 23: comanda.v1.ListEventsResponse.events:type_name -> comanda.v1.Event
-	2,  // 24: comanda.v1.EventService.Subscribe:input_type -> comanda.v1.SubscribeRequest
-	10, // 25: comanda.v1.EventService.ReadEvents:input_type -> comanda.v1.ReadEventsRequest
-	13, // 26: comanda.v1.EventService.ListEvents:input_type -> comanda.v1.ListEventsRequest
-	3,  // 27: comanda.v1.EventService.Subscribe:output_type -> comanda.v1.SubscribeResponse
-	11, // 28: comanda.v1.EventService.ReadEvents:output_type -> comanda.v1.ReadEventsResponse
-	14, // 29: comanda.v1.EventService.ListEvents:output_type -> comanda.v1.ListEventsResponse
-	27, // [27:30] is the sub-list for method output_type
-	24, // [24:27] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	46, // 0: comanda.v1.EventFilter.kinds:type_name -> comanda.v1.FactKind
+	2,  // 1: comanda.v1.EventFilter.edges:type_name -> comanda.v1.StatusEdge
+	47, // 2: comanda.v1.EventFilter.verdicts:type_name -> comanda.v1.Verdict
+	48, // 3: comanda.v1.StatusEdge.from:type_name -> comanda.v1.OrderStatus
+	48, // 4: comanda.v1.StatusEdge.to:type_name -> comanda.v1.OrderStatus
+	44, // 5: comanda.v1.SubscribeRequest.beginning:type_name -> comanda.v1.SubscribeRequest.Beginning
+	45, // 6: comanda.v1.SubscribeRequest.now:type_name -> comanda.v1.SubscribeRequest.Now
+	49, // 7: comanda.v1.SubscribeRequest.time:type_name -> google.protobuf.Timestamp
+	1,  // 8: comanda.v1.SubscribeRequest.filter:type_name -> comanda.v1.EventFilter
+	5,  // 9: comanda.v1.SubscribeResponse.event:type_name -> comanda.v1.SubscribedEvent
+	7,  // 10: comanda.v1.SubscribeResponse.caught_up:type_name -> comanda.v1.CaughtUp
+	9,  // 11: comanda.v1.SubscribeResponse.heartbeat:type_name -> comanda.v1.Heartbeat
+	10, // 12: comanda.v1.SubscribeResponse.closing:type_name -> comanda.v1.Closing
+	6,  // 13: comanda.v1.SubscribeResponse.checkpoint:type_name -> comanda.v1.Checkpoint
+	8,  // 14: comanda.v1.SubscribeResponse.fell_behind:type_name -> comanda.v1.FellBehind
+	50, // 15: comanda.v1.SubscribedEvent.event:type_name -> comanda.v1.Event
+	49, // 16: comanda.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
+	49, // 17: comanda.v1.ReadEventsRequest.time:type_name -> google.protobuf.Timestamp
+	1,  // 18: comanda.v1.ReadEventsRequest.filter:type_name -> comanda.v1.EventFilter
+	5,  // 19: comanda.v1.ReadEventsResponse.event:type_name -> comanda.v1.SubscribedEvent
+	13, // 20: comanda.v1.ReadEventsResponse.end:type_name -> comanda.v1.ReadEnd
+	49, // 21: comanda.v1.ListEventsRequest.time:type_name -> google.protobuf.Timestamp
+	1,  // 22: comanda.v1.ListEventsRequest.filter:type_name -> comanda.v1.EventFilter
+	50, // 23: comanda.v1.ListEventsResponse.events:type_name -> comanda.v1.Event
+	17, // 24: comanda.v1.ConsumeRequest.hello:type_name -> comanda.v1.ConsumeHello
+	18, // 25: comanda.v1.ConsumeRequest.ack:type_name -> comanda.v1.ConsumeAck
+	19, // 26: comanda.v1.ConsumeRequest.nack:type_name -> comanda.v1.ConsumeNack
+	20, // 27: comanda.v1.ConsumeRequest.extend:type_name -> comanda.v1.ConsumeExtend
+	21, // 28: comanda.v1.ConsumeRequest.credits:type_name -> comanda.v1.ConsumeCredits
+	0,  // 29: comanda.v1.ConsumeNack.action:type_name -> comanda.v1.NackAction
+	51, // 30: comanda.v1.ConsumeNack.retry_after:type_name -> google.protobuf.Duration
+	24, // 31: comanda.v1.ConsumeResponse.event:type_name -> comanda.v1.ConsumedEvent
+	25, // 32: comanda.v1.ConsumeResponse.revoked:type_name -> comanda.v1.ConsumeRevoked
+	26, // 33: comanda.v1.ConsumeResponse.heartbeat:type_name -> comanda.v1.ConsumeHeartbeat
+	27, // 34: comanda.v1.ConsumeResponse.closing:type_name -> comanda.v1.ConsumeClosing
+	23, // 35: comanda.v1.ConsumeResponse.welcome:type_name -> comanda.v1.ConsumeWelcome
+	28, // 36: comanda.v1.ConsumeWelcome.group:type_name -> comanda.v1.ConsumerGroup
+	50, // 37: comanda.v1.ConsumedEvent.event:type_name -> comanda.v1.Event
+	49, // 38: comanda.v1.ConsumedEvent.deadline:type_name -> google.protobuf.Timestamp
+	49, // 39: comanda.v1.ConsumeHeartbeat.time:type_name -> google.protobuf.Timestamp
+	1,  // 40: comanda.v1.ConsumerGroup.filter:type_name -> comanda.v1.EventFilter
+	51, // 41: comanda.v1.ConsumerGroup.ack_wait:type_name -> google.protobuf.Duration
+	44, // 42: comanda.v1.GroupStart.beginning:type_name -> comanda.v1.SubscribeRequest.Beginning
+	45, // 43: comanda.v1.GroupStart.now:type_name -> comanda.v1.SubscribeRequest.Now
+	49, // 44: comanda.v1.GroupStart.time:type_name -> google.protobuf.Timestamp
+	28, // 45: comanda.v1.CreateGroupRequest.group:type_name -> comanda.v1.ConsumerGroup
+	29, // 46: comanda.v1.CreateGroupRequest.start:type_name -> comanda.v1.GroupStart
+	28, // 47: comanda.v1.CreateGroupResponse.group:type_name -> comanda.v1.ConsumerGroup
+	34, // 48: comanda.v1.ListGroupsResponse.groups:type_name -> comanda.v1.GroupStatus
+	28, // 49: comanda.v1.GroupStatus.group:type_name -> comanda.v1.ConsumerGroup
+	49, // 50: comanda.v1.GroupStatus.created_at:type_name -> google.protobuf.Timestamp
+	51, // 51: comanda.v1.GroupStatus.oldest_unacknowledged:type_name -> google.protobuf.Duration
+	29, // 52: comanda.v1.SeekGroupRequest.start:type_name -> comanda.v1.GroupStart
+	41, // 53: comanda.v1.ListParkedEventsResponse.events:type_name -> comanda.v1.ParkedEvent
+	49, // 54: comanda.v1.ParkedEvent.parked_at:type_name -> google.protobuf.Timestamp
+	3,  // 55: comanda.v1.EventService.Subscribe:input_type -> comanda.v1.SubscribeRequest
+	11, // 56: comanda.v1.EventService.ReadEvents:input_type -> comanda.v1.ReadEventsRequest
+	14, // 57: comanda.v1.EventService.ListEvents:input_type -> comanda.v1.ListEventsRequest
+	16, // 58: comanda.v1.EventService.Consume:input_type -> comanda.v1.ConsumeRequest
+	30, // 59: comanda.v1.EventService.CreateGroup:input_type -> comanda.v1.CreateGroupRequest
+	32, // 60: comanda.v1.EventService.ListGroups:input_type -> comanda.v1.ListGroupsRequest
+	35, // 61: comanda.v1.EventService.SeekGroup:input_type -> comanda.v1.SeekGroupRequest
+	37, // 62: comanda.v1.EventService.DeleteGroup:input_type -> comanda.v1.DeleteGroupRequest
+	39, // 63: comanda.v1.EventService.ListParkedEvents:input_type -> comanda.v1.ListParkedEventsRequest
+	42, // 64: comanda.v1.EventService.ReplayParkedEvents:input_type -> comanda.v1.ReplayParkedEventsRequest
+	4,  // 65: comanda.v1.EventService.Subscribe:output_type -> comanda.v1.SubscribeResponse
+	12, // 66: comanda.v1.EventService.ReadEvents:output_type -> comanda.v1.ReadEventsResponse
+	15, // 67: comanda.v1.EventService.ListEvents:output_type -> comanda.v1.ListEventsResponse
+	22, // 68: comanda.v1.EventService.Consume:output_type -> comanda.v1.ConsumeResponse
+	31, // 69: comanda.v1.EventService.CreateGroup:output_type -> comanda.v1.CreateGroupResponse
+	33, // 70: comanda.v1.EventService.ListGroups:output_type -> comanda.v1.ListGroupsResponse
+	36, // 71: comanda.v1.EventService.SeekGroup:output_type -> comanda.v1.SeekGroupResponse
+	38, // 72: comanda.v1.EventService.DeleteGroup:output_type -> comanda.v1.DeleteGroupResponse
+	40, // 73: comanda.v1.EventService.ListParkedEvents:output_type -> comanda.v1.ListParkedEventsResponse
+	43, // 74: comanda.v1.EventService.ReplayParkedEvents:output_type -> comanda.v1.ReplayParkedEventsResponse
+	65, // [65:75] is the sub-list for method output_type
+	55, // [55:65] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_events_proto_init() }
@@ -1553,18 +3649,39 @@ func file_comanda_v1_events_proto_init() {
 		(*ListEventsRequest_Time)(nil),
 		(*ListEventsRequest_Position)(nil),
 	}
+	file_comanda_v1_events_proto_msgTypes[15].OneofWrappers = []any{
+		(*ConsumeRequest_Hello)(nil),
+		(*ConsumeRequest_Ack)(nil),
+		(*ConsumeRequest_Nack)(nil),
+		(*ConsumeRequest_Extend)(nil),
+		(*ConsumeRequest_Credits)(nil),
+	}
+	file_comanda_v1_events_proto_msgTypes[21].OneofWrappers = []any{
+		(*ConsumeResponse_Event)(nil),
+		(*ConsumeResponse_Revoked)(nil),
+		(*ConsumeResponse_Heartbeat)(nil),
+		(*ConsumeResponse_Closing)(nil),
+		(*ConsumeResponse_Welcome)(nil),
+	}
+	file_comanda_v1_events_proto_msgTypes[28].OneofWrappers = []any{
+		(*GroupStart_Beginning)(nil),
+		(*GroupStart_Now)(nil),
+		(*GroupStart_Time)(nil),
+		(*GroupStart_Position)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comanda_v1_events_proto_rawDesc), len(file_comanda_v1_events_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   17,
+			NumEnums:      1,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_comanda_v1_events_proto_goTypes,
 		DependencyIndexes: file_comanda_v1_events_proto_depIdxs,
+		EnumInfos:         file_comanda_v1_events_proto_enumTypes,
 		MessageInfos:      file_comanda_v1_events_proto_msgTypes,
 	}.Build()
 	File_comanda_v1_events_proto = out.File

@@ -21,9 +21,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EventService_Subscribe_FullMethodName  = "/comanda.v1.EventService/Subscribe"
-	EventService_ReadEvents_FullMethodName = "/comanda.v1.EventService/ReadEvents"
-	EventService_ListEvents_FullMethodName = "/comanda.v1.EventService/ListEvents"
+	EventService_Subscribe_FullMethodName          = "/comanda.v1.EventService/Subscribe"
+	EventService_ReadEvents_FullMethodName         = "/comanda.v1.EventService/ReadEvents"
+	EventService_ListEvents_FullMethodName         = "/comanda.v1.EventService/ListEvents"
+	EventService_Consume_FullMethodName            = "/comanda.v1.EventService/Consume"
+	EventService_CreateGroup_FullMethodName        = "/comanda.v1.EventService/CreateGroup"
+	EventService_ListGroups_FullMethodName         = "/comanda.v1.EventService/ListGroups"
+	EventService_SeekGroup_FullMethodName          = "/comanda.v1.EventService/SeekGroup"
+	EventService_DeleteGroup_FullMethodName        = "/comanda.v1.EventService/DeleteGroup"
+	EventService_ListParkedEvents_FullMethodName   = "/comanda.v1.EventService/ListParkedEvents"
+	EventService_ReplayParkedEvents_FullMethodName = "/comanda.v1.EventService/ReplayParkedEvents"
 )
 
 // EventServiceClient is the client API for EventService service.
@@ -45,6 +52,34 @@ type EventServiceClient interface {
 	// ListEvents is a page of what is recorded, in the order of the log. Errors as of
 	// Subscribe; INVALID_ARGUMENT also: the page token is of another request.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// Consume makes the caller a member of a group, which shares its events among its members,
+	// each at least once: one that is not answered in time, or whose member goes, is given
+	// to another. Events of one order are given one at a time, in the order of their revisions.
+	// The first message must be a hello. NOT_FOUND: there is no such group, or its filter names
+	// a tenant that the caller may not see; of a group that names none, the caller is given what
+	// it may see. The stream ends after a ConsumeClosing where the server causes it. When the
+	// client closes its side, what it has is given to others, and does not count; when it goes
+	// without a word, what was sent to it does.
+	Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse], error)
+	// CreateGroup makes a group of consumers. ALREADY_EXISTS: there is one of this name.
+	// INVALID_ARGUMENT, FAILED_PRECONDITION: as of Subscribe.
+	CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*CreateGroupResponse, error)
+	// ListGroups are all groups by name, and how they stand.
+	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
+	// SeekGroup moves a group to another place of the log, as if it had been made there: what
+	// is given, waits to be given again or is parked is forgotten. Its members' streams end.
+	// NOT_FOUND: there is no such group.
+	SeekGroup(ctx context.Context, in *SeekGroupRequest, opts ...grpc.CallOption) (*SeekGroupResponse, error)
+	// DeleteGroup removes a group and all that is kept of it. Its members' streams end.
+	// NOT_FOUND: there is no such group.
+	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error)
+	// ListParkedEvents are a group's events that nobody could settle, by order. NOT_FOUND: there
+	// is no such group.
+	ListParkedEvents(ctx context.Context, in *ListParkedEventsRequest, opts ...grpc.CallOption) (*ListParkedEventsResponse, error)
+	// ReplayParkedEvents gives parked events again, as if for the first time, or skips them;
+	// what waits behind each follows. NOT_FOUND: there is no such group, or the order that
+	// is named has no parked event.
+	ReplayParkedEvents(ctx context.Context, in *ReplayParkedEventsRequest, opts ...grpc.CallOption) (*ReplayParkedEventsResponse, error)
 }
 
 type eventServiceClient struct {
@@ -103,6 +138,79 @@ func (c *eventServiceClient) ListEvents(ctx context.Context, in *ListEventsReque
 	return out, nil
 }
 
+func (c *eventServiceClient) Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &EventService_ServiceDesc.Streams[2], EventService_Consume_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ConsumeRequest, ConsumeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EventService_ConsumeClient = grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse]
+
+func (c *eventServiceClient) CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*CreateGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateGroupResponse)
+	err := c.cc.Invoke(ctx, EventService_CreateGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventServiceClient) ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGroupsResponse)
+	err := c.cc.Invoke(ctx, EventService_ListGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventServiceClient) SeekGroup(ctx context.Context, in *SeekGroupRequest, opts ...grpc.CallOption) (*SeekGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SeekGroupResponse)
+	err := c.cc.Invoke(ctx, EventService_SeekGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*DeleteGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteGroupResponse)
+	err := c.cc.Invoke(ctx, EventService_DeleteGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventServiceClient) ListParkedEvents(ctx context.Context, in *ListParkedEventsRequest, opts ...grpc.CallOption) (*ListParkedEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListParkedEventsResponse)
+	err := c.cc.Invoke(ctx, EventService_ListParkedEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventServiceClient) ReplayParkedEvents(ctx context.Context, in *ReplayParkedEventsRequest, opts ...grpc.CallOption) (*ReplayParkedEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplayParkedEventsResponse)
+	err := c.cc.Invoke(ctx, EventService_ReplayParkedEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EventServiceServer is the server API for EventService service.
 // All implementations must embed UnimplementedEventServiceServer
 // for forward compatibility.
@@ -122,6 +230,34 @@ type EventServiceServer interface {
 	// ListEvents is a page of what is recorded, in the order of the log. Errors as of
 	// Subscribe; INVALID_ARGUMENT also: the page token is of another request.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// Consume makes the caller a member of a group, which shares its events among its members,
+	// each at least once: one that is not answered in time, or whose member goes, is given
+	// to another. Events of one order are given one at a time, in the order of their revisions.
+	// The first message must be a hello. NOT_FOUND: there is no such group, or its filter names
+	// a tenant that the caller may not see; of a group that names none, the caller is given what
+	// it may see. The stream ends after a ConsumeClosing where the server causes it. When the
+	// client closes its side, what it has is given to others, and does not count; when it goes
+	// without a word, what was sent to it does.
+	Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error
+	// CreateGroup makes a group of consumers. ALREADY_EXISTS: there is one of this name.
+	// INVALID_ARGUMENT, FAILED_PRECONDITION: as of Subscribe.
+	CreateGroup(context.Context, *CreateGroupRequest) (*CreateGroupResponse, error)
+	// ListGroups are all groups by name, and how they stand.
+	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
+	// SeekGroup moves a group to another place of the log, as if it had been made there: what
+	// is given, waits to be given again or is parked is forgotten. Its members' streams end.
+	// NOT_FOUND: there is no such group.
+	SeekGroup(context.Context, *SeekGroupRequest) (*SeekGroupResponse, error)
+	// DeleteGroup removes a group and all that is kept of it. Its members' streams end.
+	// NOT_FOUND: there is no such group.
+	DeleteGroup(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error)
+	// ListParkedEvents are a group's events that nobody could settle, by order. NOT_FOUND: there
+	// is no such group.
+	ListParkedEvents(context.Context, *ListParkedEventsRequest) (*ListParkedEventsResponse, error)
+	// ReplayParkedEvents gives parked events again, as if for the first time, or skips them;
+	// what waits behind each follows. NOT_FOUND: there is no such group, or the order that
+	// is named has no parked event.
+	ReplayParkedEvents(context.Context, *ReplayParkedEventsRequest) (*ReplayParkedEventsResponse, error)
 	mustEmbedUnimplementedEventServiceServer()
 }
 
@@ -140,6 +276,27 @@ func (UnimplementedEventServiceServer) ReadEvents(*ReadEventsRequest, grpc.Serve
 }
 func (UnimplementedEventServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedEventServiceServer) Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Consume not implemented")
+}
+func (UnimplementedEventServiceServer) CreateGroup(context.Context, *CreateGroupRequest) (*CreateGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateGroup not implemented")
+}
+func (UnimplementedEventServiceServer) ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGroups not implemented")
+}
+func (UnimplementedEventServiceServer) SeekGroup(context.Context, *SeekGroupRequest) (*SeekGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SeekGroup not implemented")
+}
+func (UnimplementedEventServiceServer) DeleteGroup(context.Context, *DeleteGroupRequest) (*DeleteGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteGroup not implemented")
+}
+func (UnimplementedEventServiceServer) ListParkedEvents(context.Context, *ListParkedEventsRequest) (*ListParkedEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListParkedEvents not implemented")
+}
+func (UnimplementedEventServiceServer) ReplayParkedEvents(context.Context, *ReplayParkedEventsRequest) (*ReplayParkedEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplayParkedEvents not implemented")
 }
 func (UnimplementedEventServiceServer) mustEmbedUnimplementedEventServiceServer() {}
 func (UnimplementedEventServiceServer) testEmbeddedByValue()                      {}
@@ -202,6 +359,121 @@ func _EventService_ListEvents_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EventService_Consume_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(EventServiceServer).Consume(&grpc.GenericServerStream[ConsumeRequest, ConsumeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EventService_ConsumeServer = grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]
+
+func _EventService_CreateGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).CreateGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_CreateGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).CreateGroup(ctx, req.(*CreateGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventService_ListGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).ListGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_ListGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).ListGroups(ctx, req.(*ListGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventService_SeekGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SeekGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).SeekGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_SeekGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).SeekGroup(ctx, req.(*SeekGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventService_DeleteGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).DeleteGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_DeleteGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).DeleteGroup(ctx, req.(*DeleteGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventService_ListParkedEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListParkedEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).ListParkedEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_ListParkedEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).ListParkedEvents(ctx, req.(*ListParkedEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventService_ReplayParkedEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplayParkedEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).ReplayParkedEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_ReplayParkedEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).ReplayParkedEvents(ctx, req.(*ReplayParkedEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EventService_ServiceDesc is the grpc.ServiceDesc for EventService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -212,6 +484,30 @@ var EventService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListEvents",
 			Handler:    _EventService_ListEvents_Handler,
+		},
+		{
+			MethodName: "CreateGroup",
+			Handler:    _EventService_CreateGroup_Handler,
+		},
+		{
+			MethodName: "ListGroups",
+			Handler:    _EventService_ListGroups_Handler,
+		},
+		{
+			MethodName: "SeekGroup",
+			Handler:    _EventService_SeekGroup_Handler,
+		},
+		{
+			MethodName: "DeleteGroup",
+			Handler:    _EventService_DeleteGroup_Handler,
+		},
+		{
+			MethodName: "ListParkedEvents",
+			Handler:    _EventService_ListParkedEvents_Handler,
+		},
+		{
+			MethodName: "ReplayParkedEvents",
+			Handler:    _EventService_ReplayParkedEvents_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
@@ -224,6 +520,12 @@ var EventService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "ReadEvents",
 			Handler:       _EventService_ReadEvents_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Consume",
+			Handler:       _EventService_Consume_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "comanda/v1/events.proto",
