@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
+	"testing"
 
 	"comanda.internal/domain"
 	"comanda.internal/proto/client"
@@ -11,40 +14,61 @@ import (
 )
 
 func ExampleSubscribe() {
-	ctx := context.Background()
+	ctx, address, token := context.Background(), shop.address, ""
 	for _, kind := range []domain.Kind{domain.KindPending, domain.KindApproved} {
-		if _, err := record(ctx, "example", "A-1001", kind); err != nil {
+		if _, err := record(ctx, "loja", "A-1001", kind); err != nil {
 			panic(err)
 		}
 	}
-	conn, err := client.Dial(shop.address, "", nil)
+	enough := errors.New("enough")
+	act := func(_ context.Context, e *comandav1.Event) error {
+		fmt.Println(e.GetRevision(), e.GetStatusTo())
+		if e.GetStatusTo() == comandav1.OrderStatus_ORDER_STATUS_APPROVED {
+			return enough // a real follower goes on
+		}
+		return nil
+	}
+	stored := ""
+	keep := func(_ context.Context, token string) error { stored = token; return nil }
+
+	conn, err := client.Dial(address, token, nil) // nil: without TLS, on loopback only
 	if err != nil {
 		panic(err)
 	}
 	defer func() { _ = conn.Close() }()
-
-	caughtUp := errors.New("caught up")
-	token := "" // as it was kept by an earlier run
 	err = client.Subscribe(ctx, conn, client.Subscription{
 		Request: &comandav1.SubscribeRequest{
 			Start:  &comandav1.SubscribeRequest_Beginning_{Beginning: &comandav1.SubscribeRequest_Beginning{}},
-			Filter: &comandav1.EventFilter{Tenants: []string{"example"}},
+			Filter: &comandav1.EventFilter{Tenants: []string{"loja"}},
 		},
-		Token: token,
-		Handle: func(_ context.Context, e *comandav1.SubscribedEvent) error {
-			fmt.Println(e.GetEvent().GetRevision(), e.GetEvent().GetStatusTo())
-			if e.GetEvent().GetStatusTo() == comandav1.OrderStatus_ORDER_STATUS_APPROVED {
-				return caughtUp // a real follower goes on
-			}
-			return nil
-		},
-		Store: func(_ context.Context, last string) error { token = last; return nil },
+		Token:  stored, // "" the first time
+		Handle: func(ctx context.Context, e *comandav1.SubscribedEvent) error { return act(ctx, e.GetEvent()) },
+		Store:  func(ctx context.Context, token string) error { return keep(ctx, token) },
 	})
-	fmt.Println(errors.Is(err, caughtUp), token != "")
+	fmt.Println(errors.Is(err, enough), stored != "")
 	// Output:
 	// 1 ORDER_STATUS_PENDING
 	// 2 ORDER_STATUS_APPROVED
 	// true true
+}
+
+// TestTheREADMEShowsTheExample holds the README's lines to those that run above.
+func TestTheREADMEShowsTheExample(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	must(t, err)
+	example, err := os.ReadFile("example_test.go")
+	must(t, err)
+	_, block, found := strings.Cut(string(readme), "```go client\n")
+	block, _, _ = strings.Cut(block, "```")
+	if !found {
+		t.Fatal("the README shows no client")
+	}
+	for part := range strings.SplitSeq(block, "…\n") {
+		lines := "\t" + strings.ReplaceAll(strings.TrimSuffix(part, "\n"), "\n", "\n\t") + "\n"
+		if !strings.Contains(string(example), lines) {
+			t.Errorf("the example does not have the README's\n%s", lines)
+		}
+	}
 }
 
 func ExampleWaitOrder() {
