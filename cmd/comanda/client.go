@@ -97,15 +97,12 @@ func (f *clientFlags) dial() (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(target, append(options, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes)))...)
+	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
 		return nil, usagef("--server %s: %v", target, err)
 	}
 	return conn, nil
 }
-
-// maxMessageBytes holds the longest history: 1,000 events of a few kilobytes.
-const maxMessageBytes = 64 << 20
 
 // unary bounds one call.
 func (f *clientFlags) unary(ctx context.Context) (context.Context, context.CancelFunc) {

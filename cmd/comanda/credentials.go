@@ -1,18 +1,16 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"net"
+	"errors"
 	"os"
 	"strings"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"comanda.internal/domain"
+	"comanda.internal/proto/client"
 )
 
 // credentialFlags are what a client shows, and whom it believes.
@@ -37,18 +35,11 @@ func (f *credentialFlags) options(target string) ([]grpc.DialOption, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := insecure.NewCredentials()
-	if config != nil {
-		transport = credentials.NewTLS(config)
-	}
-	options := []grpc.DialOption{grpc.WithTransportCredentials(transport)}
-	if token == "" {
-		return options, nil
-	}
-	if config == nil && !onLoopback(target) {
+	options, err := client.Options(target, token, config)
+	if errors.Is(err, client.ErrInsecure) {
 		return nil, usagef("%s is beyond loopback, and a token is not sent there in the clear: name --tls-ca", target)
 	}
-	return append(options, grpc.WithPerRPCCredentials(bearer{token, config != nil})), nil
+	return options, err
 }
 
 func (f *credentialFlags) token() (string, error) {
@@ -100,29 +91,3 @@ func (f *credentialFlags) tls() (*tls.Config, error) {
 	}
 	return config, nil
 }
-
-// onLoopback reports whether a gRPC target names this machine.
-func onLoopback(target string) bool {
-	host, _, err := net.SplitHostPort(target)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// bearer sends a token with every call.
-type bearer struct {
-	token     string
-	encrypted bool
-}
-
-var _ credentials.PerRPCCredentials = bearer{}
-
-// GetRequestMetadata implements [credentials.PerRPCCredentials].
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + b.token}, nil
-}
-
-// RequireTransportSecurity implements [credentials.PerRPCCredentials]: loopback needs none.
-func (b bearer) RequireTransportSecurity() bool { return b.encrypted }

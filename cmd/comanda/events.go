@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/domain"
+	"comanda.internal/proto/client"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
 )
@@ -96,7 +97,7 @@ func (c *eventsTailCmd) Run(ctx context.Context, out *stdio) error {
 	p := newPrinter(out.out, c.Output, eventColumns())
 	var token string
 	err = c.tail(ctx, req, p, func(m *comandav1.SubscribeResponse) (bool, error) {
-		token = tokenOf(m)
+		token = client.Token(m)
 		e := m.GetEvent().GetEvent()
 		if e == nil {
 			return c.NoFollow && m.GetCaughtUp() != nil, nil
@@ -110,26 +111,6 @@ func (c *eventsTailCmd) Run(ctx context.Context, out *stdio) error {
 		_, _ = out.err.Write([]byte(token + "\n"))
 	}
 	return err
-}
-
-// tokenOf is where to go on after m.
-func tokenOf(m *comandav1.SubscribeResponse) string {
-	switch m := m.GetMessage().(type) {
-	case *comandav1.SubscribeResponse_Event:
-		return m.Event.GetResumeToken()
-	case *comandav1.SubscribeResponse_Checkpoint:
-		return m.Checkpoint.GetResumeToken()
-	case *comandav1.SubscribeResponse_CaughtUp:
-		return m.CaughtUp.GetResumeToken()
-	case *comandav1.SubscribeResponse_FellBehind:
-		return m.FellBehind.GetResumeToken()
-	case *comandav1.SubscribeResponse_Heartbeat:
-		return m.Heartbeat.GetResumeToken()
-	case *comandav1.SubscribeResponse_Closing:
-		return m.Closing.GetResumeToken()
-	default:
-		return ""
-	}
 }
 
 func (c *eventsTailCmd) request() *comandav1.SubscribeRequest {

@@ -19,6 +19,7 @@ type Proxy struct {
 	held    bool // answers wait
 	down    bool // no connections
 	closed  bool
+	limit   int // of answers on each new connection
 	conns   map[net.Conn]struct{}
 }
 
@@ -45,6 +46,9 @@ func (p *Proxy) HoldAnswers() { p.set(func() { p.held = true }) }
 
 // ReleaseAnswers lets them pass.
 func (p *Proxy) ReleaseAnswers() { p.set(func() { p.held = false }) }
+
+// LimitAnswers ends each connection that is made from now on after n bytes of answers; 0: none.
+func (p *Proxy) LimitAnswers(n int) { p.set(func() { p.limit = n }) }
 
 // Cut ends every connection, and each new one at once, until Heal.
 func (p *Proxy) Cut() {
@@ -91,35 +95,44 @@ func (p *Proxy) accept() {
 			continue
 		}
 		server, err := net.Dial("tcp", p.target) //nolint:noctx // at once
-		if err != nil || !p.admit(client, server) {
+		if err != nil {
 			_ = client.Close()
 			continue
 		}
-		p.done.Go(func() { p.pass(server, client, false) })
-		p.done.Go(func() { p.pass(client, server, true) })
+		limit, ok := p.admit(client, server)
+		if !ok {
+			_, _ = client.Close(), server.Close()
+			continue
+		}
+		p.done.Go(func() { p.pass(server, client, false, 0) })
+		p.done.Go(func() { p.pass(client, server, true, limit) })
 	}
 }
 
-func (p *Proxy) admit(client, server net.Conn) bool {
+func (p *Proxy) admit(client, server net.Conn) (limit int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.down || p.closed {
-		_ = server.Close()
-		return false
+		return 0, false
 	}
 	p.conns[client], p.conns[server] = struct{}{}, struct{}{}
-	return true
+	return p.limit, true
 }
 
-// pass copies until either end closes; answers wait while they are held.
-func (p *Proxy) pass(to, from net.Conn, answers bool) {
+// pass copies until either end closes, or limit bytes passed, unless it is 0; answers
+// wait while they are held.
+func (p *Proxy) pass(to, from net.Conn, answers bool, limit int) {
 	defer func() {
 		_ = to.Close()
 		_ = from.Close()
 	}()
 	buf := make([]byte, 32<<10)
-	for {
+	for passed := 0; limit == 0 || passed < limit; {
 		n, err := from.Read(buf)
+		if limit > 0 {
+			n = min(n, limit-passed)
+		}
+		passed += n
 		if answers {
 			p.awaitRelease()
 		}

@@ -1,0 +1,15 @@
+// Package client is what a service written in Go needs of comanda.v1 beyond the
+// generated code: [Dial] connects, [Subscribe] follows the log through every lost
+// connection, and [WaitOrder] waits for an order for longer than one call may last.
+//
+// Invariants. Subscribe goes on after the last event that was acted on, so that within
+// one call nothing is skipped and nothing comes twice; an event that would break the order
+// which the server promises is never handed over: the call ends with [ErrOutOfOrder].
+// Only what may pass by itself is tried again, see [Retry]; everything else ends the call
+// with the server's own error, whose status and google.rpc details it keeps.
+//
+// Caveats. Between handling an event and storing its token a process may die: the event
+// comes again after a restart, so a handler is idempotent, or writes effect and token in
+// one transaction. Revisions are compared for the 32,768 orders last heard of at least,
+// so that memory is bounded.
+package client
