@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Each check is a group of its own on a real server. The command line may ask for more.
-	if err := flag.Set("rapid.checks", "15"); err != nil {
+	if err := flag.Set("rapid.checks", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

@@ -156,6 +156,10 @@ func (d *desk) stepHead(l *lane) step {
 
 // settle does what can be done at once in l, and lists it for the rest.
 func (d *desk) settle(l *lane) {
+	if n := l.news; n != nil && !l.busy && l.flight == nil {
+		l.news = nil
+		d.adopt(l, *n)
+	}
 	for !l.listed && !d.draining {
 		switch d.step(l) {
 		case stepNone, stepRest:

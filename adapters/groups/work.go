@@ -68,10 +68,6 @@ func (d *desk) freed(l *lane) {
 			return
 		}
 	}
-	if n := l.news; n != nil && l.flight == nil {
-		l.news = nil
-		d.adopt(l, *n)
-	}
 	d.settle(l)
 }
 

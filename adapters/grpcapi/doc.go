@@ -29,6 +29,8 @@
 //   - Filter and tenants are asked for every event that is sent.
 //   - A resume token names the log and the filter that gave it; no other log or filter accepts it.
 //     A log that was restored accepts those of before up to the backup's head, and no later one.
+//   - A member of a consumer group (package groups) is two goroutines, one that sends and one that
+//     receives; it is given at most what it has credits for, of the tenants that it may see.
 //
 // Caveats: positions, which count events, are of all tenants. The caller's tenants are
 // not in a resume token: what was passed over for one caller stays so for another.
