@@ -136,7 +136,7 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	if err := s.awaitPast(ctx, position, past); err != nil {
 		return nil, err
 	}
-	if filter.Among, err = s.among(ctx, filter.Tenant, names); err != nil {
+	if filter.Among, err = s.among(ctx, &filter, names); err != nil {
 		return nil, err
 	}
 	rows, next, err := s.list(ctx, filter, page, moment, past)
