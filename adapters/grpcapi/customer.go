@@ -9,6 +9,7 @@ import (
 	"comanda.internal/domain"
 	"comanda.internal/projections/customers"
 	"comanda.internal/projections/orders"
+	"comanda.internal/projections/paging"
 )
 
 // Customers finds the orders of a person.
@@ -52,8 +53,9 @@ func (c *checker) customer(text string) []customers.Name {
 }
 
 // among are the orders of a customer, of all that was recorded before the call; nil for
-// no names: anybody's.
-func (s *orderService) among(ctx context.Context, tenant domain.TenantID, names []customers.Name) (*orders.Among, error) {
+// no names: anybody's. Only the tenants of filter are asked: that a customer of another
+// has too many orders is not the caller's to know.
+func (s *orderService) among(ctx context.Context, filter *orders.Filter, names []customers.Name) (*orders.Among, error) {
 	if len(names) == 0 {
 		return nil, nil //nolint:nilnil // no condition
 	}
@@ -64,9 +66,17 @@ func (s *orderService) among(ctx context.Context, tenant domain.TenantID, names 
 	if err := s.customers.Wait(ctx, head); err != nil {
 		return nil, err
 	}
-	found, err := s.customers.Orders(ctx, tenant, names)
-	if err != nil {
-		return nil, err
+	among := &orders.Among{Written: fmt.Sprint(names)}
+	tenants := []domain.TenantID{""}
+	if filter.Tenant != "" || filter.Within != nil {
+		tenants = paging.Tenants(filter.Tenant, filter.Within)
 	}
-	return &orders.Among{Orders: found, Written: fmt.Sprint(names)}, nil
+	for _, tenant := range tenants {
+		found, err := s.customers.Orders(ctx, tenant, names)
+		if err != nil {
+			return nil, err
+		}
+		among.Orders = append(among.Orders, found...)
+	}
+	return among, nil
 }

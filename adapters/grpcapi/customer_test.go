@@ -1,17 +1,23 @@
 package grpcapi_test
 
 import (
+	"context"
+	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/adapters/grpcapi"
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
+	"comanda.internal/projections/customers"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -71,6 +77,46 @@ func TestListOrdersOfACustomer(t *testing.T) {
 		fields := violated(t, err)
 		if status.Code(err) != codes.InvalidArgument || !slices.Contains(fields, "customer") || strings.Contains(err.Error(), text) {
 			t.Errorf("%q: %v, %v", text, err, fields)
+		}
+	}
+}
+
+// asked is a customer index that notes whose it is asked for, and holds a customer
+// with too many orders at outra.
+type asked struct {
+	grpcapi.Customers
+
+	tenants []domain.TenantID
+}
+
+func (a *asked) Orders(_ context.Context, tenant domain.TenantID, _ []customers.Name) ([]domain.OrderID, error) {
+	a.tenants = append(a.tenants, tenant)
+	if tenant == "" || tenant == "outra" {
+		return nil, domain.Errorf(domain.Refused, "this customer has more than 5000 orders")
+	}
+	return nil, nil
+}
+
+// TestACustomerIsLookedUpAtTheCallersTenantsOnly holds a look-up to the tenants of the
+// caller: that another's is refused would tell of the customer there.
+func TestACustomerIsLookedUpAtTheCallersTenantsOnly(t *testing.T) {
+	s := newStore(t)
+	<-s.index.Ready()
+	tokens := access.Store{Path: filepath.Join(t.TempDir(), "tokens.json")}
+	_, text, err := tokens.Create(access.Token{Name: "two", Scopes: []access.Scope{access.OrdersRead}, Tenants: []domain.TenantID{"loja", "terceira"}}, time.Now())
+	must(t, err)
+	deps := s.deps()
+	index := &asked{Customers: s.index}
+	deps.Customers = index
+	deps.Access, err = access.New(access.Config{TokensFile: tokens.Path}, access.Deps{Clock: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	api := clients(t, nil, serve(t, grpcapi.Config{}, deps).conn.Target(), grpc.WithPerRPCCredentials(bearer(text.Reveal())))
+	for tenant, want := range map[string][]domain.TenantID{"": {"loja", "terceira"}, "loja": {"loja"}, "outra": nil} {
+		index.tenants = nil
+		page, err := api.orders.ListOrders(t.Context(), &comandav1.ListOrdersRequest{Tenant: tenant, Customer: "fulana0@example.com"})
+		slices.Sort(index.tenants)
+		if err != nil || len(page.GetOrders()) > 0 || !slices.Equal(index.tenants, want) {
+			t.Errorf("%q: %v, %v; %v were asked, want %v", tenant, page, err, index.tenants, want)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (s *eventService) Subscribe(req *comandav1.SubscribeRequest, stream eventSt
 	defer s.metrics.subscriptions.Dec()
 	sub := &subscription{
 		service: s, stream: stream, tokens: p.tokens, wants: p.wants, target: p.head, pages: s.pages(),
-		reader: s.ring.Join(ctx, p.head, p.after, p.wants, s.checkpointEvery),
+		reader: s.ring.Join(ctx, p.head, p.after, p.wants, 0), // until it is live
 	}
 	defer sub.reader.Leave()
 	return sub.run(ctx)

@@ -25,10 +25,11 @@ type guard struct {
 }
 
 func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.timeout+waitOf(request)) // the earlier of two deadlines holds
+	wait := waitOf(request)
+	ctx, cancel := context.WithTimeout(ctx, g.timeout+wait) // the earlier of two deadlines holds
 	defer cancel()
 	started := g.clock()
-	allowed, release, err := g.admit(ctx, info.FullMethod, false)
+	allowed, release, err := g.admit(ctx, info.FullMethod, wait > 0) // who waits takes as much as a stream
 	if err != nil {
 		return nil, g.finish(ctx, info.FullMethod, started, err)
 	}

@@ -128,7 +128,7 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
 	filter.Sort = check.orderBy("order_by", req.GetOrderBy(), past)
-	s.where(&check, req.GetFilter(), &filter)
+	s.where(ctx, &check, req.GetFilter(), &filter)
 	err := check.err()
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	if err := s.awaitPast(ctx, position, past); err != nil {
 		return nil, err
 	}
-	if filter.Among, err = s.among(ctx, filter.Tenant, names); err != nil {
+	if filter.Among, err = s.among(ctx, &filter, names); err != nil {
 		return nil, err
 	}
 	rows, next, err := s.list(ctx, filter, page, moment, past)
@@ -151,8 +151,9 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 	return &comandav1.ListOrdersResponse{Orders: rows, NextPageToken: next}, nil
 }
 
-// where adds a condition in CEL to filter.
-func (s *orderService) where(check *checker, text string, filter *orders.Filter) {
+// where adds a condition in CEL to filter. Asked of thousands of orders, one that is within
+// its cost for each may take minutes, so it is asked no more once the call has ended.
+func (s *orderService) where(ctx context.Context, check *checker, text string, filter *orders.Filter) {
 	if text == "" {
 		return
 	}
@@ -163,7 +164,13 @@ func (s *orderService) where(check *checker, text string, filter *orders.Filter)
 		}
 		return
 	}
-	filter.Written, filter.Where = text, condition.Matches
+	filter.Written = text
+	filter.Where = func(row *comandav1.Order) (bool, error) {
+		if err := ctx.Err(); err != nil {
+			return false, fmt.Errorf("ask the filter of an order: %w", err)
+		}
+		return condition.Matches(row)
+	}
 	condition.Narrow(filter)
 }
 

@@ -85,6 +85,7 @@ func newGuarded(t *testing.T) *guarded {
 	g.create("group", read, "outra", "loja")
 	g.create("spender", read, "loja")
 	g.create("streamer", read, "loja")
+	g.create("waiter", read, "loja")
 	g.create("listener", []access.Scope{access.EventsRead}, "loja")
 	g.create("writer", []access.Scope{access.FactsWrite}, "loja")
 	g.create("manager", []access.Scope{access.Admin}, "loja")
@@ -285,6 +286,21 @@ func refusals(g *guarded) []refusal {
 				}
 			}
 			return drain(g.events.Subscribe(ctx, fromNow()))
+		}, codes.ResourceExhausted, []proto.Message{
+			info("EXHAUSTED"),
+			&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: "token", Description: "2 streams at once"}}},
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(5 * time.Second)},
+		}},
+		{"a wait beside too many streams", "waiter", func(ctx context.Context, g *guarded) error {
+			for range streamsAtOnce {
+				stream, err := g.events.Subscribe(ctx, fromNow())
+				must(g.t, err)
+				if _, err := stream.Recv(); err != nil { // it has begun
+					return err
+				}
+			}
+			_, err := g.orders.WaitOrder(ctx, &comandav1.WaitOrderRequest{Order: &comandav1.WaitOrderRequest_OrderId{OrderId: unknown}})
+			return err
 		}, codes.ResourceExhausted, []proto.Message{
 			info("EXHAUSTED"),
 			&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: "token", Description: "2 streams at once"}}},

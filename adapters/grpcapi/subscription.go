@@ -152,6 +152,7 @@ func (s *subscription) readLog(ctx context.Context, gap *ring.Gap) error {
 	if s.live {
 		head, lag := s.reader.Head()
 		s.live, s.target = false, head
+		s.reader.Patience(0)
 		err := s.send(&comandav1.SubscribeResponse{Message: &comandav1.SubscribeResponse_FellBehind{
 			FellBehind: &comandav1.FellBehind{ResumeToken: s.token(), LagEvents: lag},
 		}})
@@ -188,6 +189,7 @@ func (s *subscription) sayCaughtUp() error {
 		return nil
 	}
 	s.live = true
+	s.reader.Patience(s.service.checkpointEvery)
 	if err := s.sendCheckpoint(); err != nil {
 		return err
 	}

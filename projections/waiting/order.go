@@ -85,8 +85,8 @@ func (r *Room) Order(ctx context.Context, target Target, condition Condition) (A
 		key = ByReference(target.Tenant, target.Reference)
 	}
 	err := r.Until(ctx, key, look)
-	if errors.Is(err, context.DeadlineExceeded) && !answer.Met {
-		_, err = look()
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
 	}
 	return answer, err
 }

@@ -2,6 +2,7 @@ package waiting
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -82,8 +83,8 @@ func (r *Room) wake(key Key) {
 }
 
 // Until calls met, which looks whether what is waited for has come: now, and again
-// after every commit that changes key, until it says so. The error is met's, or
-// the context's, or of kind Unavailable when the room was closed.
+// after every commit that changes key, and when a deadline of ctx passes, until it says
+// so. The error is met's, or the context's, or of kind Unavailable when the room was closed.
 func (r *Room) Until(ctx context.Context, key Key, met func() (bool, error)) error {
 	w := &waiter{woken: make(chan struct{}, 1)}
 	r.enter(key, w)
@@ -97,6 +98,11 @@ func (r *Room) Until(ctx context.Context, key Key, met func() (bool, error)) err
 		case <-r.closed:
 			return domain.Errorf(domain.Unavailable, "comanda is stopping")
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) { // a commit may have come with it
+				if done, err := met(); done || err != nil {
+					return err
+				}
+			}
 			return fmt.Errorf("wait for a change: %w", ctx.Err())
 		}
 	}

@@ -312,3 +312,16 @@ func TestNoCommitIsMissed(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestTheDeadlineLooksOnceMore has what is waited for come with the deadline.
+func TestTheDeadlineLooksOnceMore(t *testing.T) {
+	h := newHouse(t)
+	looks := 0
+	err := h.Until(past(t), waiting.ByOrder("ord_x"), func() (bool, error) {
+		looks++
+		return looks == 2, nil
+	})
+	if err != nil || looks != 2 {
+		t.Errorf("%d looks, %v", looks, err)
+	}
+}

@@ -14,7 +14,8 @@ type Config struct {
 	// Identities are callers that show a client certificate; they need tls.client_ca_file.
 	Identities []Identity `yaml:"identities"`
 	// CallsPerSecond and Streams bound each token and each identity: calls begun, with
-	// a burst of as many, and streams open at once. Defaults 1,000 and 1,024.
+	// a burst of as many, and streams open at once, with waits for orders and purchases
+	// among them. Defaults 1,000 and 1,024.
 	CallsPerSecond int `yaml:"calls_per_second"`
 	Streams        int `yaml:"streams"`
 	// TLS is the listener's.

@@ -61,6 +61,10 @@ func (r *Reader) At() domain.Position { return domain.PositionOf(r.at) }
 // Passed counts the events that the reader moved past since [Reader.Mark].
 func (r *Reader) Passed() uint64 { return r.passed }
 
+// Patience sets after how many events that it does not want a sleep of the reader ends;
+// 0: after any. The reader must be awake.
+func (r *Reader) Patience(events uint64) { r.patience = events }
+
 // Mark begins to count anew.
 func (r *Reader) Mark() { r.passed = 0 }
 

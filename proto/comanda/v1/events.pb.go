@@ -847,7 +847,7 @@ func (x *Heartbeat) GetLagEvents() uint64 {
 // Closing says why the server ends the stream.
 type Closing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A word: shutting_down, log_unavailable.
+	// A word: shutting_down, log_unavailable, or access_ended: the credentials do not hold any more.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Where to go on.
 	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
