@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"comanda.internal/adapters/provider/brazil"
+	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
 	"comanda.internal/projections/customers"
 	"comanda.internal/projections/orders"
@@ -17,6 +18,8 @@ type Customers interface {
 	// Orders are those to whose customer any of the names was given, by id; of all
 	// tenants for "".
 	Orders(ctx context.Context, tenant domain.TenantID, names []customers.Name) ([]domain.OrderID, error)
+	// Written stands for names in what is given away, and tells nobody whose they are.
+	Written(names []customers.Name) string
 	// Wait blocks until the index holds position; the error's kind is Unavailable while it
 	// is being made.
 	Wait(ctx context.Context, position domain.Position) error
@@ -59,6 +62,9 @@ func (s *orderService) among(ctx context.Context, filter *orders.Filter, names [
 	if len(names) == 0 {
 		return nil, nil //nolint:nilnil // no condition
 	}
+	if err := access.Require(ctx, access.PersonalRead); err != nil {
+		return nil, err // that somebody is a customer is personal
+	}
 	head, err := s.log.Head(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the head of the log: %w", err)
@@ -66,7 +72,7 @@ func (s *orderService) among(ctx context.Context, filter *orders.Filter, names [
 	if err := s.customers.Wait(ctx, head); err != nil {
 		return nil, err
 	}
-	among := &orders.Among{Written: fmt.Sprint(names)}
+	among := &orders.Among{Written: s.customers.Written(names)}
 	tenants := []domain.TenantID{""}
 	if filter.Tenant != "" || filter.Within != nil {
 		tenants = paging.Tenants(filter.Tenant, filter.Within)

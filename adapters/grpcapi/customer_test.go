@@ -103,7 +103,7 @@ func TestACustomerIsLookedUpAtTheCallersTenantsOnly(t *testing.T) {
 	s := newStore(t)
 	<-s.index.Ready()
 	tokens := access.Store{Path: filepath.Join(t.TempDir(), "tokens.json")}
-	_, text, err := tokens.Create(access.Token{Name: "two", Scopes: []access.Scope{access.OrdersRead}, Tenants: []domain.TenantID{"loja", "terceira"}}, time.Now())
+	_, text, err := tokens.Create(access.Token{Name: "two", Scopes: []access.Scope{access.OrdersRead, access.PersonalRead}, Tenants: []domain.TenantID{"loja", "terceira"}}, time.Now())
 	must(t, err)
 	deps := s.deps()
 	index := &asked{Customers: s.index}

@@ -45,6 +45,9 @@ func (s *orderService) RecordFact(ctx context.Context, req *comandav1.RecordFact
 		ContentType: recordedType, Body: body, ReceivedAt: s.clock().UTC(), Cause: causeOf(ctx, req),
 	}, fact, order.Terms{Revision: req.ExpectedRevision, OneFact: true})
 	if err != nil {
+		if domain.KindOf(err) == domain.Exhausted { // the order is full, which no waiting mends
+			err = domain.Errorf(domain.Refused, "%w", err)
+		}
 		return nil, prefixed("fact", err)
 	}
 	answer := &comandav1.RecordFactResponse{

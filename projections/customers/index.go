@@ -270,6 +270,17 @@ func (x *Index) Orders(ctx context.Context, tenant domain.TenantID, names []Name
 	return x.held(ctx, keys)
 }
 
+// Written tells one look-up from another, to whoever has the key only.
+func (x *Index) Written(names []Name) string {
+	pepper := x.pepper("")
+	var written []byte
+	for _, n := range names {
+		subject := n.subject(pepper[:])
+		written = append(written, subject[:]...)
+	}
+	return string(written)
+}
+
 func find(entries *kv.Bucket, prefix []byte, keys map[domain.OrderID]string) error {
 	c := entries.Cursor()
 	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {

@@ -65,6 +65,15 @@ func unauthenticated(reason Reason) *DeniedError {
 	return &DeniedError{Reason: reason, err: domain.Errorf(domain.Unauthenticated, "%s", text)}
 }
 
+// Require is why what a call asks for, beside what its method needs, is denied: the caller
+// lacks the scope. nil: it is allowed.
+func Require(ctx context.Context, scope Scope) error {
+	if From(ctx).Has(scope) {
+		return nil
+	}
+	return &DeniedError{Reason: NoScope, Scope: scope, err: domain.Errorf(domain.Denied, "the credentials lack the scope %s", scope)}
+}
+
 // Lost is why the access of a call ended while it ran; nil when it did not. The call's
 // context has ended then, but a stream's messages can still be sent.
 func Lost(ctx context.Context) error {

@@ -97,7 +97,8 @@ type EventFilter struct {
 	Sources []string `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
 	// Orders, as "ord_" and 26 characters.
 	OrderIds []string `protobuf:"bytes,3,rep,name=order_ids,json=orderIds,proto3" json:"order_ids,omitempty"`
-	// The merchant's own references, none empty.
+	// The merchant's own references, none empty, as the events' own facts name them: an
+	// event whose message named none is of none, whatever its order's is.
 	References []string `protobuf:"bytes,4,rep,name=references,proto3" json:"references,omitempty"`
 	// Kinds of facts.
 	Kinds []FactKind `protobuf:"varint,5,rep,packed,name=kinds,proto3,enum=comanda.v1.FactKind" json:"kinds,omitempty"`

@@ -769,8 +769,8 @@ type ListOrdersRequest struct {
 	OrderBy string `protobuf:"bytes,14,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// Only the orders of this person: an e-mail address, a phone number with its area code,
 	// a CPF or a CNPJ, with punctuation or without, that any message gave an order's
-	// customer. It is personal data: it is neither stored nor logged. Who was erased is not
-	// found. INVALID_ARGUMENT when it is none of these, UNAVAILABLE while the index is being
+	// customer. It is personal data: it needs the scope personal:read, and is neither stored
+	// nor logged. Who was erased is not found. INVALID_ARGUMENT when it is none of these, UNAVAILABLE while the index is being
 	// made, FAILED_PRECONDITION for more than 5,000 orders. Empty: anybody's.
 	Customer      string `protobuf:"bytes,15,opt,name=customer,proto3" json:"customer,omitempty"`
 	unknownFields protoimpl.UnknownFields
