@@ -41,8 +41,8 @@ func (x *Index) Run(ctx context.Context) error {
 		return nil
 	}
 	err := x.follow(ctx)
-	for errors.Is(err, errOther) && !x.isReady() { // later there are readers; the next start does it
-		x.deps.Logger.WarnContext(ctx, "customer index is ahead of the log, or of another, and is made anew", "path", x.path)
+	for (errors.Is(err, errOther) || errors.Is(err, errDamaged)) && !x.isReady() { // later there are readers; the next start does it
+		x.deps.Logger.WarnContext(ctx, "customer index cannot go on, and is made anew", "path", x.path, "reason", err)
 		if err = x.reset(); err == nil {
 			err = x.follow(ctx)
 		}
@@ -116,7 +116,10 @@ func (x *Index) flush(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := x.db.Flush(); err != nil {
+		switch err := x.survive(x.db.Flush); {
+		case errors.Is(err, errDamaged):
+			return err
+		case err != nil:
 			x.deps.Logger.WarnContext(ctx, "customer index cannot be written to its file; trying again", "error", err)
 		}
 	}
@@ -206,7 +209,21 @@ func (x *Index) add(ctx context.Context, partition int, events []domain.Recorded
 	}
 	newest := &events[len(events)-1]
 	m := mark{sequence: newest.Sequence, hash: newest.Hash}
-	err := x.db.Update(func(tx *kv.Tx) error {
+	if err := x.survive(func() error { return x.put(partition, made, m) }); err != nil {
+		return err //nolint:wrapcheck // Run says of what
+	}
+	x.mu.Lock()
+	x.marks[partition] = m
+	close(x.changed)
+	x.changed = make(chan struct{})
+	x.mu.Unlock()
+	x.noteReady(head, partition)
+	return x.room(ctx)
+}
+
+// put writes entries and the mark of a partition in one transaction.
+func (x *Index) put(partition int, made [][]entry, m mark) error {
+	return x.db.Update(func(tx *kv.Tx) error {
 		b := tx.Bucket(entriesBucket)
 		for _, entries := range made {
 			for _, e := range entries {
@@ -221,16 +238,6 @@ func (x *Index) add(ctx context.Context, partition int, events []domain.Recorded
 		value := binary.BigEndian.AppendUint64(make([]byte, 0, markSize), m.sequence)
 		return tx.Bucket(metaBucket).Put(markKey(partition), append(value, m.hash[:]...))
 	})
-	if err != nil {
-		return err //nolint:wrapcheck // Run says of what
-	}
-	x.mu.Lock()
-	x.marks[partition] = m
-	close(x.changed)
-	x.changed = make(chan struct{})
-	x.mu.Unlock()
-	x.noteReady(head, partition)
-	return x.room(ctx)
 }
 
 // room waits until memory holds little that is not in the file.
@@ -239,10 +246,11 @@ func (x *Index) room(ctx context.Context) error {
 		return nil
 	}
 	return x.persist(ctx, func() error {
-		if err := x.db.Flush(); err != nil {
-			return domain.Errorf(domain.Unavailable, "write the file: %w", err)
+		err := x.survive(x.db.Flush)
+		if err == nil || errors.Is(err, errDamaged) {
+			return err
 		}
-		return nil
+		return domain.Errorf(domain.Unavailable, "write the file: %w", err)
 	})
 }
 

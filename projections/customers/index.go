@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -154,17 +155,38 @@ func (x *Index) pepper(tenant domain.TenantID) [sha256.Size]byte {
 func (x *Index) isOurs() bool {
 	x.marks = make([]mark, x.deps.Log.Partitions())
 	ours := false
-	err := x.db.View(func(tx *kv.Tx) error {
-		meta := tx.Bucket(metaBucket)
-		ours = bytes.Equal(meta.Get(ofKey), x.of())
-		for p := range x.marks {
-			if value := meta.Get(markKey(p)); len(value) == markSize {
-				x.marks[p] = mark{sequence: binary.BigEndian.Uint64(value), hash: [sha256.Size]byte(value[8:])}
+	err := x.survive(func() error {
+		return x.db.View(func(tx *kv.Tx) error {
+			meta := tx.Bucket(metaBucket)
+			ours = bytes.Equal(meta.Get(ofKey), x.of())
+			for p := range x.marks {
+				if value := meta.Get(markKey(p)); len(value) == markSize {
+					x.marks[p] = mark{sequence: binary.BigEndian.Uint64(value), hash: [sha256.Size]byte(value[8:])}
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	return ours && err == nil
+}
+
+// errDamaged says that a page of the file is none.
+var errDamaged = errors.New("the file is damaged")
+
+// survive does what reads or writes the file. Over a damaged page bbolt panics, or reads
+// behind the end of the file: the error is then errDamaged, and the file goes, so that the next
+// start makes one anew if this one cannot.
+func (x *Index) survive(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, r)
+			if e := os.Remove(x.path); !errors.Is(e, fs.ErrNotExist) {
+				err = errors.Join(err, e)
+			}
+		}
+	}()
+	return do()
 }
 
 // reset makes an empty file. Nobody may be reading it.
@@ -186,7 +208,7 @@ func (x *Index) reset() error {
 
 // Close writes what only memory holds and closes the file, when Run has returned.
 func (x *Index) Close() error {
-	if err := x.db.Close(); err != nil {
+	if err := x.survive(x.db.Close); err != nil {
 		return fmt.Errorf("close the customer index %s: %w", x.path, err)
 	}
 	return nil
@@ -248,21 +270,23 @@ func (x *Index) Orders(ctx context.Context, tenant domain.TenantID, names []Name
 		return nil, err
 	}
 	keys := map[domain.OrderID]string{} // of the orders that were found
-	err := x.db.View(func(tx *kv.Tx) error {
-		entries := tx.Bucket(entriesBucket)
-		tenants := []domain.TenantID{tenant}
-		if tenant == "" {
-			tenants = tenantsIn(entries)
-		}
-		for _, t := range tenants {
-			pepper := x.pepper(t)
-			for _, n := range names {
-				if err := find(entries, prefix(t, n.subject(pepper[:])), keys); err != nil {
-					return err
+	err := x.survive(func() error {
+		return x.db.View(func(tx *kv.Tx) error {
+			entries := tx.Bucket(entriesBucket)
+			tenants := []domain.TenantID{tenant}
+			if tenant == "" {
+				tenants = tenantsIn(entries)
+			}
+			for _, t := range tenants {
+				pepper := x.pepper(t)
+				for _, n := range names {
+					if err := find(entries, prefix(t, n.subject(pepper[:])), keys); err != nil {
+						return err
+					}
 				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look up a customer: %w", err)

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -170,6 +173,49 @@ func TestItGoesOnWhereItWasUnlessItIsOfSomethingElse(t *testing.T) {
 		t.Errorf("another log: %d orders, want 9", got)
 	}
 	stop()
+}
+
+// attempt opens the index, looks ana up when it is ready, and closes it.
+func (s *store) attempt(path string) (found []domain.OrderID, err error) {
+	s.t.Helper()
+	x, err := customers.Open(path, s.deps())
+	must(s.t, err)
+	ctx, cancel := context.WithCancel(s.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- x.Run(ctx) }()
+	<-x.Ready()
+	found, err = x.Orders(ctx, "loja", []customers.Name{email("ana@example.com")})
+	cancel()
+	return found, errors.Join(err, <-ended, x.Close())
+}
+
+// A page somewhere in the file that is none, over which bbolt panics, costs the index and
+// nothing else, wherever it is: one start at the most ends with an error.
+func TestADamagedPageIsMadeAnew(t *testing.T) {
+	s := newStore(t)
+	path := filepath.Join(t.TempDir(), "customers.db")
+	var orders []domain.OrderID
+	for n := range 40 { // more than a page of entries
+		orders = append(orders, s.record("loja", n, "a", ana).OrderID)
+	}
+	_, stop := s.open(path, s.deps())
+	stop()
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	size := os.Getpagesize()
+	for page := 2; page < 12; page++ {
+		damaged := slices.Clone(whole)
+		copy(damaged[page*size:], bytes.Repeat([]byte{0xff}, size))
+		must(t, os.WriteFile(path, damaged, 0o600))
+		orders = append(orders, s.record("loja", 100+page, "a", ana).OrderID) // to be put
+		found, err := s.attempt(path)
+		if err != nil {
+			t.Logf("page %d: %v", page, err)
+			found, err = s.attempt(path)
+		}
+		must(t, err)
+		same(t, fmt.Sprint("page ", page), sorted(orders...), found)
+	}
 }
 
 // renamed is a log under another's identity, as one that lost its end and went on.

@@ -100,6 +100,7 @@ func (db *DB) Update(fn func(*Tx) error) error {
 	if err != nil {
 		return err
 	}
+	defer tx.file.Rollback() //nolint:errcheck // when fn panics, as bbolt does over a damaged page: else Close waits for ever
 	err = db.change(tx, fn)
 	// Before the lock: a flush that grows the file waits in bbolt for this read
 	// transaction, behind it wait those that begin, and they hold the lock

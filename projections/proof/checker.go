@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"runtime/debug"
 	"slices"
 
 	"comanda.internal/domain"
@@ -152,8 +153,21 @@ func (c *Checker) handOver(ctx context.Context) error {
 	}
 	g, running := c.gathered, make(chan error, 1)
 	c.gathered, c.spare, c.running = c.spare, g, running
-	go func() { running <- c.compare(ctx, &g) }()
+	go func() { running <- survive(func() error { return c.compare(ctx, &g) }) }()
 	return nil
+}
+
+// survive does what reads the views. Over a damaged page of their file bbolt panics, or reads
+// behind its end, and nobody else is there in a goroutine of ours to see to it: the error is
+// then of kind Corrupt.
+func survive(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = domain.Errorf(domain.Corrupt, "the file of the views is damaged (%v): stop the server, delete the file, and it is built anew", r)
+		}
+	}()
+	return do()
 }
 
 // ended waits for the comparing on its way, and takes its room back.
@@ -308,31 +322,34 @@ func (c *Checker) unreadable(o Order, err error) error {
 // Finish looks for what is in the views and not in the log, whose events were
 // read up to head. It comes after Flush.
 func (c *Checker) Finish(head domain.Position) error {
-	return c.file.Snapshot(func(s *projections.Snapshot) error {
-		if err := c.leftOut(s); err != nil {
-			return err
-		}
-		if err := c.extra(s, head); err != nil {
-			return err
-		}
-		err := timeline.New(s).CheckBeyond(s.Position(), func(partition int, sequence uint64, problem string) {
-			c.problem(RuleExtra, Order{Partition: partition, Sequence: sequence}, "timeline: "+problem)
-		})
-		if err != nil {
-			return err
-		}
-		var members purchases.Sums
-		err = orders.New(s).CheckIndexes(members.Add, func(id domain.OrderID, problem string) {
-			c.problem(RuleDiffers, Order{ID: id}, problem)
-		})
-		if err != nil {
-			return err
-		}
-		if err := c.strays(s, &members); err != nil {
-			return err
-		}
-		return c.counts(s, head)
+	return survive(func() error { return c.file.Snapshot(func(s *projections.Snapshot) error { return c.rest(s, head) }) })
+}
+
+// rest is Finish in one state of the views.
+func (c *Checker) rest(s *projections.Snapshot, head domain.Position) error {
+	if err := c.leftOut(s); err != nil {
+		return err
+	}
+	if err := c.extra(s, head); err != nil {
+		return err
+	}
+	err := timeline.New(s).CheckBeyond(s.Position(), func(partition int, sequence uint64, problem string) {
+		c.problem(RuleExtra, Order{Partition: partition, Sequence: sequence}, "timeline: "+problem)
 	})
+	if err != nil {
+		return err
+	}
+	var members purchases.Sums
+	err = orders.New(s).CheckIndexes(members.Add, func(id domain.OrderID, problem string) {
+		c.problem(RuleDiffers, Order{ID: id}, problem)
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.strays(s, &members); err != nil {
+		return err
+	}
+	return c.counts(s, head)
 }
 
 // leftOut reports the orders and events that are in no view, and are known not to be.

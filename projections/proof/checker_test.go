@@ -3,6 +3,7 @@ package proof_test
 import (
 	"bytes"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -108,6 +109,41 @@ func TestRightViewsHaveNoProblem(t *testing.T) {
 	rules, compared := check(t, f, s)
 	if len(rules) > 0 || compared != uint64(len(s.Events())) {
 		t.Errorf("problems = %v of %d orders", rules, compared)
+	}
+}
+
+// Damage to the file's pages, over which bbolt panics, ends the check and not the process.
+func TestADamagedPageIsAnError(t *testing.T) {
+	s := filled(t)
+	path := filepath.Join(t.TempDir(), "views.db")
+	f := projectiontest.Start(t, path, s, proof.Views, projections.Config{})
+	f.Wait()
+	f.Stop()
+	f.Close()
+	f = projectiontest.Start(t, path, s, proof.Views, projections.Config{})
+	f.Wait()
+	c := proof.New(f.File, f.Runner, order.Default(), func(p *comandav1.VerifyProblem) { t.Errorf("a problem: %v", p) })
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := int64(os.Getpagesize())
+	if _, err := file.WriteAt(bytes.Repeat([]byte{0xff}, 200*int(page)), 2*page); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for id := range s.Events() {
+		if err := c.Order(t.Context(), proof.Order{ID: id, State: order.Default().Fold(nil)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Flush(t.Context()); domain.KindOf(err) != domain.Corrupt {
+		t.Errorf("compared: %v", err)
+	}
+	if err := c.Finish(domain.Position{}); domain.KindOf(err) != domain.Corrupt {
+		t.Errorf("finished: %v", err)
 	}
 }
 
