@@ -216,19 +216,25 @@ func TestWhatCannotPassEndsIt(t *testing.T) {
 	}
 	// A handler's error is final, whatever it looks like; so is the end of its context.
 	fill(t, tenant, 1)
+	others := status.Error(codes.Unavailable, "of another server")
 	ctx, cancel := context.WithCancel(t.Context())
-	for want, handle := range map[error]func(context.Context, *comandav1.SubscribedEvent) error{
-		status.Error(codes.Unavailable, "of another server"): nil,
-		context.Canceled: func(context.Context, *comandav1.SubscribedEvent) error { cancel(); return nil },
-	} {
-		if handle == nil {
-			handle = func(context.Context, *comandav1.SubscribedEvent) error { return want }
-		}
-		err := client.Subscribe(ctx, conn, client.Subscription{Request: of(tenant), Handle: handle, Retry: quick(never(t))})
-		if !errors.Is(err, want) {
-			t.Errorf("it ends with %v, want %v", err, want)
+	for _, c := range []struct {
+		want, handled error
+	}{{others, others}, {context.Canceled, nil}} {
+		err := client.Subscribe(ctx, conn, client.Subscription{
+			Request: of(tenant), Retry: quick(never(t)),
+			Handle: func(context.Context, *comandav1.SubscribedEvent) error {
+				if c.handled == nil {
+					cancel()
+				}
+				return c.handled
+			},
+		})
+		if !errors.Is(err, c.want) {
+			t.Errorf("it ends with %v, want %v", err, c.want)
 		}
 	}
+	cancel()
 }
 
 // liar is a server that breaks its promises: each stream sends what is next.
