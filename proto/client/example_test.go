@@ -21,9 +21,9 @@ func ExampleSubscribe() {
 		}
 	}
 	enough := errors.New("enough")
-	act := func(_ context.Context, e *comandav1.Event) error {
-		fmt.Println(e.GetRevision(), e.GetStatusTo())
-		if e.GetStatusTo() == comandav1.OrderStatus_ORDER_STATUS_APPROVED {
+	act := func(_ context.Context, e *comandav1.SubscribedEvent) error {
+		fmt.Println(e.GetEvent().GetRevision(), e.GetEvent().GetStatusTo())
+		if e.GetEvent().GetStatusTo() == comandav1.OrderStatus_ORDER_STATUS_APPROVED {
 			return enough // a real follower goes on
 		}
 		return nil
@@ -42,8 +42,8 @@ func ExampleSubscribe() {
 			Filter: &comandav1.EventFilter{Tenants: []string{"loja"}},
 		},
 		Token:  stored, // "" the first time
-		Handle: func(ctx context.Context, e *comandav1.SubscribedEvent) error { return act(ctx, e.GetEvent()) },
-		Store:  func(ctx context.Context, token string) error { return keep(ctx, token) },
+		Handle: act,    // of an event
+		Store:  keep,   // the token to go on with
 	})
 	fmt.Println(errors.Is(err, enough), stored != "")
 	// Output:

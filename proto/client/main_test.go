@@ -33,6 +33,7 @@ var shop struct {
 	recorder *eventstore.Recorder
 	address  string
 	facts    atomic.Int64
+	names    atomic.Int64
 }
 
 func TestMain(m *testing.M) {
@@ -158,6 +159,9 @@ func record(ctx context.Context, tenant, id string, kind domain.Kind) (string, e
 	}
 	return string(outcomes[0].EventID), nil
 }
+
+// fresh is a name that nobody has, of a merchant or an order.
+func fresh(name string) string { return fmt.Sprintf("%s-%d", name, shop.names.Add(1)) }
 
 func must(t *testing.T, err error) {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,7 +89,8 @@ func same(t *testing.T, want, got []string) {
 // TestNothingIsSkippedOrRepeatedWhereverConnectionsBreak ends every connection after a
 // number of bytes that is different each time, in the middle of whatever is sent then.
 func TestNothingIsSkippedOrRepeatedWhereverConnectionsBreak(t *testing.T) {
-	want := fill(t, "cuts", 40)
+	tenant := fresh("cuts")
+	want := fill(t, tenant, 40)
 	proxy := natstest.NewProxy(t, shop.address)
 	cuts, last := 0, ""
 	limit := func(error) {
@@ -98,7 +100,7 @@ func TestNothingIsSkippedOrRepeatedWhereverConnectionsBreak(t *testing.T) {
 	limit(nil)
 	var got []string
 	err := client.Subscribe(t.Context(), dial(t, proxy.Addr()), client.Subscription{
-		Request: of("cuts"), Handle: collect(&got, len(want)), Retry: quick(limit),
+		Request: of(tenant), Handle: collect(&got, len(want)), Retry: quick(limit),
 		Store: func(_ context.Context, token string) error {
 			if token == last {
 				t.Errorf("the token %s was stored before", token)
@@ -118,7 +120,7 @@ func TestNothingIsSkippedOrRepeatedWhereverConnectionsBreak(t *testing.T) {
 	// with the token that was stored.
 	var rest []string
 	err = client.Subscribe(t.Context(), dial(t, shop.address), client.Subscription{
-		Request: of("cuts"), Token: last, Handle: collect(&rest, 1), Retry: quick(never(t)),
+		Request: of(tenant), Token: last, Handle: collect(&rest, 1), Retry: quick(never(t)),
 	})
 	if !errors.Is(err, errEnough) || !slices.Equal(rest, got[len(got)-1:]) {
 		t.Errorf("it goes on with %v and ends with %v, want %v", rest, err, got[len(got)-1:])
@@ -129,32 +131,32 @@ func TestNothingIsSkippedOrRepeatedWhereverConnectionsBreak(t *testing.T) {
 func TestItOutlivesTheServer(t *testing.T) {
 	address, stop, err := serve(grpcapi.Config{}, "127.0.0.1:0")
 	must(t, err)
-	want := fill(t, "restarts", 3)
+	stop = sync.OnceValue(stop)
+	t.Cleanup(func() { must(t, stop()) })
+	tenant := fresh("restarts")
+	want := fill(t, tenant, 3)
 	var got, reasons []string
 	restarted := false
 	err = client.Subscribe(t.Context(), dial(t, address), client.Subscription{
-		Request: of("restarts"), Handle: collect(&got, len(want)+1),
+		Request: of(tenant), Handle: collect(&got, len(want)+1),
 		Notice: func(m *comandav1.SubscribeResponse) {
 			if m.GetClosing() != nil {
 				reasons = append(reasons, m.GetClosing().GetReason())
 			}
 			if m.GetCaughtUp() != nil && !restarted {
 				restarted = true
-				stopping := stop
-				stopped := make(chan error, 1)
-				go func() { stopped <- stopping() }()
-				t.Cleanup(func() { must(t, <-stopped) })
+				go func() { _ = stop() }() // which waits for this stream
 			}
 		},
 		Retry: quick(func(error) {
-			if len(want) != len(got) || len(reasons) != 1 || stop == nil {
-				return
+			if len(want) != len(got) || len(reasons) != 1 {
+				return // it did not connect
 			}
-			stop = nil // the address is free now
+			must(t, stop()) // the address is free then
 			_, again, err := serve(grpcapi.Config{}, address)
 			must(t, err)
 			t.Cleanup(func() { must(t, again()) })
-			id, err := record(t.Context(), "restarts", "new", domain.KindPending)
+			id, err := record(t.Context(), tenant, "new", domain.KindPending)
 			must(t, err)
 			want = append(want, id)
 		}),
@@ -167,13 +169,14 @@ func TestItOutlivesTheServer(t *testing.T) {
 
 // TestASilentServerIsLeft holds back what the server says, so that the connection looks alive.
 func TestASilentServerIsLeft(t *testing.T) {
-	want := fill(t, "silence", 1)
+	tenant := fresh("silence")
+	want := fill(t, tenant, 1)
 	proxy := natstest.NewProxy(t, shop.address)
 	proxy.HoldAnswers()
 	var got []string
 	silent := 0
 	err := client.Subscribe(t.Context(), dial(t, proxy.Addr()), client.Subscription{
-		Request: of("silence"), Handle: collect(&got, len(want)), Silence: 200 * time.Millisecond,
+		Request: of(tenant), Handle: collect(&got, len(want)), Silence: 200 * time.Millisecond,
 		Retry: quick(func(error) {
 			silent++
 			proxy.ReleaseAnswers()
@@ -187,9 +190,9 @@ func TestASilentServerIsLeft(t *testing.T) {
 
 func TestWhatCannotPassEndsIt(t *testing.T) {
 	conn := dial(t, shop.address)
-	token := ""
+	tenant, token := fresh("ends"), ""
 	stored := client.Subscribe(t.Context(), conn, client.Subscription{
-		Request: of("ends"), Handle: collect(new([]string), 0), Retry: quick(never(t)),
+		Request: of(tenant), Handle: collect(new([]string), 0), Retry: quick(never(t)),
 		Store: func(_ context.Context, kept string) error { token = kept; return errEnough },
 	})
 	if !errors.Is(stored, errEnough) || token == "" {
@@ -200,7 +203,7 @@ func TestWhatCannotPassEndsIt(t *testing.T) {
 		want codes.Code
 	}{
 		"no start":           {client.Subscription{Request: &comandav1.SubscribeRequest{}}, codes.InvalidArgument},
-		"no token":           {client.Subscription{Request: of("ends"), Token: "?"}, codes.InvalidArgument},
+		"no token":           {client.Subscription{Request: of(tenant), Token: "?"}, codes.InvalidArgument},
 		"the token of other": {client.Subscription{Request: of("others"), Token: token}, codes.FailedPrecondition},
 	} {
 		c.s.Handle, c.s.Retry = collect(new([]string), 0), quick(never(t))
@@ -208,24 +211,30 @@ func TestWhatCannotPassEndsIt(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if err := client.Subscribe(t.Context(), conn, client.Subscription{Request: of("ends")}); err == nil {
+	if err := client.Subscribe(t.Context(), conn, client.Subscription{Request: of(tenant)}); err == nil {
 		t.Error("nobody handles the events")
 	}
 	// A handler's error is final, whatever it looks like; so is the end of its context.
-	fill(t, "ends", 1)
+	fill(t, tenant, 1)
+	others := status.Error(codes.Unavailable, "of another server")
 	ctx, cancel := context.WithCancel(t.Context())
-	for want, handle := range map[error]func(context.Context, *comandav1.SubscribedEvent) error{
-		status.Error(codes.Unavailable, "of another server"): nil,
-		context.Canceled: func(context.Context, *comandav1.SubscribedEvent) error { cancel(); return nil },
-	} {
-		if handle == nil {
-			handle = func(context.Context, *comandav1.SubscribedEvent) error { return want }
-		}
-		err := client.Subscribe(ctx, conn, client.Subscription{Request: of("ends"), Handle: handle, Retry: quick(never(t))})
-		if !errors.Is(err, want) {
-			t.Errorf("it ends with %v, want %v", err, want)
+	for _, c := range []struct {
+		want, handled error
+	}{{others, others}, {context.Canceled, nil}} {
+		err := client.Subscribe(ctx, conn, client.Subscription{
+			Request: of(tenant), Retry: quick(never(t)),
+			Handle: func(context.Context, *comandav1.SubscribedEvent) error {
+				if c.handled == nil {
+					cancel()
+				}
+				return c.handled
+			},
+		})
+		if !errors.Is(err, c.want) {
+			t.Errorf("it ends with %v, want %v", err, c.want)
 		}
 	}
+	cancel()
 }
 
 // liar is a server that breaks its promises: each stream sends what is next.

@@ -53,13 +53,13 @@ func (c *cutter) HandleRPC(_ context.Context, s stats.RPCStats) {
 func TestWaitOrderOutlivesConnections(t *testing.T) {
 	c := &cutter{proxy: natstest.NewProxy(t, shop.address)}
 	c.cuts.Store(2)
-	facts := []domain.Kind{domain.KindPending, domain.KindApproved}
-	answer, err := client.WaitOrder(t.Context(), dial(t, c.proxy.Addr(), grpc.WithStatsHandler(c)), settled("W-1"), quick(func(error) {
+	reference, facts := fresh("W"), []domain.Kind{domain.KindPending, domain.KindApproved}
+	answer, err := client.WaitOrder(t.Context(), dial(t, c.proxy.Addr(), grpc.WithStatsHandler(c)), settled(reference), quick(func(error) {
 		c.proxy.Heal()
 		if len(facts) == 0 || int(c.cuts.Load()) >= len(facts) {
 			return // it did not connect
 		}
-		_, err := record(t.Context(), "waits", "W-1", facts[0])
+		_, err := record(t.Context(), "waits", reference, facts[0])
 		must(t, err)
 		facts = facts[1:]
 	}))
@@ -70,12 +70,12 @@ func TestWaitOrderOutlivesConnections(t *testing.T) {
 }
 
 func TestWaitOrderEndsWithItsContext(t *testing.T) {
-	conn := dial(t, shop.address)
-	_, err := record(t.Context(), "waits", "W-2", domain.KindPending)
+	conn, reference := dial(t, shop.address), fresh("W")
+	_, err := record(t.Context(), "waits", reference, domain.KindPending)
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	answer, err := client.WaitOrder(ctx, conn, settled("W-2"), quick(never(t)))
+	answer, err := client.WaitOrder(ctx, conn, settled(reference), quick(never(t)))
 	if err != nil || answer.GetMet() || answer.GetOrder().GetStatus() != comandav1.OrderStatus_ORDER_STATUS_PENDING {
 		t.Errorf("before the deadline: %v, %v, want the pending order", answer, err)
 	}
@@ -95,7 +95,7 @@ func TestWaitOrderEndsWithItsContext(t *testing.T) {
 	proxy := natstest.NewProxy(t, shop.address)
 	proxy.Cut()
 	ended, end := context.WithCancel(t.Context())
-	if _, err := client.WaitOrder(ended, dial(t, proxy.Addr()), settled("W-2"), quick(func(error) { end() })); !errors.Is(err, context.Canceled) {
+	if _, err := client.WaitOrder(ended, dial(t, proxy.Addr()), settled(reference), quick(func(error) { end() })); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -113,13 +113,14 @@ func TestTheTokenGoesWithEveryCall(t *testing.T) {
 	shop.deps = before
 	must(t, err)
 	t.Cleanup(func() { must(t, stop()) })
-	_, err = record(t.Context(), "waits", "W-3", domain.KindApproved)
+	reference := fresh("W")
+	_, err = record(t.Context(), "waits", reference, domain.KindApproved)
 	must(t, err)
 
 	with, err := client.Dial(address, text.Reveal(), nil)
 	must(t, err)
 	t.Cleanup(func() { must(t, with.Close()) })
-	answer, err := client.WaitOrder(t.Context(), with, settled("W-3"), quick(never(t)))
+	answer, err := client.WaitOrder(t.Context(), with, settled(reference), quick(never(t)))
 	if err != nil || !answer.GetMet() {
 		t.Errorf("with it: %v, %v", answer, err)
 	}

@@ -100,10 +100,10 @@ func follow(ctx context.Context, conn grpc.ClientConnInterface, out io.Writer, t
 			return err
 		},
 		Store: func(_ context.Context, token string) error {
-			if err := os.WriteFile(tokenFile+".tmp", []byte(token), 0o600); err != nil {
+			if err := os.WriteFile(tokenFile+".tmp", []byte(token), 0o600); err != nil { //nolint:gosec // the caller's own
 				return err
 			}
-			if err := os.Rename(tokenFile+".tmp", tokenFile); err != nil || !done {
+			if err := os.Rename(tokenFile+".tmp", tokenFile); err != nil || !done { //nolint:gosec // likewise
 				return err
 			}
 			return errDone
