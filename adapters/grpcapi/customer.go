@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"comanda.internal/adapters/provider/brazil"
 	"comanda.internal/adapters/grpcapi/access"
+	"comanda.internal/adapters/provider/brazil"
 	"comanda.internal/domain"
 	"comanda.internal/projections/customers"
 	"comanda.internal/projections/orders"

@@ -14,7 +14,14 @@ import (
 type lagging struct {
 	grpcapi.Log
 
-	may chan struct{} // closed
+	may  chan struct{} // closed
+	read chan struct{} // a value for each scan that has ended
+}
+
+func (l *lagging) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+	err := l.Log.Scan(ctx, partition, after, upTo, handle)
+	l.read <- struct{}{}
+	return err
 }
 
 func (l *lagging) Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error {
@@ -35,11 +42,14 @@ func TestWhoJoinsALaggingRingIsCaughtUpWithoutAMatch(t *testing.T) {
 	store := newStore(t)
 	store.record(0, domain.KindPending)
 	deps := store.deps()
-	log := &lagging{Log: deps.Log, may: make(chan struct{})}
+	log := &lagging{Log: deps.Log, may: make(chan struct{}), read: make(chan struct{}, 100)}
 	deps.Log = log
 	s := serve(t, grpcapi.Config{Heartbeat: time.Hour}, deps)
 	first := subscribe(t, s, fromBeginning())
 	first.catchUp()
+	for len(log.read) > 0 {
+		<-log.read // of the first
+	}
 	for n := range 8 {
 		store.record(n+1, domain.KindPending)
 	}
@@ -47,7 +57,7 @@ func TestWhoJoinsALaggingRingIsCaughtUpWithoutAMatch(t *testing.T) {
 	if _, err := late.stream.Header(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(200 * time.Millisecond) // for it to sleep where the ring is
+	<-log.read // it is where the ring is
 	close(log.may)
 	done := make(chan struct{})
 	go func() {

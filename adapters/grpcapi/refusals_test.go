@@ -258,8 +258,11 @@ func refusals(g *guarded) []refusal {
 		{"wrong credentials", "nobody", get(orderOf("loja", 0)), codes.Unauthenticated, []proto.Message{info("UNAUTHENTICATED")}},
 		{"no credentials for a stream", "", subscribed(fromBeginning()), codes.Unauthenticated, []proto.Message{info("UNAUTHENTICATED")}},
 		{"a scope that is lacking", "listener", get(orderOf("loja", 0)), codes.PermissionDenied, []proto.Message{lacks("orders:read")}},
-		{"a customer's orders without its scope", "reader", listOrders(&comandav1.ListOrdersRequest{Customer: "fulana0@example.com"}),
-			codes.PermissionDenied, []proto.Message{lacks("personal:read")}},
+		{
+			"a customer's orders without its scope", "reader", listOrders(&comandav1.ListOrdersRequest{Customer: "fulana0@example.com"}),
+			codes.PermissionDenied,
+			[]proto.Message{lacks("personal:read")},
+		},
 		{"a scope that is lacking for a stream", "reader", func(ctx context.Context, g *guarded) error {
 			return drain(g.views.Verify(ctx, &comandav1.VerifyRequest{}))
 		}, codes.PermissionDenied, []proto.Message{lacks("admin")}},

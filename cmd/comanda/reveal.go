@@ -22,7 +22,7 @@ import (
 
 // revealFlags are those of an export that opens personal data.
 type revealFlags struct {
-	Reveal  string `help:"Also write a table of personal data, because of REASON, which is recorded for ever, with your name, before anything is opened." placeholder:"REASON"`
+	Reveal  string `env:"-" help:"Also write a table of personal data, because of REASON, which is recorded for ever, with your name, before anything is opened." placeholder:"REASON"`
 	KeyFile string `type:"path" help:"Key-encryption key for --reveal; none: the data directory's." placeholder:"FILE"`
 }
 

@@ -130,7 +130,9 @@ func (db *DB) change(tx *Tx, fn func(*Tx) error) error {
 // Load is an Update that is written to the file before it returns, key by key as
 // fn puts them: for a file that nobody else reads and keys that come in order.
 func (db *DB) Load(fn func(*Tx) error) error {
-	if err := db.Flush(); err != nil {
+	db.flushing.Lock() // before the others, as a flush takes them
+	defer db.flushing.Unlock()
+	if err := db.flush(); err != nil {
 		return err
 	}
 	db.writing.Lock()
@@ -156,6 +158,10 @@ func (db *DB) Unflushed() int {
 func (db *DB) Flush() error {
 	db.flushing.Lock()
 	defer db.flushing.Unlock()
+	return db.flush()
+}
+
+func (db *DB) flush() error {
 	if db.frozen != nil { // left by a flush that failed; only a Flush changes it
 		if err := db.flushFrozen(); err != nil {
 			return err
