@@ -64,8 +64,10 @@ func (e *RefusedError) Unwrap() error { return domain.Errorf(domain.Refused, "%s
 // ask for one; Stale ([StaleError]); and Refused ([RefusedError]), when the fact would be a
 // conflict in the fold it makes, whatever else that fold changed.
 func (m *Machine) DecideOn(h *History, fact domain.Fact, meta Meta, terms Terms) (Decision, error) {
-	if kind, ok := h.keyed(&fact, &meta); ok && terms.OneFact {
-		return Decision{}, domain.Errorf(domain.Exists, "the request's id stands for a fact %s of this order", kind)
+	if terms.OneFact {
+		if kind, ok := h.keyed(&fact, &meta); ok {
+			return Decision{}, domain.Errorf(domain.Exists, "the request's id stands for a fact %s of this order", kind)
+		}
 	}
 	d, err := m.Decide(h, fact, meta)
 	switch {
