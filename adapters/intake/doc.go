@@ -10,7 +10,7 @@
 // Invariants: a message is accepted only when it is durable, as events, in
 // quarantine or in the relay stream; an error means that nothing was
 // acknowledged and that the sender is to try again. No business reason is an
-// error. No body, no field value and no credential reaches a log or a metric.
+// error, but for [Intake.Insist], whose sender waits for it. No body, no field value and no credential reaches a log or a metric.
 //
 // The intake neither authenticates nor limits: its callers do.
 package intake

@@ -156,3 +156,39 @@ func TestRegisteredTwice(t *testing.T) {
 		t.Error("two intakes count in one metric")
 	}
 }
+
+// A refusal goes to who insists, is kept nowhere, and is no fault of ours in the metrics.
+func TestInsistTellsARefusal(t *testing.T) {
+	s, registry := &spy{err: &order.RefusedError{Order: "ord_a", Kind: domain.KindPending}}, prometheus.NewRegistry()
+	in, err := intake.New(s, s, time.Now, slog.New(slog.DiscardHandler), registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := &intake.Source{ID: "src", Provider: "vega", Tenant: "loja", Codec: codecFunc(func(domain.Message) ([]domain.Fact, error) {
+		return make([]domain.Fact, 1), nil
+	})}
+	_, err = in.Insist(t.Context(), src, "application/json", nil, time.Unix(1, 0), domain.Cause{})
+	if _, ok := errors.AsType[*order.RefusedError](err); !ok || s.reason != "" {
+		t.Errorf("%v, kept for %q", err, s.reason)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []string
+	for _, family := range families {
+		if !strings.HasSuffix(family.GetName(), "_messages_total") {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			for _, label := range m.GetLabel() {
+				if label.GetName() == "outcome" {
+					words = append(words, label.GetValue())
+				}
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"refused"}, words); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+}

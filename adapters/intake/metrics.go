@@ -74,8 +74,10 @@ func outcomeWord(r *Receipt, err error) string {
 	if err == nil {
 		return r.Word()
 	}
-	if domain.KindOf(err) == domain.Unavailable {
-		return domain.Unavailable.String()
+	switch kind := domain.KindOf(err); kind {
+	case domain.Unavailable, domain.Refused: // who insists is told, which is no fault of ours
+		return kind.String()
+	default:
+		return domain.Internal.String()
 	}
-	return domain.Internal.String()
 }
