@@ -1,6 +1,7 @@
 package grpcapi_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -118,5 +120,42 @@ func TestACustomerIsLookedUpAtTheCallersTenantsOnly(t *testing.T) {
 		if err != nil || len(page.GetOrders()) > 0 || !slices.Equal(index.tenants, want) {
 			t.Errorf("%q: %v, %v; %v were asked, want %v", tenant, page, err, index.tenants, want)
 		}
+	}
+}
+
+// TestALookUpWithoutItsScopeIsCountedAndLogged holds what is denied for what was asked
+// to the promise for what is denied at the door; nothing of the customer is in it.
+func TestALookUpWithoutItsScopeIsCountedAndLogged(t *testing.T) {
+	s := newStore(t)
+	<-s.index.Ready()
+	tokens := access.Store{Path: filepath.Join(t.TempDir(), "tokens.json")}
+	_, text, err := tokens.Create(access.Token{Name: "plain", Scopes: []access.Scope{access.OrdersRead}, Tenants: []domain.TenantID{"loja"}}, time.Now())
+	must(t, err)
+	deps, registry := s.deps(), prometheus.NewRegistry()
+	var lines bytes.Buffer // written before the call is answered
+	deps.Access, err = access.New(access.Config{TokensFile: tokens.Path}, access.Deps{
+		Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&lines, nil)), Registerer: registry,
+	})
+	must(t, err)
+	api := clients(t, nil, serve(t, grpcapi.Config{}, deps).conn.Target(), grpc.WithPerRPCCredentials(bearer(text.Reveal())))
+	_, err = api.orders.ListOrders(t.Context(), &comandav1.ListOrdersRequest{Customer: "fulana0@example.com"})
+	if status.Code(err) != codes.PermissionDenied {
+		t.Fatalf("answered %v", err)
+	}
+	if line := lines.String(); !strings.Contains(line, "reason=no_scope caller=plain scope=personal:read") || strings.Contains(line, "fulana") {
+		t.Errorf("the log says %q", line)
+	}
+	families, err := registry.Gather()
+	must(t, err)
+	counted := 0.0
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "comanda_access_denied_calls_total" && m.GetLabel()[0].GetValue() == "no_scope" {
+				counted = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if counted != 1 {
+		t.Errorf("%v were counted", counted)
 	}
 }

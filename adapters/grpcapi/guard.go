@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -36,6 +37,9 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 	defer release()
 	response, err := g.call(func() (any, error) { return handler(allowed, request) })
 	err = unlessLost(allowed, err)
+	if denied, ok := errors.AsType[*access.DeniedError](err); ok && denied.Reason != access.Withdrawn && g.access != nil {
+		g.access.Denied(allowed, info.FullMethod, denied) // for what it asked
+	}
 	return response, g.finish(ctx, info.FullMethod, started, err)
 }
 

@@ -243,6 +243,12 @@ func (a *Authority) spend(g *grant, stream bool, now time.Time) *DeniedError {
 	return nil
 }
 
+// Denied counts and logs a call that was admitted and then asked for more than its caller
+// may: an error of [Require]. ctx has the caller's allowance.
+func (a *Authority) Denied(ctx context.Context, method string, denied *DeniedError) {
+	a.deny(ctx, method, &admitted{grant: &grant{allowance: From(ctx)}}, denied)
+}
+
 // deny counts a denied call and leaves a line for who audits: never of the token's
 // text, and no more lines than can be read.
 func (a *Authority) deny(ctx context.Context, method string, who *admitted, denied *DeniedError) {
@@ -252,7 +258,10 @@ func (a *Authority) deny(ctx context.Context, method string, who *admitted, deni
 	}
 	attrs := []slog.Attr{slog.String("method", method), slog.String("reason", string(denied.Reason))}
 	if who != nil {
-		attrs = append(attrs, slog.String("caller", who.allowance.caller), slog.String("credentials", who.subject))
+		attrs = append(attrs, slog.String("caller", who.allowance.caller))
+	}
+	if who != nil && who.subject != "" {
+		attrs = append(attrs, slog.String("credentials", who.subject))
 	}
 	if denied.Scope != "" {
 		attrs = append(attrs, slog.String("scope", string(denied.Scope)))
