@@ -16,21 +16,9 @@ import (
 
 // ExplainOrder implements [comandav1.OrderServiceServer].
 func (s *orderService) ExplainOrder(ctx context.Context, req *comandav1.ExplainOrderRequest) (*comandav1.ExplainOrderResponse, error) {
-	var check checker
-	id := check.orderID("order_id", req.GetOrderId())
-	position := check.position("min_position", req.GetMinPosition())
-	if err := check.err(); err != nil {
-		return nil, err
-	}
-	if err := s.await(ctx, position); err != nil {
-		return nil, err
-	}
-	messages, err := s.histories.History(id)
+	id, messages, err := s.history(ctx, req)
 	if err != nil {
 		return nil, err
-	}
-	if len(messages) == 0 || !allowed(ctx, messages[0]) {
-		return nil, notFound(orderResource, string(id))
 	}
 	events := make([]domain.Event, len(messages))
 	var history *order.History

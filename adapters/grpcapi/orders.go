@@ -206,23 +206,36 @@ func (s *orderService) list(
 
 // GetOrderHistory implements [comandav1.OrderServiceServer].
 func (s *orderService) GetOrderHistory(ctx context.Context, req *comandav1.GetOrderHistoryRequest) (*comandav1.GetOrderHistoryResponse, error) {
+	_, events, err := s.history(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &comandav1.GetOrderHistoryResponse{Events: events}, nil
+}
+
+// history are the events of the order that a request names, by revision, at least one.
+func (s *orderService) history(ctx context.Context, req interface {
+	GetOrderId() string
+	GetMinPosition() string
+},
+) (domain.OrderID, []*comandav1.Event, error) {
 	var check checker
 	id := check.orderID("order_id", req.GetOrderId())
 	position := check.position("min_position", req.GetMinPosition())
 	if err := check.err(); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if err := s.await(ctx, position); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	events, err := s.histories.History(id)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if len(events) == 0 || !allowed(ctx, events[0]) {
-		return nil, notFound(orderResource, string(id))
+		return "", nil, notFound(orderResource, string(id))
 	}
-	return &comandav1.GetOrderHistoryResponse{Events: events}, nil
+	return id, events, nil
 }
 
 // allowed reports whether the caller may know of what is one tenant's. Each answer
