@@ -52,7 +52,8 @@ type desk struct {
 	todo     []*lane // have something to read or write
 	waiting  []*lane // have an event to give
 	running  int
-	held     int // lanes with a hold
+	held     int          // lanes with a hold
+	pleas    map[int]plea // ours, by partition
 	members  []*Member
 	turn     int // the member that is asked first
 	closing  string
@@ -75,7 +76,7 @@ func newDesk(g *Groups, r *record, wants func(*ring.Entry) bool) *desk {
 		holds:  holds{durable.Book{KV: g.kv, Prefix: r.holds()}},
 		intake: make(chan *arrival), commands: make(chan func()), results: make(chan func()),
 		stopping: make(chan struct{}), ended: make(chan struct{}),
-		lanes: map[domain.OrderID]*lane{}, settled: newMemory(remembered), prefix: rand.Text()[:8] + "-",
+		lanes: map[domain.OrderID]*lane{}, settled: newMemory(remembered), pleas: map[int]plea{}, prefix: rand.Text()[:8] + "-",
 	}
 }
 
@@ -138,7 +139,7 @@ func (d *desk) open(ctx context.Context) (jetstream.KeyWatcher, error) {
 	if d.durables, err = d.groups.open(ctx, d.record); err != nil {
 		return nil, err
 	}
-	watcher, err := d.groups.kv.WatchFiltered(ctx, []string{groupPrefix + d.record.Name, d.record.holds() + ">"})
+	watcher, err := d.groups.kv.WatchFiltered(ctx, []string{groupPrefix + d.record.Name, d.record.holds() + ">", d.record.pleas() + ">"})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // logged at once
 	}
@@ -214,10 +215,19 @@ func (d *desk) changed(ctx context.Context, entry jetstream.KeyValueEntry) {
 	if entry == nil {
 		return
 	}
-	if !strings.HasPrefix(entry.Key(), d.record.holds()) {
+	switch {
+	case strings.HasPrefix(entry.Key(), d.record.holds()):
+		d.changedHold(ctx, entry)
+	case !strings.HasPrefix(entry.Key(), d.record.pleas()):
 		d.regroup(entry)
-		return
+	case !durable.Removed(entry):
+		if err := d.heed(entry); err != nil {
+			d.logger.ErrorContext(ctx, "what is asked to be held cannot be read", slog.Any("error", err))
+		}
 	}
+}
+
+func (d *desk) changedHold(ctx context.Context, entry jetstream.KeyValueEntry) {
 	to, err := readHold(entry)
 	if err != nil {
 		d.logger.ErrorContext(ctx, "a held event cannot be read", slog.String("key", entry.Key()), slog.Any("error", err))

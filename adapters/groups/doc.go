@@ -15,7 +15,10 @@
 // An order has a lane, and of a lane at most one event is with a member. Its next is
 // given when that one was acknowledged or skipped. An event whose predecessor this
 // process did not see is given when the predecessor is at or below the durable's
-// acknowledgement floor and nothing of the order is held.
+// acknowledgement floor and nothing of the order is held. Where other orders' events, which
+// may be with members for long, keep the floor down, the process asks for them to be
+// held (see below) with "w.<name>.<generation>.<partition>", which names the
+// sequence: so no order waits for another.
 //
 // # What is not settled
 //

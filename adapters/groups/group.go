@@ -86,6 +86,7 @@ func (r *record) durable() string { return durables(r.Name) + strconv.FormatInt(
 const (
 	groupPrefix = "g."
 	holdPrefix  = "h."
+	pleaPrefix  = "w."
 )
 
 // holdsOf is the prefix of what a group holds, in every generation.
@@ -93,6 +94,12 @@ func holdsOf(group string) string { return holdPrefix + group + "." }
 
 // holds is the prefix of what the generation holds.
 func (r *record) holds() string { return holdsOf(r.Name) + strconv.FormatInt(r.Generation, 10) + "." }
+
+// pleasOf is the prefix of what the members of a group are asked for, in every generation.
+func pleasOf(group string) string { return pleaPrefix + group + "." }
+
+// pleas is the prefix of what the generation's members are asked for, by partition.
+func (r *record) pleas() string { return pleasOf(r.Name) + strconv.FormatInt(r.Generation, 10) + "." }
 
 // read is the group's record. The error's kind is NotFound when there is none.
 func (g *Groups) read(ctx context.Context, name string) (*record, error) {
@@ -144,8 +151,8 @@ func (g *Groups) sweep(ctx context.Context, name string, keep *record) error {
 			return fmt.Errorf("remove the durables of group %s from %s: %w", name, stream, err)
 		}
 	}
-	return g.each(ctx, holdsOf(name), func(entry jetstream.KeyValueEntry) error {
-		if keep != nil && strings.HasPrefix(entry.Key(), keep.holds()) {
+	remove := func(entry jetstream.KeyValueEntry) error {
+		if keep != nil && (strings.HasPrefix(entry.Key(), keep.holds()) || strings.HasPrefix(entry.Key(), keep.pleas())) {
 			return nil
 		}
 		err := durable.Book{KV: g.kv}.Remove(ctx, entry.Key(), entry.Revision())
@@ -153,7 +160,11 @@ func (g *Groups) sweep(ctx context.Context, name string, keep *record) error {
 			err = nil // by a desk that is about to end; nobody asks for it
 		}
 		return err //nolint:wrapcheck // the book names the key
-	})
+	}
+	if err := g.each(ctx, pleasOf(name), remove); err != nil {
+		return err
+	}
+	return g.each(ctx, holdsOf(name), remove)
 }
 
 func (g *Groups) sweepStream(ctx context.Context, stream, name string, keep *record) error {

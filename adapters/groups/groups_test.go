@@ -315,14 +315,22 @@ func TestSeekAndDelete(t *testing.T) {
 			t.Errorf("left in %s is %s", s.CachedInfo().Config.Name, name)
 		}
 	}
+	o.wantEmpty(t)
+	o.create(t, "erp")
+	m = o.join(t, "erp", 5)
+	m.Ack(m.want("A", 1, 1).ID)
+}
+
+// wantEmpty wants nothing to be kept of any group.
+func (o *office) wantEmpty(t *testing.T) {
+	t.Helper()
+	js, err := jetstream.New(o.conn)
+	must(t, err)
 	kv, err := js.KeyValue(t.Context(), groups.Bucket)
 	must(t, err)
 	if keys, err := kv.Keys(t.Context()); !errors.Is(err, jetstream.ErrNoKeysFound) {
 		t.Errorf("left are %v (%v)", keys, err)
 	}
-	o.create(t, "erp")
-	m = o.join(t, "erp", 5)
-	m.Ack(m.want("A", 1, 1).ID)
 }
 
 // closes wants the member's stream to end for a reason.

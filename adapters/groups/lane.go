@@ -27,6 +27,8 @@ type lane struct {
 	busy   bool
 	listed bool // in todo or waiting
 	known  bool // the head's predecessor is settled
+	// doubted says that the head's predecessor was not found to be settled.
+	doubted bool
 
 	restsUntil time.Time
 }

@@ -142,3 +142,43 @@ func TestNoNewEventWhereTooManyAreHeld(t *testing.T) {
 	must(t, err)
 	o.settled(t, "erp")
 }
+
+// TestAnOrderDoesNotWaitForAnother has a process take over a group in which one order's event
+// was settled and an earlier one's was not: while that is with a member again, or nobody
+// may have it, the first order goes on.
+func TestAnOrderDoesNotWaitForAnother(t *testing.T) {
+	h := newHouse(t, 1)
+	o := h.open(t)
+	o.create(t, "erp", func(g *groups.Group) { g.AckWait = time.Hour })
+	h.record("slow", 1, 1)
+	h.recordAs("outra", "theirs", 1, 1)
+	h.record("quick", 1, 1)
+	join := func() *member {
+		return o.joinAs(t, "erp", 10, func(tenant domain.TenantID) bool { return tenant == "loja" })
+	}
+	m := join()
+	m.want("slow", 1, 1)
+	m.Ack(m.want("quick", 1, 1).ID)
+	m.leave(false)
+
+	m = join()
+	slow := m.want("slow", 1, 1)
+	h.record("quick", 2, 2)
+	m.Ack(m.want("quick", 2, 1).ID)
+	h.record("slow", 2, 2)
+	m.Extend(slow.ID)
+	m.Ack(slow.ID)
+	m.Ack(m.want("slow", 2, 1).ID)
+	m.none()
+	last := o.join(t, "erp", 10)
+	if d := last.next(); d.Entry.Tenant != "outra" || d.Attempt != 1 {
+		t.Errorf("given is %s, want theirs", short(t, d))
+	} else {
+		last.Ack(d.ID)
+	}
+	o.settled(t, "erp")
+	m.leave(false)
+	last.leave(false)
+	must(t, o.Delete(t.Context(), "erp")) // what was asked of the members goes too
+	o.wantEmpty(t)
+}

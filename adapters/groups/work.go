@@ -88,21 +88,28 @@ func (d *desk) unsure(l *lane, err error) {
 	l.restsUntil = d.now().Add(recheck)
 }
 
-// keep stores what became of a delivery, for as long as it takes.
+// keep stores what became of a delivery.
 func (d *desk) keep(l *lane, base hold, to func(hold) *hold) {
 	d.work(l, func(ctx context.Context) func() {
-		for {
-			h, err := d.holds.change(ctx, l.order, base, to)
-			if err == nil {
-				return func() { d.became(l, h) }
-			}
-			if ctx.Err() != nil {
-				return func() { d.unsure(l, err) } // it is given again
-			}
-			d.logger.WarnContext(ctx, "what became of an event is not stored yet", slog.String("order_id", string(l.order)), slog.Any("error", err))
-			rest(ctx, recheck)
+		h, err := d.insist(ctx, l.order, base, to)
+		if err != nil {
+			return func() { d.unsure(l, err) } // it is given again
 		}
+		return func() { d.became(l, h) }
 	})
+}
+
+// insist changes what is held of an order, for as long as it takes. The error is that
+// ctx ended first.
+func (d *desk) insist(ctx context.Context, id domain.OrderID, base hold, to func(hold) *hold) (*hold, error) {
+	for {
+		h, err := d.holds.change(ctx, id, base, to)
+		if err == nil || ctx.Err() != nil {
+			return h, err
+		}
+		d.logger.WarnContext(ctx, "what became of an event is not stored yet", slog.String("order_id", string(id)), slog.Any("error", err))
+		rest(ctx, recheck)
+	}
 }
 
 // joinHold records that the queue waits behind what is held, and acknowledges it: from
@@ -122,47 +129,6 @@ func (d *desk) joinHold(l *lane) {
 			d.became(l, h)
 		}
 	})
-}
-
-// recall finds out whether the predecessor of l's head is settled.
-func (d *desk) recall(l *lane) {
-	a := l.queue[0]
-	d.work(l, func(ctx context.Context) func() {
-		settled, h, err := d.predecessor(ctx, l.order, a)
-		return func() {
-			switch {
-			case err != nil:
-				d.unsure(l, err)
-			case h != nil:
-				d.became(l, h)
-			case !settled && l.queue[0].rec.Event.Revision == a.rec.Event.Revision:
-				d.unsure(l, nil)
-			default:
-				l.known = settled && l.queue[0].rec.Event.Revision == a.rec.Event.Revision
-			}
-		}
-	})
-}
-
-// predecessor reports whether the event before a of its order is settled, or what the order
-// holds.
-func (d *desk) predecessor(ctx context.Context, id domain.OrderID, a *arrival) (settled bool, h *hold, err error) {
-	// In this order: what is not settled is held before it is acknowledged.
-	floor, err := a.from.Floor(ctx)
-	if err != nil {
-		return false, nil, err //nolint:wrapcheck // the consumer names itself
-	}
-	if h, err = d.holds.get(ctx, id); err != nil || h != nil {
-		return false, h, err
-	}
-	if floor = max(floor, a.from.Since-1); floor+1 >= a.rec.Sequence {
-		return true, nil, nil
-	}
-	history, err := d.history(ctx, id, a.rec.Event.Revision-1)
-	if err != nil {
-		return false, nil, err
-	}
-	return history[a.rec.Event.Revision-2].Sequence <= floor, nil, nil
 }
 
 // history is the order's up to a revision at least.
@@ -252,9 +218,16 @@ func (d *desk) renew(f *flight) {
 			}
 			d.became(l, h)
 			if h == nil || h != mine {
-				f.member.withdraw(f, true)
-				d.cancelled(f)
+				d.lost(f)
+			} else if !f.deadline.Equal(deadline) {
+				d.renew(f) // it was extended meanwhile
 			}
 		}
 	})
+}
+
+// lost ends a flight whose event is somebody else's by now.
+func (d *desk) lost(f *flight) {
+	f.member.withdraw(f, true)
+	d.cancelled(f)
 }
