@@ -25,7 +25,7 @@ func TestInHandLongerThanAckWait(t *testing.T) {
 		<-leave
 		return h.recorder.Record(context.WithoutCancel(ctx), msg, facts)
 	})
-	cfg := checkout.Config{Workers: 1, AckWait: 600 * time.Millisecond, RecordTimeout: 500 * time.Millisecond}
+	cfg := checkout.Config{Workers: 1, AckWait: 3 * time.Second, RecordTimeout: 500 * time.Millisecond}
 	h.start(t, options{recorder: slow, cfg: cfg})
 	for i := range 2 {
 		h.publish(t, "loja-checkout", event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), ""))

@@ -212,7 +212,7 @@ func serve(t *testing.T, cfg grpcapi.Config, deps grpcapi.Deps) *server {
 			return
 		}
 		stopped = true
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
 		defer cancel()
 		api.Stop(ctx)
 		must(t, <-ended)

@@ -60,7 +60,7 @@ func newStore(t *testing.T) *store {
 	ran := make(chan error, 1)
 	go func() { ran <- vault.Run(running) }()
 	log, err := eventstore.Open(ctx, node.Conn(), eventstore.Config{
-		Vault: vault, AppendTimeout: 2 * time.Second, AppendTries: 1,
+		Vault: vault, AppendTimeout: 20 * time.Second, AppendTries: 1,
 	})
 	must(t, err)
 	t.Cleanup(func() {

@@ -75,7 +75,7 @@ func msg(subject, id string, expected int) *nats.Msg {
 
 func publish(t *testing.T, p *stream.Publisher, m *nats.Msg) stream.Ack {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	ack, err := p.Publish(ctx, m)
 	if err != nil {
