@@ -132,7 +132,7 @@ func (h *house) open(t *testing.T, change ...func(*groups.Config)) *office {
 	must(t, err)
 	js, err := jetstream.New(conn)
 	must(t, err)
-	cfg := groups.Config{AckWait: time.Second, PinTTL: 2 * time.Second, Tick: 10 * time.Millisecond}
+	cfg := groups.Config{PinTTL: 2 * time.Second, Tick: 10 * time.Millisecond}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -18,23 +18,25 @@ type plea struct {
 	at      time.Time
 }
 
-// recall finds out whether the predecessor of l's head is settled.
+// recall finds out what of l is settled.
 func (d *desk) recall(l *lane) {
 	a := l.queue[0]
 	d.work(l, func(ctx context.Context) func() {
-		before, h, err := d.predecessor(ctx, l.order, a)
+		p, err := d.past(ctx, l.order, a)
 		return func() {
 			switch {
 			case err != nil:
 				d.unsure(l, err)
-			case h != nil:
-				d.became(l, h)
-			case l.queue[0].rec.Event.Revision != a.rec.Event.Revision: // it came meanwhile
-			case before == 0:
+			case p.hold != nil:
+				d.became(l, p.hold)
+			case p.floor >= a.rec.Sequence: // by whoever had it before
+				d.pass(l, a.rec.Event.Revision)
+			case l.queue[0].rec.Event.Revision != a.rec.Event.Revision: // its predecessor came
+			case p.floor >= p.before:
 				l.known, l.doubted = true, false
 			default:
 				if l.doubted && d.credit() { // no longer an acknowledgement that is on its way
-					d.plead(a.rec.Partition, before)
+					d.plead(a.rec.Partition, p.before)
 				}
 				l.doubted = true
 				d.unsure(l, nil)
@@ -43,28 +45,31 @@ func (d *desk) recall(l *lane) {
 	})
 }
 
-// predecessor is the sequence of the event before a of its order, 0 when that is settled,
-// and what the order holds.
-func (d *desk) predecessor(ctx context.Context, id domain.OrderID, a *arrival) (sequence uint64, h *hold, err error) {
+// past is what an event's order went through before.
+type past struct {
+	hold   *hold  // what it holds
+	floor  uint64 // up to this sequence all is settled, or held
+	before uint64 // an upper bound of the predecessor's sequence
+}
+
+func (d *desk) past(ctx context.Context, id domain.OrderID, a *arrival) (p past, err error) {
 	// In this order: what is not settled is held before it is acknowledged.
-	floor, err := a.from.Floor(ctx)
-	if err != nil {
-		return 0, nil, err //nolint:wrapcheck // the consumer names itself
+	if p.floor, err = a.from.Floor(ctx); err != nil {
+		return p, err //nolint:wrapcheck // the consumer names itself
 	}
-	if h, err = d.holds.get(ctx, id); err != nil || h != nil {
-		return 0, h, err
+	p.floor = max(p.floor, a.from.Since-1)
+	if p.hold, err = d.holds.get(ctx, id); err != nil || p.hold != nil {
+		return p, err
 	}
-	if floor = max(floor, a.from.Since-1); floor+1 >= a.rec.Sequence {
-		return 0, nil, nil
+	if p.before = a.rec.Sequence - 1; p.floor >= p.before {
+		return p, nil
 	}
 	history, err := d.history(ctx, id, a.rec.Event.Revision-1)
 	if err != nil {
-		return 0, nil, err
+		return p, err
 	}
-	if sequence = history[a.rec.Event.Revision-2].Sequence; sequence <= floor {
-		return 0, nil, nil
-	}
-	return sequence, nil, nil
+	p.before = history[a.rec.Event.Revision-2].Sequence
+	return p, nil
 }
 
 // plead asks for what keeps the floor of a partition below a sequence to be held, so
@@ -87,9 +92,9 @@ func (d *desk) plead(partition int, through uint64) {
 	})
 }
 
-// heed holds what this process has of a partition up to a sequence, with members or not, so that its
-// acknowledgement lets the floor rise: somebody waits for an event that was
-// settled above it.
+// heed holds what members have of a partition up to a sequence, and what none of them
+// may have, so that its acknowledgement lets the floor rise: somebody waits for an
+// event that was settled above it. What waits for credit goes to whoever has some.
 func (d *desk) heed(entry jetstream.KeyValueEntry) error {
 	partition, err := strconv.Atoi(entry.Key()[len(d.record.pleas()):])
 	if err != nil {
@@ -99,16 +104,26 @@ func (d *desk) heed(entry jetstream.KeyValueEntry) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", entry.Key(), err)
 	}
+	credit := d.credit()
 	for _, l := range d.lanes {
-		if l.hold != nil || l.busy || len(l.queue) == 0 || d.held >= d.groups.cfg.MaxHeld {
-			continue
-		}
-		head := &l.queue[0].rec
-		if head.Partition == partition && head.Sequence <= through && (l.flight != nil || d.step(l) == stepGive) {
+		switch {
+		case l.hold != nil || l.busy || len(l.queue) == 0:
+		case l.queue[0].rec.Partition != partition || l.queue[0].rec.Sequence > through:
+		case l.flight == nil && !credit:
+			l.giveBack()
+		case d.held < d.groups.cfg.MaxHeld && (l.flight != nil || d.step(l) == stepGive):
 			d.shelve(l)
 		}
 	}
 	return nil
+}
+
+// giveBack returns what waits in l, for whoever has the pin.
+func (l *lane) giveBack() {
+	for _, a := range l.queue {
+		_ = a.msg.Nak() // otherwise it comes again later
+	}
+	l.queue, l.known = nil, false
 }
 
 // shelve has l hold its head, which stays with the member that has it.

@@ -24,7 +24,7 @@ func TestAGroupSurvivesAKill(t *testing.T) {
 	for _, kill := range []bool{true, false} {
 		t.Run(fmt.Sprint("kill ", kill), func(t *testing.T) {
 			h := newHouse(t, 2)
-			quick := func(c *groups.Config) { c.Grace = 100 * time.Millisecond }
+			quick := func(c *groups.Config) { c.AckWait, c.Grace = 3*time.Second, 100*time.Millisecond }
 			o := h.open(t, quick)
 			o.create(t, "erp")
 			m := o.join(t, "erp", 10)
@@ -93,7 +93,8 @@ func TestAGroupSurvivesAKill(t *testing.T) {
 // when the time for an answer is over, and the delivery counts.
 func TestAClaimEndsWithItsTime(t *testing.T) {
 	h := newHouse(t, 1)
-	one, two := h.open(t, func(c *groups.Config) { c.Grace = 100 * time.Millisecond }), h.open(t)
+	quick := func(c *groups.Config) { c.AckWait, c.Grace = 3*time.Second, 100*time.Millisecond }
+	one, two := h.open(t, quick), h.open(t, quick)
 	one.create(t, "erp", func(g *groups.Group) { g.MaxDeliveries = 2 })
 	m := one.join(t, "erp", 1)
 	h.record("A", 1, 2)
