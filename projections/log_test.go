@@ -36,7 +36,7 @@ func openLog(t *testing.T, dir string) *realLog {
 	t.Helper()
 	node, err := natsnode.Start(t.Context(), natsnode.Config{DataDir: filepath.Join(dir, "nats"), Listen: natsnode.None})
 	must(t, err)
-	vault, err := privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 32})
+	vault, err := privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 32, Wait: 20 * time.Second})
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)

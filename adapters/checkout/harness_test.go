@@ -57,7 +57,7 @@ func newHouse(t *testing.T) *house {
 			t.Error(err)
 		}
 	})
-	vault, err := privacy.Open(ctx, node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64})
+	vault, err := privacy.Open(ctx, node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64, Wait: 20 * time.Second})
 	must(t, err)
 	running, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)

@@ -58,7 +58,7 @@ func newStore(t *testing.T) *store {
 	node, err := natsnode.Start(t.Context(), natsnode.Config{DataDir: filepath.Join(dir, "nats"), Listen: natsnode.None})
 	must(t, err)
 	t.Cleanup(func() { must(t, node.Close()) })
-	vault, err := privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64})
+	vault, err := privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64, Wait: 20 * time.Second})
 	must(t, err)
 	spawn(t, vault.Run)
 	log, err := eventstore.Open(t.Context(), node.Conn(), eventstore.Config{Partitions: partitions, Vault: vault})

@@ -57,7 +57,7 @@ func newHouse(t *testing.T, partitions int) *house {
 	node, err := natsnode.Start(ctx, natsnode.Config{DataDir: dir, Listen: "127.0.0.1:0"})
 	must(t, err)
 	t.Cleanup(func() { must(t, node.Close()) })
-	vault, err := privacy.Open(ctx, node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 8})
+	vault, err := privacy.Open(ctx, node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 8, Wait: 20 * time.Second})
 	must(t, err)
 	background(t, vault.Run)
 	<-vault.Ready()

@@ -63,7 +63,7 @@ func newStore(t *testing.T) *store {
 	must(t, err)
 	t.Cleanup(func() { must(t, node.Close()) })
 	s := &store{t: t, node: node}
-	s.vault, err = privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 32})
+	s.vault, err = privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 32, Wait: 20 * time.Second})
 	must(t, err)
 	spawn(t, s.vault.Run)
 	s.log, err = eventstore.Open(t.Context(), node.Conn(), eventstore.Config{Partitions: 2, Vault: s.vault})

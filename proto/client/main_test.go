@@ -87,7 +87,7 @@ func openShop(dir string, later func(func() error), spawn func(func(context.Cont
 		return err
 	}
 	later(node.Close)
-	vault, err := privacy.Open(ctx, node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64})
+	vault, err := privacy.Open(ctx, node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 64, Wait: 20 * time.Second})
 	if err != nil {
 		return err
 	}
