@@ -46,14 +46,19 @@ const (
 	streamsAtOnce  = 2
 )
 
-// guard is a server of a store that asks for tokens.
+// guard is a server of a store that asks for tokens, and has the quotas above.
 func guard(t *testing.T, store *store) *guarded {
+	t.Helper()
+	return guardWith(t, store, access.Config{CallsPerSecond: callsPerSecond, Streams: streamsAtOnce})
+}
+
+func guardWith(t *testing.T, store *store, cfg access.Config) *guarded {
 	t.Helper()
 	g := &guarded{store: store, tokens: access.Store{Path: filepath.Join(t.TempDir(), "tokens.json")}, secrets: map[string]string{}}
 	now := time.Now()
+	cfg.TokensFile = g.tokens.Path
 	var err error
-	g.authority, err = access.New(access.Config{TokensFile: g.tokens.Path, CallsPerSecond: callsPerSecond, Streams: streamsAtOnce},
-		access.Deps{Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+	g.authority, err = access.New(cfg, access.Deps{Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
 	deps := g.deps()
 	deps.Access = g.authority
@@ -79,7 +84,12 @@ func (bearer) RequireTransportSecurity() bool { return false }
 
 func newGuarded(t *testing.T) *guarded {
 	t.Helper()
-	g := guard(t, newStore(t))
+	return guard(t, newStore(t)).filled()
+}
+
+// filled has tokens of many kinds, and two orders of each of three tenants.
+func (g *guarded) filled() *guarded {
+	g.t.Helper()
 	read := []access.Scope{access.OrdersRead, access.EventsRead}
 	g.create("reader", read, "loja")
 	g.create("group", read, "outra", "loja")
