@@ -3,10 +3,8 @@ package grpcapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -34,9 +32,9 @@ func (s *eventService) Consume(stream consumeStream) error {
 	}
 	member, group, err := s.groups.Join(ctx, hello.GetGroup(), int(max(hello.GetCredits(), 1)), access.From(ctx).AllowsTenant)
 	if err != nil {
-		return err
+		return aboutGroup(hello.GetGroup(), err)
 	}
-	c := &consumption{service: s, stream: stream, member: member, ended: make(chan error, 1)}
+	c := &consumption{service: s, stream: stream, group: group.Name, member: member, ended: make(chan error, 1)}
 	welcome, err := groupMessage(&group)
 	if err == nil {
 		err = c.send(&comandav1.ConsumeResponse{Message: &comandav1.ConsumeResponse_Welcome{
@@ -58,38 +56,26 @@ func (s *eventService) hello(ctx context.Context, stream consumeStream) (*comand
 		return nil, err
 	}
 	hello := req.GetHello()
-	var check checker
 	if hello == nil {
-		check.violate("hello", "must be the first message")
-	} else {
-		check.groupName("hello.group", hello.GetGroup())
-		check.credits("hello.credits", hello.GetCredits())
-	}
-	if err := check.err(); err != nil {
-		return nil, err
+		return nil, invalid("hello", "must be the first message")
 	}
 	group, err := s.groups.Get(ctx, hello.GetGroup())
 	if err != nil {
-		return nil, err
+		return nil, aboutGroup(hello.GetGroup(), err)
 	}
 	for _, tenant := range group.Tenants {
-		if !access.From(ctx).AllowsTenant(tenant) {
-			return nil, domain.Errorf(domain.NotFound, "group %s: there is none", group.Name)
+		if !access.From(ctx).AllowsTenant(tenant) { // as one that is not there
+			return nil, aboutGroup(group.Name, domain.Errorf(domain.NotFound, "group %s: there is none", group.Name))
 		}
 	}
 	return hello, nil
-}
-
-func (c *checker) credits(field string, n uint32) {
-	if n > groups.MaxCredits {
-		c.violate(field, fmt.Sprintf("must be at most %d", groups.MaxCredits))
-	}
 }
 
 // consumption is one member's stream: one goroutine that sends, and one that receives.
 type consumption struct {
 	service *eventService
 	stream  consumeStream
+	group   string
 	member  *groups.Member
 	ended   chan error // why nothing more is received
 	inOrder bool       // what the member has was not given in vain
@@ -165,9 +151,9 @@ func (c *consumption) tell(msg *groups.Message) (done bool, err error) {
 		}})
 	default:
 		c.inOrder = true
-		cause := domain.Errorf(domain.Unavailable, "the group's events cannot be given any more: %s", msg.Closing)
+		var cause error = domain.Errorf(domain.Unavailable, "the group's events cannot be given any more: %s", msg.Closing)
 		if msg.Closing == groups.ClosingDeleted {
-			cause = domain.Errorf(domain.NotFound, "the group was removed")
+			cause = aboutGroup(c.group, domain.Errorf(domain.NotFound, "group %s: it was removed", c.group))
 		}
 		return true, c.close(msg.Closing, cause)
 	}
@@ -208,42 +194,25 @@ func (c *consumption) heard(req *comandav1.ConsumeRequest) error {
 	case *comandav1.ConsumeRequest_Extend:
 		c.member.Extend(m.Extend.GetDeliveryIds()...)
 	case *comandav1.ConsumeRequest_Credits:
-		var check checker
-		check.credits("credits.credits", m.Credits.GetCredits())
-		if err := check.err(); err != nil {
-			return err
-		}
 		c.member.Credits(int(m.Credits.GetCredits()))
 	case *comandav1.ConsumeRequest_Nack:
 		return c.nacked(m.Nack)
 	case *comandav1.ConsumeRequest_Hello:
 		return invalid("hello", "must be the first message, and no other")
-	default:
-		return invalid("message", "must be ack, nack, extend or credits")
 	}
 	return nil
 }
 
 func (c *consumption) nacked(n *comandav1.ConsumeNack) error {
-	var check checker
-	after := check.duration("nack.retry_after", n.GetRetryAfter(), 0, groups.MaxRetryAfter)
-	if utf8.RuneCountInString(n.GetReason()) > groups.MaxReason {
-		check.violate("nack.reason", fmt.Sprintf("must be at most %d characters", groups.MaxReason))
-	}
-	if err := check.err(); err != nil {
-		return err
-	}
 	switch n.GetAction() {
 	case comandav1.NackAction_NACK_ACTION_UNSPECIFIED, comandav1.NackAction_NACK_ACTION_RETRY:
-		c.member.Retry(n.GetDeliveryId(), after, n.GetReason())
+		c.member.Retry(n.GetDeliveryId(), n.GetRetryAfter().AsDuration(), n.GetReason())
 	case comandav1.NackAction_NACK_ACTION_PARK:
 		c.member.Park(n.GetDeliveryId(), n.GetReason())
 	case comandav1.NackAction_NACK_ACTION_SKIP:
 		c.member.Skip(n.GetDeliveryId())
 	case comandav1.NackAction_NACK_ACTION_STOP:
 		return errStopped
-	default:
-		return invalid("nack.action", "must be one of its values")
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/domain"
@@ -252,65 +253,25 @@ func TestParkedEventsArePaged(t *testing.T) {
 	}
 }
 
-func TestGroupRequestsThatAreRefused(t *testing.T) {
+// TestAGroupsBoundsAreAllowed has everything as great as the rules of its messages let it be,
+// which is what package groups allows.
+func TestAGroupsBoundsAreAllowed(t *testing.T) {
 	store := newStore(t)
 	s := serve(t, grpcapi.Config{}, store.deps())
-	s.create(t, group("erp"), nil)
-	create := func(g *comandav1.ConsumerGroup) error {
-		_, err := s.events.CreateGroup(t.Context(), &comandav1.CreateGroupRequest{Group: g})
-		return err
-	}
-	say := func(messages ...*comandav1.ConsumeRequest) error {
-		stream, err := s.events.Consume(t.Context())
-		must(t, err)
-		for _, m := range messages {
-			must(t, stream.Send(m))
-		}
-		for err == nil {
-			_, err = stream.Recv()
-		}
-		return err
-	}
-	hello := func(name string, credits uint32) *comandav1.ConsumeRequest {
-		return &comandav1.ConsumeRequest{Message: &comandav1.ConsumeRequest_Hello{Hello: &comandav1.ConsumeHello{Group: name, Credits: credits}}}
-	}
-	nack := func(n *comandav1.ConsumeNack) *comandav1.ConsumeRequest {
-		return &comandav1.ConsumeRequest{Message: &comandav1.ConsumeRequest_Nack{Nack: n}}
-	}
-	_, seekNone := s.events.SeekGroup(t.Context(), &comandav1.SeekGroupRequest{Name: "none", Start: &comandav1.GroupStart{Start: &comandav1.GroupStart_Now{}}})
-	_, seekNowhere := s.events.SeekGroup(t.Context(), &comandav1.SeekGroupRequest{Name: "erp"})
-	_, deleteNone := s.events.DeleteGroup(t.Context(), &comandav1.DeleteGroupRequest{Name: "none"})
-	_, parkedNone := s.events.ListParkedEvents(t.Context(), &comandav1.ListParkedEventsRequest{Group: "none"})
-	_, badOrder := s.events.ReplayParkedEvents(t.Context(), &comandav1.ReplayParkedEventsRequest{Group: "erp", OrderId: "ord_1"})
-	_, noOrder := s.events.ReplayParkedEvents(t.Context(), &comandav1.ReplayParkedEventsRequest{Group: "erp", OrderId: string(identity(1).OrderID())})
-	for i, c := range []struct {
-		err   error
-		code  codes.Code
-		field string
-	}{
-		{create(group("erp")), codes.AlreadyExists, ""},
-		{create(group("ERP")), codes.InvalidArgument, "group.name"},
-		{create(&comandav1.ConsumerGroup{Name: "x", AckWait: durationpb.New(time.Millisecond)}), codes.InvalidArgument, "group.ack_wait"},
-		{create(&comandav1.ConsumerGroup{Name: "x", MaxDeliveries: 1001}), codes.InvalidArgument, "group.max_deliveries"},
-		{create(&comandav1.ConsumerGroup{Name: "x", Filter: &comandav1.EventFilter{OrderIds: []string{"1"}}}), codes.InvalidArgument, "filter.order_ids[0]"},
-		{seekNone, codes.NotFound, ""},
-		{seekNowhere, codes.InvalidArgument, "start"},
-		{deleteNone, codes.NotFound, ""},
-		{parkedNone, codes.NotFound, ""},
-		{badOrder, codes.InvalidArgument, "order_id"},
-		{noOrder, codes.NotFound, ""},
-		{say(hello("none", 1)), codes.NotFound, ""},
-		{say(hello("erp", 1001)), codes.InvalidArgument, "hello.credits"},
-		{say(nack(&comandav1.ConsumeNack{})), codes.InvalidArgument, "hello"},
-		{say(hello("erp", 1), hello("erp", 1)), codes.InvalidArgument, "hello"},
-		{say(hello("erp", 1), &comandav1.ConsumeRequest{}), codes.InvalidArgument, "message"},
-		{say(hello("erp", 1), nack(&comandav1.ConsumeNack{Action: 99})), codes.InvalidArgument, "nack.action"},
-		{say(hello("erp", 1), nack(&comandav1.ConsumeNack{RetryAfter: durationpb.New(-1)})), codes.InvalidArgument, "nack.retry_after"},
-		{say(hello("erp", 1), nack(&comandav1.ConsumeNack{Reason: strings.Repeat("é", 201)})), codes.InvalidArgument, "nack.reason"},
-	} {
-		if st := status.Convert(c.err); st.Code() != c.code || c.field != "" && subjectOf(st) != c.field {
-			t.Errorf("%d: %v about %q, want %s about %q", i, c.err, subjectOf(st), c.code, c.field)
-		}
+	name := strings.Repeat("x", 40)
+	s.create(t, &comandav1.ConsumerGroup{
+		Name: name, AckWait: durationpb.New(groups.MaxAckWait), MaxDeliveries: groups.MaxDeliveries,
+	}, nil)
+	s.create(t, &comandav1.ConsumerGroup{Name: "least", AckWait: durationpb.New(groups.MinAckWait), MaxDeliveries: 1}, nil)
+	c := joined(t, s, name, groups.MaxCredits)
+	store.record(1, domain.KindPending)
+	e := c.want(1, 1, 1)
+	c.say(&comandav1.ConsumeRequest{Message: &comandav1.ConsumeRequest_Nack{Nack: &comandav1.ConsumeNack{
+		DeliveryId: e.GetDeliveryId(), Action: comandav1.NackAction_NACK_ACTION_PARK,
+		RetryAfter: durationpb.New(groups.MaxRetryAfter), Reason: strings.Repeat("é", groups.MaxReason),
+	}}})
+	if p := s.parkedOf(t, name, 1)[0]; p.GetReason() != strings.Repeat("é", groups.MaxReason) {
+		t.Errorf("parked is %v", p)
 	}
 }
 

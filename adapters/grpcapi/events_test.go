@@ -36,7 +36,12 @@ type subscriber struct {
 
 func subscribe(t *testing.T, s *server, req *comandav1.SubscribeRequest) *subscriber {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	return subscribeIn(t.Context(), t, s, req)
+}
+
+func subscribeIn(ctx context.Context, t *testing.T, s *server, req *comandav1.SubscribeRequest) *subscriber {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
 	t.Cleanup(cancel)
 	stream, err := s.events.Subscribe(ctx, req)
 	must(t, err)

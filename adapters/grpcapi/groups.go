@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -31,65 +32,50 @@ func Match(encoded []byte) (func(*ring.Entry) bool, error) {
 	return out.match, nil
 }
 
-// groupName checks a required name.
-func (c *checker) groupName(field, name string) string {
-	if !groups.ValidName(name) {
-		c.violate(field, "must be 1 to 40 of a-z, 0-9 and -")
+// aboutGroup is err, of a group, with what it is that is not there, or is there already.
+func aboutGroup(name string, err error) error {
+	if kind := domain.KindOf(err); kind != domain.NotFound && kind != domain.Exists {
+		return err
 	}
-	return name
+	return &detailedError{
+		error:  err,
+		detail: &errdetails.ResourceInfo{ResourceType: groupResource, ResourceName: name, Description: err.Error()},
+	}
 }
 
-// duration is 0 when there is none.
-func (c *checker) duration(field string, d *durationpb.Duration, least, most time.Duration) time.Duration {
-	if d == nil {
-		return 0
-	}
-	if d.CheckValid() != nil || d.AsDuration() < least || d.AsDuration() > most {
-		c.violate(field, fmt.Sprintf("must be %s to %s", least, most))
-	}
-	return d.AsDuration()
-}
+const groupResource = "comanda.v1.ConsumerGroup"
 
 // CreateGroup implements [comandav1.EventServiceServer].
 func (s *eventService) CreateGroup(ctx context.Context, req *comandav1.CreateGroupRequest) (*comandav1.CreateGroupResponse, error) {
 	in := req.GetGroup()
 	var check checker
 	group := groups.Group{
-		Name:          check.groupName("group.name", in.GetName()),
-		AckWait:       check.duration("group.ack_wait", in.GetAckWait(), groups.MinAckWait, groups.MaxAckWait),
-		MaxDeliveries: int(in.GetMaxDeliveries()),
-		Tenants:       check.filter(in.GetFilter()).tenants,
+		Name: in.GetName(), AckWait: in.GetAckWait().AsDuration(), MaxDeliveries: int(in.GetMaxDeliveries()),
+		Tenants: check.filter(in.GetFilter()).tenants,
 	}
-	if group.MaxDeliveries > groups.MaxDeliveries {
-		check.violate("group.max_deliveries", fmt.Sprintf("must be at most %d", groups.MaxDeliveries))
-	}
-	if err := check.err(); err != nil {
+	err := check.err()
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if group.Filter, err = proto.Marshal(in.GetFilter()); err != nil {
 		return nil, fmt.Errorf("encode the filter of group %s: %w", group.Name, err)
 	}
-	after, err := s.groupStart(ctx, req.GetStart(), fromBeginning{})
+	after, err := s.groupStart(ctx, req.GetStart())
 	if err != nil {
 		return nil, err
 	}
 	if group, err = s.groups.Create(ctx, group, after); err != nil {
-		return nil, err
+		return nil, aboutGroup(in.GetName(), err)
 	}
 	out, err := groupMessage(&group)
 	return &comandav1.CreateGroupResponse{Group: out}, err
 }
 
-// groupStart is where a group starts; without a start, which for nil must not be, at otherwise.
-func (s *eventService) groupStart(ctx context.Context, in *comandav1.GroupStart, otherwise any) (domain.Position, error) {
-	req := &placeRequest{start: otherwise, time: in.GetTime(), position: in.GetPosition()}
-	switch start := in.GetStart().(type) {
-	case nil:
-	case *comandav1.GroupStart_Now:
+// groupStart is where a group starts: for nil, at the beginning.
+func (s *eventService) groupStart(ctx context.Context, in *comandav1.GroupStart) (domain.Position, error) {
+	req := &placeRequest{start: in.GetStart(), time: in.GetTime(), position: in.GetPosition()}
+	if _, now := in.GetStart().(*comandav1.GroupStart_Now); now {
 		req.start = &comandav1.SubscribeRequest_Now_{}
-	default:
-		req.start = start
 	}
 	p, err := s.place(ctx, req)
 	if err != nil {
@@ -145,51 +131,30 @@ func groupMessage(g *groups.Group) (*comandav1.ConsumerGroup, error) {
 
 // SeekGroup implements [comandav1.EventServiceServer].
 func (s *eventService) SeekGroup(ctx context.Context, req *comandav1.SeekGroupRequest) (*comandav1.SeekGroupResponse, error) {
-	var check checker
-	name := check.groupName("name", req.GetName())
-	if req.GetStart().GetStart() == nil {
-		check.violate("start", "is required: beginning, now, time or position")
-	}
-	if err := check.err(); err != nil {
-		return nil, err
-	}
-	after, err := s.groupStart(ctx, req.GetStart(), nil)
+	after, err := s.groupStart(ctx, req.GetStart())
 	if err != nil {
 		return nil, err
 	}
-	if err := s.groups.Seek(ctx, name, after); err != nil {
-		return nil, err
+	if err := s.groups.Seek(ctx, req.GetName(), after); err != nil {
+		return nil, aboutGroup(req.GetName(), err)
 	}
 	return &comandav1.SeekGroupResponse{}, nil
 }
 
 // DeleteGroup implements [comandav1.EventServiceServer].
 func (s *eventService) DeleteGroup(ctx context.Context, req *comandav1.DeleteGroupRequest) (*comandav1.DeleteGroupResponse, error) {
-	var check checker
-	name := check.groupName("name", req.GetName())
-	if err := check.err(); err != nil {
-		return nil, err
-	}
-	if err := s.groups.Delete(ctx, name); err != nil {
-		return nil, err
+	if err := s.groups.Delete(ctx, req.GetName()); err != nil {
+		return nil, aboutGroup(req.GetName(), err)
 	}
 	return &comandav1.DeleteGroupResponse{}, nil
 }
 
 // ListParkedEvents implements [comandav1.EventServiceServer].
 func (s *eventService) ListParkedEvents(ctx context.Context, req *comandav1.ListParkedEventsRequest) (*comandav1.ListParkedEventsResponse, error) {
-	var check checker
-	name, size := check.groupName("group", req.GetGroup()), check.pageSize("page_size", req.GetPageSize())
-	after := domain.OrderID(req.GetPageToken())
-	if after != "" && !after.Valid() {
-		check.violate("page_token", "must be of the page before")
-	}
-	if err := check.err(); err != nil {
-		return nil, err
-	}
-	all, err := s.groups.Parked(ctx, name)
+	size, after := pageSize(req.GetPageSize()), domain.OrderID(req.GetPageToken())
+	all, err := s.groups.Parked(ctx, req.GetGroup())
 	if err != nil {
-		return nil, err
+		return nil, aboutGroup(req.GetGroup(), err)
 	}
 	all = all[sort.Search(len(all), func(i int) bool { return all[i].Order > after }):]
 	out := new(comandav1.ListParkedEventsResponse)
@@ -210,17 +175,9 @@ func (s *eventService) ListParkedEvents(ctx context.Context, req *comandav1.List
 
 // ReplayParkedEvents implements [comandav1.EventServiceServer].
 func (s *eventService) ReplayParkedEvents(ctx context.Context, req *comandav1.ReplayParkedEventsRequest) (*comandav1.ReplayParkedEventsResponse, error) {
-	var check checker
-	name, order := check.groupName("group", req.GetGroup()), domain.OrderID(req.GetOrderId())
-	if order != "" && !order.Valid() {
-		check.violate("order_id", `must be "ord_" and 26 characters of a-z and 2-7`)
-	}
-	if err := check.err(); err != nil {
-		return nil, err
-	}
-	n, err := s.groups.Replay(ctx, name, order, req.GetSkip())
+	n, err := s.groups.Replay(ctx, req.GetGroup(), domain.OrderID(req.GetOrderId()), req.GetSkip())
 	if err != nil {
-		return nil, err
+		return nil, aboutGroup(req.GetGroup(), err)
 	}
 	return &comandav1.ReplayParkedEventsResponse{Events: uint64(n)}, nil //nolint:gosec // not negative
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"comanda.internal/adapters/grpcapi/access"
+	"comanda.internal/adapters/grpcapi/ring"
 	"comanda.internal/domain"
 )
 
@@ -123,7 +124,7 @@ type metrics struct {
 	sent          prometheus.Counter
 }
 
-func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+func newMetrics(registerer prometheus.Registerer, newest *ring.Ring) (*metrics, error) {
 	m := &metrics{
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "comanda_grpcapi_calls_total", Help: "Finished calls by method and code.",
@@ -142,7 +143,10 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.calls, m.duration, m.subscriptions, m.sent} {
+	held := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "comanda_grpcapi_ring_bytes", Help: "About what is held in memory of the newest events, for all subscribers together.",
+	}, func() float64 { return float64(newest.Bytes()) })
+	for _, c := range []prometheus.Collector{m.calls, m.duration, m.subscriptions, m.sent, held} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("register the gRPC metrics: %w", err)
 		}

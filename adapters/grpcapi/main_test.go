@@ -151,6 +151,7 @@ func (s *store) deps() grpcapi.Deps {
 		Conflicts: conflicts.New(s.file), Attention: attention.New(s.file), Stats: stats.New(s.file),
 		Past: asof.New(s.file), Customers: s.index, Replayer: whatif.New(s.file), Views: s.runner, Log: s.log, Groups: s.groups(), Verifier: noVerifier{}, Operator: s.runner,
 		Recorder: s.recorder, Room: s.room, Sources: []grpcapi.Source{
+			{ID: "terceira-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "terceira", Auth: grpcapi.SourceAuth{Type: "token", Live: 1}},
 			{ID: "outra-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "outra", Auth: grpcapi.SourceAuth{Type: "token", Live: 2}},
 			{ID: "loja-checkout", Provider: "comanda", Canonical: "comanda", Tenant: "loja", Auth: grpcapi.SourceAuth{Type: "hmac", Header: "X-Signature", Hash: "sha256", Encoding: "hex", Live: 1}},
 		},

@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -16,11 +17,8 @@ import (
 	"comanda.internal/proto/wire"
 )
 
-// Page sizes of ListOrders.
-const (
-	defaultPageSize = 100
-	maxPageSize     = 1000
-)
+// defaultPageSize is that of a request that names none.
+const defaultPageSize = 100
 
 const orderResource = "comanda.v1.Order"
 
@@ -122,7 +120,7 @@ func (s *orderService) ListOrders(ctx context.Context, req *comandav1.ListOrders
 
 		ProviderOrderID: req.GetProviderOrderId(),
 	}
-	page := orders.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
+	page := orders.Page{Size: pageSize(req.GetPageSize()), Token: req.GetPageToken()}
 	names := check.customer(req.GetCustomer())
 	full := isFull(req.GetView())
 	position := check.position("min_position", req.GetMinPosition())
@@ -362,15 +360,8 @@ func (c *checker) statuses(field string, in []comandav1.OrderStatus) []domain.St
 	return out
 }
 
-func (c *checker) pageSize(field string, size int32) int { //nolint:unparam // as all its siblings
-	switch {
-	case size == 0:
-		return defaultPageSize
-	case size < 0 || size > maxPageSize:
-		c.violate(field, "must be 1 to 1000, or 0 for 100")
-	}
-	return int(size)
-}
+// pageSize is that of a request, whose own rules bound it.
+func pageSize(size int32) int { return cmp.Or(int(size), defaultPageSize) }
 
 // isFull reports whether all of an order is asked for.
 func isFull(view comandav1.OrderView) bool { return view == comandav1.OrderView_ORDER_VIEW_FULL }

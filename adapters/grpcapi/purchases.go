@@ -52,7 +52,7 @@ func (s *purchaseService) ListPurchases(ctx context.Context, req *comandav1.List
 	filter := purchases.Filter{
 		Tenant: check.tenant(req.GetTenant()), Within: access.From(ctx).Tenants(), Statuses: check.statuses("statuses", req.GetStatuses()),
 	}
-	page := purchases.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
+	page := purchases.Page{Size: pageSize(req.GetPageSize()), Token: req.GetPageToken()}
 	position := check.position("min_position", req.GetMinPosition())
 	moment, past := check.moment(req)
 	if err := check.err(); err != nil {

@@ -47,7 +47,7 @@ func (s *queueService) list(
 ) (items []*comandav1.QueueItem, next string, err error) {
 	var check checker
 	filter := queue.Filter{Tenant: check.tenant(req.GetTenant()), Within: access.From(ctx).Tenants(), Kinds: kinds}
-	page := queue.Page{Size: check.pageSize("page_size", req.GetPageSize()), Token: req.GetPageToken()}
+	page := queue.Page{Size: pageSize(req.GetPageSize()), Token: req.GetPageToken()}
 	position := check.position("min_position", req.GetMinPosition())
 	if err := check.err(); err != nil {
 		return nil, "", err

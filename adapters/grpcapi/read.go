@@ -20,18 +20,11 @@ const looksPerPage = 50_000
 
 var errEnough = errors.New("enough")
 
-// fromBeginning is the start of a request that names none.
-type fromBeginning struct{}
-
 // ReadEvents implements [comandav1.EventServiceServer].
 func (s *eventService) ReadEvents(req *comandav1.ReadEventsRequest, stream grpc.ServerStreamingServer[comandav1.ReadEventsResponse]) error {
 	ctx := stream.Context()
-	start := any(fromBeginning{})
-	if req.GetStart() != nil {
-		start = req.GetStart()
-	}
 	p, err := s.place(ctx, &placeRequest{
-		filter: req.GetFilter(), token: req.GetResumeToken(), time: req.GetTime(), position: req.GetPosition(), start: start,
+		filter: req.GetFilter(), token: req.GetResumeToken(), time: req.GetTime(), position: req.GetPosition(), start: req.GetStart(),
 	})
 	if err != nil {
 		return err
@@ -58,17 +51,8 @@ func (s *eventService) ReadEvents(req *comandav1.ReadEventsRequest, stream grpc.
 
 // ListEvents implements [comandav1.EventServiceServer].
 func (s *eventService) ListEvents(ctx context.Context, req *comandav1.ListEventsRequest) (*comandav1.ListEventsResponse, error) {
-	start := any(fromBeginning{})
-	if req.GetStart() != nil {
-		start = req.GetStart()
-	}
-	p, err := s.place(ctx, &placeRequest{filter: req.GetFilter(), time: req.GetTime(), position: req.GetPosition(), start: start})
+	p, err := s.place(ctx, &placeRequest{filter: req.GetFilter(), time: req.GetTime(), position: req.GetPosition(), start: req.GetStart()})
 	if err != nil {
-		return nil, err
-	}
-	var check checker
-	size := check.pageSize("page_size", req.GetPageSize())
-	if err := check.err(); err != nil {
 		return nil, err
 	}
 	// A page goes on after a place of this log, for this filter and start.
@@ -79,10 +63,10 @@ func (s *eventService) ListEvents(ctx context.Context, req *comandav1.ListEvents
 	}
 	if before != nil {
 		if p.after, err = domain.ParsePosition(string(before)); err != nil {
-			return nil, invalid("page_token", "not a page token that Comanda gave out")
+			return nil, invalid("page_token", pageTokenRule)
 		}
 	}
-	return s.list(ctx, p, size, bound)
+	return s.list(ctx, p, pageSize(req.GetPageSize()), bound)
 }
 
 func (s *eventService) list(ctx context.Context, p *place, size int, bound []byte) (*comandav1.ListEventsResponse, error) {

@@ -266,7 +266,8 @@ func TestSourcesShowNoSecrets(t *testing.T) {
 		Type: "hmac", Header: "X-Signature", Hash: "sha256", Encoding: "hex", LiveSecrets: 1,
 	}}
 	outra := &comandav1.Source{Source: "outra-checkout", Provider: "comanda", Tenant: "outra", Auth: &comandav1.SourceAuth{Type: "token", LiveSecrets: 2}}
-	for tenant, want := range map[string][]*comandav1.Source{"": {loja, outra}, "loja": {loja}, "nobody": nil} {
+	terceira := &comandav1.Source{Source: "terceira-checkout", Provider: "comanda", Tenant: "terceira", Auth: &comandav1.SourceAuth{Type: "token", LiveSecrets: 1}}
+	for tenant, want := range map[string][]*comandav1.Source{"": {loja, outra, terceira}, "loja": {loja}, "nobody": nil} {
 		got, err := s.sources.ListSources(t.Context(), &comandav1.ListSourcesRequest{Tenant: tenant})
 		must(t, err)
 		if diff := cmp.Diff(want, got.GetSources(), protocmp.Transform()); diff != "" {

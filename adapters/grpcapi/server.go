@@ -230,7 +230,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure gRPC: %w", err)
 	}
-	m, err := newMetrics(deps.Registerer)
+	newest := ring.New(deps.Log, cfg.RingBytes)
+	m, err := newMetrics(deps.Registerer, newest)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +271,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	comandav1.RegisterQueueServiceServer(s.grpc, &queueService{conflicts: deps.Conflicts, attention: deps.Attention, reads: views})
 	comandav1.RegisterStatsServiceServer(s.grpc, &statsService{stats: deps.Stats, reads: views})
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
-		log: deps.Log, groups: deps.Groups, ring: ring.New(deps.Log, cfg.RingBytes),
+		log: deps.Log, groups: deps.Groups, ring: newest,
 		heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
 		checkpointEvery: cfg.CheckpointEvery,
 	})

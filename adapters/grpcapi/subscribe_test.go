@@ -318,7 +318,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"filter.references[0]": filtered(&comandav1.EventFilter{References: []string{""}}),
 		"filter.kinds[0]":      filtered(&comandav1.EventFilter{Kinds: []comandav1.FactKind{0}}),
 		"filter.verdicts[0]":   filtered(&comandav1.EventFilter{Verdicts: []comandav1.Verdict{99}}),
-		"filter.edges[0]":      filtered(&comandav1.EventFilter{Edges: []*comandav1.StatusEdge{edge(99, 0)}}),
+		"filter.edges[0].from": filtered(&comandav1.EventFilter{Edges: []*comandav1.StatusEdge{edge(99, 0)}}),
 		"filter.references":    filtered(&comandav1.EventFilter{References: slices.Repeat([]string{"r"}, 1001)}),
 	} {
 		stream, err := s.events.Subscribe(t.Context(), req)

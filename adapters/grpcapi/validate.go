@@ -10,12 +10,14 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/domain"
+	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// rules are those that stand in the messages themselves (buf.validate), and that of
-// positions. What is to be read, as a table or a filter, its handler checks.
+// rules are those that stand in the messages themselves (buf.validate), and those of
+// positions and times. What is to be read, as a table or a condition, its handler checks.
 type rules struct{ validator protovalidate.Validator }
 
 func newRules() (rules, error) {
@@ -39,6 +41,12 @@ func (r rules) check(request any) error {
 	if past, ok := request.(pastRequest); ok {
 		c.moment(past)
 	}
+	if at, ok := request.(startRequest); ok {
+		c.startAt("", at)
+	}
+	if in, ok := request.(interface{ GetStart() *comandav1.GroupStart }); ok {
+		c.startAt("start.", in.GetStart())
+	}
 	err := r.validator.Validate(m)
 	if err == nil {
 		return c.err()
@@ -57,6 +65,17 @@ func (r rules) check(request any) error {
 	return c.err()
 }
 
+// startRequest is one that may name a place in the log, and itself says which.
+type startRequest interface {
+	GetTime() *timestamppb.Timestamp
+	GetPosition() string
+}
+
+func (c *checker) startAt(prefix string, at startRequest) {
+	c.timeOf(prefix+"time", at.GetTime())
+	c.position(prefix+"position", at.GetPosition())
+}
+
 // ruleWords says what a field must be. A pattern says it badly.
 func ruleWords(v *validate.Violation) string {
 	id := v.GetRuleId()
@@ -68,8 +87,10 @@ func ruleWords(v *validate.Violation) string {
 		switch path[len(path)-1].GetFieldName() {
 		case "order_id", "order_ids":
 			return orderIDRule
-		case "tenant", "source":
+		case "tenant", "source", "tenants", "sources", "name", "group":
 			return nameRule
+		case "page_token":
+			return pageTokenRule
 		case "request_id":
 			return "must be 1 to 128 of A-Z, a-z, 0-9 and ._:-"
 		}
@@ -81,6 +102,8 @@ func ruleWords(v *validate.Violation) string {
 const (
 	orderIDRule = `must be "ord_" and 26 characters of a-z and 2-7`
 	nameRule    = "must be 1 to 40 of a-z, 0-9 and -"
+
+	pageTokenRule = "not a page token that Comanda gave out"
 )
 
 func (r rules) unary(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

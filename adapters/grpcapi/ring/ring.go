@@ -85,6 +85,23 @@ func (r *Ring) Join(ctx context.Context, head, after domain.Position, wants func
 	return reader
 }
 
+// Bytes is about what the ring holds now.
+func (r *Ring) Bytes() int {
+	r.mu.Lock()
+	n := r.run
+	r.mu.Unlock()
+	if n == nil {
+		return 0
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	held := 0
+	for i := range n.partitions {
+		held += n.partitions[i].bytes
+	}
+	return held
+}
+
 func (r *Ring) start(ctx context.Context, head domain.Position) *run {
 	n := &run{
 		ring: r, failed: make(chan struct{}), ended: make(chan struct{}),

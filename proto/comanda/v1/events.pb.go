@@ -9,6 +9,7 @@
 package comandav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -2340,7 +2341,7 @@ func (*GroupStart_Position) isGroupStart_Start() {}
 // CreateGroupRequest is a new group.
 type CreateGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The group.
+	// The group. Required.
 	Group *ConsumerGroup `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	// Where it starts; none: the beginning.
 	Start         *GroupStart `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
@@ -3243,21 +3244,21 @@ var File_comanda_v1_events_proto protoreflect.FileDescriptor
 const file_comanda_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"\x17comanda/v1/events.proto\x12\n" +
-	"comanda.v1\x1a\x16comanda/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x02\n" +
-	"\vEventFilter\x12\x18\n" +
-	"\atenants\x18\x01 \x03(\tR\atenants\x12\x18\n" +
-	"\asources\x18\x02 \x03(\tR\asources\x12\x1b\n" +
-	"\torder_ids\x18\x03 \x03(\tR\borderIds\x12\x1e\n" +
+	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16comanda/v1/event.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x03\n" +
+	"\vEventFilter\x12:\n" +
+	"\atenants\x18\x01 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10\xe8\a\"\x15r\x132\x11^[a-z0-9-]{1,40}$R\atenants\x12:\n" +
+	"\asources\x18\x02 \x03(\tB \xbaH\x1d\x92\x01\x1a\x10\xe8\a\"\x15r\x132\x11^[a-z0-9-]{1,40}$R\asources\x12>\n" +
+	"\torder_ids\x18\x03 \x03(\tB!\xbaH\x1e\x92\x01\x1b\x10\xe8\a\"\x16r\x142\x12^ord_[a-z2-7]{26}$R\borderIds\x12/\n" +
 	"\n" +
-	"references\x18\x04 \x03(\tR\n" +
-	"references\x12*\n" +
-	"\x05kinds\x18\x05 \x03(\x0e2\x14.comanda.v1.FactKindR\x05kinds\x12,\n" +
-	"\x05edges\x18\x06 \x03(\v2\x16.comanda.v1.StatusEdgeR\x05edges\x12/\n" +
-	"\bverdicts\x18\a \x03(\x0e2\x13.comanda.v1.VerdictR\bverdicts\"b\n" +
+	"references\x18\x04 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10\xe8\a\"\x04r\x02\x10\x01R\n" +
+	"references\x12>\n" +
+	"\x05kinds\x18\x05 \x03(\x0e2\x14.comanda.v1.FactKindB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\a\x82\x01\x04\x10\x01 \x00R\x05kinds\x127\n" +
+	"\x05edges\x18\x06 \x03(\v2\x16.comanda.v1.StatusEdgeB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05edges\x12C\n" +
+	"\bverdicts\x18\a \x03(\x0e2\x13.comanda.v1.VerdictB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\a\x82\x01\x04\x10\x01 \x00R\bverdicts\"v\n" +
 	"\n" +
-	"StatusEdge\x12+\n" +
-	"\x04from\x18\x01 \x01(\x0e2\x17.comanda.v1.OrderStatusR\x04from\x12'\n" +
-	"\x02to\x18\x02 \x01(\x0e2\x17.comanda.v1.OrderStatusR\x02to\"\xd3\x02\n" +
+	"StatusEdge\x125\n" +
+	"\x04from\x18\x01 \x01(\x0e2\x17.comanda.v1.OrderStatusB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04from\x121\n" +
+	"\x02to\x18\x02 \x01(\x0e2\x17.comanda.v1.OrderStatusB\b\xbaH\x05\x82\x01\x02\x10\x01R\x02to\"\xda\x02\n" +
 	"\x10SubscribeRequest\x12F\n" +
 	"\tbeginning\x18\x01 \x01(\v2&.comanda.v1.SubscribeRequest.BeginningH\x00R\tbeginning\x124\n" +
 	"\x03now\x18\x02 \x01(\v2 .comanda.v1.SubscribeRequest.NowH\x00R\x03now\x12#\n" +
@@ -3266,8 +3267,8 @@ const file_comanda_v1_events_proto_rawDesc = "" +
 	"\bposition\x18\x05 \x01(\tH\x00R\bposition\x12/\n" +
 	"\x06filter\x18\x06 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x1a\v\n" +
 	"\tBeginning\x1a\x05\n" +
-	"\x03NowB\a\n" +
-	"\x05start\"\xe5\x02\n" +
+	"\x03NowB\x0e\n" +
+	"\x05start\x12\x05\xbaH\x02\b\x01\"\xe5\x02\n" +
 	"\x11SubscribeResponse\x123\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.comanda.v1.SubscribedEventH\x00R\x05event\x123\n" +
 	"\tcaught_up\x18\x02 \x01(\v2\x14.comanda.v1.CaughtUpH\x00R\bcaughtUp\x125\n" +
@@ -3316,42 +3317,43 @@ const file_comanda_v1_events_proto_rawDesc = "" +
 	"\amessage\"@\n" +
 	"\aReadEnd\x12!\n" +
 	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xd9\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xe5\x01\n" +
 	"\x11ListEventsRequest\x120\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x1c\n" +
 	"\bposition\x18\x02 \x01(\tH\x00R\bposition\x12/\n" +
-	"\x06filter\x18\x03 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x12\x1b\n" +
-	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x06filter\x18\x03 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x05 \x01(\tR\tpageTokenB\a\n" +
 	"\x05start\"g\n" +
 	"\x12ListEventsResponse\x12)\n" +
 	"\x06events\x18\x01 \x03(\v2\x11.comanda.v1.EventR\x06events\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x95\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x02\n" +
 	"\x0eConsumeRequest\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.comanda.v1.ConsumeHelloH\x00R\x05hello\x12*\n" +
 	"\x03ack\x18\x02 \x01(\v2\x16.comanda.v1.ConsumeAckH\x00R\x03ack\x12-\n" +
 	"\x04nack\x18\x03 \x01(\v2\x17.comanda.v1.ConsumeNackH\x00R\x04nack\x123\n" +
 	"\x06extend\x18\x04 \x01(\v2\x19.comanda.v1.ConsumeExtendH\x00R\x06extend\x126\n" +
-	"\acredits\x18\x05 \x01(\v2\x1a.comanda.v1.ConsumeCreditsH\x00R\acreditsB\t\n" +
-	"\amessage\">\n" +
-	"\fConsumeHello\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
-	"\acredits\x18\x02 \x01(\rR\acredits\"/\n" +
+	"\acredits\x18\x05 \x01(\v2\x1a.comanda.v1.ConsumeCreditsH\x00R\acreditsB\x10\n" +
+	"\amessage\x12\x05\xbaH\x02\b\x01\"e\n" +
+	"\fConsumeHello\x121\n" +
+	"\x05group\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{1,40}$R\x05group\x12\"\n" +
+	"\acredits\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\acredits\"/\n" +
 	"\n" +
 	"ConsumeAck\x12!\n" +
-	"\fdelivery_ids\x18\x01 \x03(\tR\vdeliveryIds\"\xb2\x01\n" +
+	"\fdelivery_ids\x18\x01 \x03(\tR\vdeliveryIds\"\xd6\x01\n" +
 	"\vConsumeNack\x12\x1f\n" +
 	"\vdelivery_id\x18\x01 \x01(\tR\n" +
-	"deliveryId\x12.\n" +
-	"\x06action\x18\x02 \x01(\x0e2\x16.comanda.v1.NackActionR\x06action\x12:\n" +
-	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"2\n" +
+	"deliveryId\x128\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x16.comanda.v1.NackActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06action\x12J\n" +
+	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$2\x00R\n" +
+	"retryAfter\x12 \n" +
+	"\x06reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"2\n" +
 	"\rConsumeExtend\x12!\n" +
-	"\fdelivery_ids\x18\x01 \x03(\tR\vdeliveryIds\"*\n" +
-	"\x0eConsumeCredits\x12\x18\n" +
-	"\acredits\x18\x01 \x01(\rR\acredits\"\xb5\x02\n" +
+	"\fdelivery_ids\x18\x01 \x03(\tR\vdeliveryIds\"4\n" +
+	"\x0eConsumeCredits\x12\"\n" +
+	"\acredits\x18\x01 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\acredits\"\xb5\x02\n" +
 	"\x0fConsumeResponse\x121\n" +
 	"\x05event\x18\x01 \x01(\v2\x19.comanda.v1.ConsumedEventH\x00R\x05event\x126\n" +
 	"\arevoked\x18\x02 \x01(\v2\x1a.comanda.v1.ConsumeRevokedH\x00R\arevoked\x12<\n" +
@@ -3374,26 +3376,27 @@ const file_comanda_v1_events_proto_rawDesc = "" +
 	"\x10ConsumeHeartbeat\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"(\n" +
 	"\x0eConsumeClosing\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xb1\x01\n" +
-	"\rConsumerGroup\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
-	"\x06filter\x18\x02 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x124\n" +
-	"\back_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\aackWait\x12%\n" +
-	"\x0emax_deliveries\x18\x04 \x01(\rR\rmaxDeliveries\"\xe3\x01\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xea\x01\n" +
+	"\rConsumerGroup\x12/\n" +
+	"\x04name\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{1,40}$R\x04name\x12/\n" +
+	"\x06filter\x18\x02 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x12F\n" +
+	"\back_wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x04\b\xc0\xd1\x022\x02\b\x01R\aackWait\x12/\n" +
+	"\x0emax_deliveries\x18\x04 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\rmaxDeliveries\"\xea\x01\n" +
 	"\n" +
 	"GroupStart\x12F\n" +
 	"\tbeginning\x18\x01 \x01(\v2&.comanda.v1.SubscribeRequest.BeginningH\x00R\tbeginning\x124\n" +
 	"\x03now\x18\x02 \x01(\v2 .comanda.v1.SubscribeRequest.NowH\x00R\x03now\x120\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x12\x1c\n" +
-	"\bposition\x18\x04 \x01(\tH\x00R\bpositionB\a\n" +
-	"\x05start\"s\n" +
-	"\x12CreateGroupRequest\x12/\n" +
-	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupR\x05group\x12,\n" +
+	"\bposition\x18\x04 \x01(\tH\x00R\bpositionB\x0e\n" +
+	"\x05start\x12\x05\xbaH\x02\b\x01\"{\n" +
+	"\x12CreateGroupRequest\x127\n" +
+	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupB\x06\xbaH\x03\xc8\x01\x01R\x05group\x12,\n" +
 	"\x05start\x18\x02 \x01(\v2\x16.comanda.v1.GroupStartR\x05start\"F\n" +
 	"\x13CreateGroupResponse\x12/\n" +
-	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupR\x05group\"'\n" +
-	"\x11ListGroupsRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"E\n" +
+	"\x05group\x18\x01 \x01(\v2\x19.comanda.v1.ConsumerGroupR\x05group\"A\n" +
+	"\x11ListGroupsRequest\x12,\n" +
+	"\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{0,40}$R\x04name\"E\n" +
 	"\x12ListGroupsResponse\x12/\n" +
 	"\x06groups\x18\x01 \x03(\v2\x17.comanda.v1.GroupStatusR\x06groups\"\xd3\x02\n" +
 	"\vGroupStatus\x12/\n" +
@@ -3406,19 +3409,20 @@ const file_comanda_v1_events_proto_rawDesc = "" +
 	"\tin_flight\x18\x05 \x01(\x04R\binFlight\x12\x1a\n" +
 	"\bretrying\x18\x06 \x01(\x04R\bretrying\x12\x16\n" +
 	"\x06parked\x18\a \x01(\x04R\x06parked\x12N\n" +
-	"\x15oldest_unacknowledged\x18\b \x01(\v2\x19.google.protobuf.DurationR\x14oldestUnacknowledged\"T\n" +
-	"\x10SeekGroupRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
-	"\x05start\x18\x02 \x01(\v2\x16.comanda.v1.GroupStartR\x05start\"\x13\n" +
-	"\x11SeekGroupResponse\"(\n" +
-	"\x12DeleteGroupRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x15\n" +
-	"\x13DeleteGroupResponse\"k\n" +
-	"\x17ListParkedEventsRequest\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1b\n" +
-	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x15oldest_unacknowledged\x18\b \x01(\v2\x19.google.protobuf.DurationR\x14oldestUnacknowledged\"y\n" +
+	"\x10SeekGroupRequest\x12/\n" +
+	"\x04name\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{1,40}$R\x04name\x124\n" +
+	"\x05start\x18\x02 \x01(\v2\x16.comanda.v1.GroupStartB\x06\xbaH\x03\xc8\x01\x01R\x05start\"\x13\n" +
+	"\x11SeekGroupResponse\"E\n" +
+	"\x12DeleteGroupRequest\x12/\n" +
+	"\x04name\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{1,40}$R\x04name\"\x15\n" +
+	"\x13DeleteGroupResponse\"\xb2\x01\n" +
+	"\x17ListParkedEventsRequest\x121\n" +
+	"\x05group\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{1,40}$R\x05group\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12;\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"s\n" +
+	"page_token\x18\x03 \x01(\tB\x1c\xbaH\x19r\x172\x15^(ord_[a-z2-7]{26})?$R\tpageToken\"s\n" +
 	"\x18ListParkedEventsResponse\x12/\n" +
 	"\x06events\x18\x01 \x03(\v2\x17.comanda.v1.ParkedEventR\x06events\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9e\x02\n" +
@@ -3433,10 +3437,10 @@ const file_comanda_v1_events_proto_rawDesc = "" +
 	"deliveries\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x127\n" +
 	"\tparked_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bparkedAt\x12\x18\n" +
-	"\awaiting\x18\t \x01(\x04R\awaiting\"`\n" +
-	"\x19ReplayParkedEventsRequest\x12\x14\n" +
-	"\x05group\x18\x01 \x01(\tR\x05group\x12\x19\n" +
-	"\border_id\x18\x02 \x01(\tR\aorderId\x12\x12\n" +
+	"\awaiting\x18\t \x01(\x04R\awaiting\"\x9b\x01\n" +
+	"\x19ReplayParkedEventsRequest\x121\n" +
+	"\x05group\x18\x01 \x01(\tB\x1b\xbaH\x18\xc8\x01\x01r\x132\x11^[a-z0-9-]{1,40}$R\x05group\x127\n" +
+	"\border_id\x18\x02 \x01(\tB\x1c\xbaH\x19r\x172\x15^(ord_[a-z2-7]{26})?$R\aorderId\x12\x12\n" +
 	"\x04skip\x18\x03 \x01(\bR\x04skip\"4\n" +
 	"\x1aReplayParkedEventsResponse\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events*\x82\x01\n" +
