@@ -29,11 +29,14 @@ func Directory(ctx context.Context, dir string, c Config) (_ *Manifest, err erro
 	}
 	defer func() { err = errors.Join(err, taken.Close()) }()
 	x := &directory{dir: dir, cfg: &c}
-	if x.manifest, err = x.begin(); err != nil || x.manifest.Complete {
-		return x.manifest, err
+	if x.manifest, err = x.begin(); err != nil {
+		return nil, err
 	}
 	m := x.manifest
-	defer func() { err = errors.Join(err, os.RemoveAll(filepath.Join(dir, partialDir))) }()
+	if m.Complete {
+		return m, x.revealAgain(ctx)
+	}
+	defer func() { err = errors.Join(err, removePartial(dir)) }()
 	x.told = told{tell: c.Progress}
 	ofLog, folded := slices.ContainsFunc(c.Tables, isOfLog), slices.ContainsFunc(c.Tables, isFolded) && !m.Folded
 	if ofLog {
@@ -70,6 +73,15 @@ func (x *directory) reveal(ctx context.Context) error {
 	return x.manifest.save(x.dir)
 }
 
+// revealAgain notes another reason for personal data that is there already. None is opened.
+func (x *directory) revealAgain(ctx context.Context) error {
+	r := x.cfg.Reveal
+	if r == nil || slices.ContainsFunc(x.manifest.Revealed, func(done Revealed) bool { return done.Reason == r.Reason }) {
+		return nil
+	}
+	return x.reveal(ctx)
+}
+
 // directory is an export into one.
 type directory struct {
 	dir      string
@@ -96,6 +108,9 @@ func (x *directory) begin() (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := removePartial(x.dir); err != nil { // whether or not this one may go on
+		return nil, err //nolint:wrapcheck // names the file
+	}
 	if have.Log != m.Log || have.Epoch != m.Epoch {
 		return nil, domain.Errorf(domain.Refused, "%s holds an export of %s, epoch %d, not of %s, epoch %d", x.dir, have.Log, have.Epoch, m.Log, m.Epoch)
 	}
@@ -116,9 +131,6 @@ func (x *directory) goOn(have, m *Manifest) (*Manifest, error) {
 	}
 	if !m.Through.Covers(have.Through) {
 		return nil, domain.Errorf(domain.Refused, "the export in %s goes further, up to %s", x.dir, have.Through)
-	}
-	if err := os.RemoveAll(filepath.Join(x.dir, partialDir)); err != nil {
-		return nil, err //nolint:wrapcheck // names the file
 	}
 	if !have.Complete && have.MachineVersion == m.MachineVersion {
 		return have, nil

@@ -112,7 +112,7 @@ type logTables struct {
 func (t *logTables) add(r *domain.Recorded) error {
 	t.told.one()
 	e := &r.Event
-	if !t.filter.takes(string(e.Tenant), string(e.Source), e.To.String(), e.Verdict.String(), e.RecordedAt) {
+	if !t.filter.judged(e.Verdict) || !t.filter.takes(string(e.Tenant), string(e.Source), e.To.String(), e.RecordedAt) {
 		return nil
 	}
 	if t.events != nil {

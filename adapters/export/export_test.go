@@ -355,12 +355,46 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%s: %d rows of %d, want %d", name, len(got), len(all), len(want))
 		}
 	}
+	wantJudged(t, l, all)
 	c := l.config(t, export.FormatJSONL, export.TableOrders)
 	c.Filter.Statuses = []string{"refused"}
 	for _, r := range rowsOf[export.Order](t, stream(t, c)) {
 		if r.Status != "refused" {
 			t.Errorf("order %s is %s", r.OrderID, r.Status)
 		}
+	}
+}
+
+// wantJudged shows that a verdict leaves the orders that have an event with it, of which
+// events are all there are, and of those everything.
+func wantJudged(t *testing.T, l *log, events []export.Event) {
+	t.Helper()
+	judged := map[string]bool{}
+	for i := range events {
+		judged[events[i].OrderID] = judged[events[i].OrderID] || events[i].Verdict == "noted" || events[i].Verdict == "late"
+	}
+	of := func(verdicts ...string) (orders []export.Order, intervals []export.Interval) {
+		c := l.config(t, export.FormatJSONL, export.TableOrders)
+		c.Filter.Verdicts = verdicts
+		orders = rowsOf[export.Order](t, stream(t, c))
+		c.Tables = []string{export.TableIntervals}
+		return orders, rowsOf[export.Interval](t, stream(t, c))
+	}
+	allOrders, allIntervals := of()
+	orders, intervals := of("noted", "late")
+	wantOrders := slices.DeleteFunc(allOrders, func(r export.Order) bool { return !judged[r.OrderID] })
+	wantIntervals := slices.DeleteFunc(allIntervals, func(r export.Interval) bool { return !judged[r.OrderID] })
+	if diff := gocmp.Diff(wantOrders, orders); diff != "" || len(orders) == 0 || len(orders) == len(judged) {
+		t.Errorf("orders by verdict, %d of %d (-want +got):\n%s", len(orders), len(judged), diff)
+	}
+	if diff := gocmp.Diff(wantIntervals, intervals); diff != "" {
+		t.Errorf("intervals by verdict (-want +got):\n%s", diff)
+	}
+	c := l.config(t, export.FormatJSONL, export.TableOrders)
+	c.Filter.Verdicts = []string{"noted", "late"}
+	c.Through = domain.Position{}.With(0, 1).With(1, 1) // where each order's first event is
+	if rows := rowsOf[export.Order](t, stream(t, c)); len(rows) > 0 {
+		t.Errorf("%d orders have a verdict that came later", len(rows))
 	}
 }
 

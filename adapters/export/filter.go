@@ -16,7 +16,8 @@ type Filter struct {
 	// Statuses are an event's after it, an interval's own, and of an order and a
 	// movement the order's now.
 	Statuses []string `json:"statuses,omitempty"`
-	// Verdicts are asked of events and transitions alone: a fold has none.
+	// Verdicts are an event's own. An order, and what is folded from it, has those of
+	// all its events up to the export's end, whatever the other filters leave of them.
 	Verdicts []string `json:"verdicts,omitempty"`
 	// From and To bound the recorded time, of an order that of its first event; To
 	// is not in it.
@@ -50,11 +51,23 @@ func (f *Filter) isZero() bool {
 	return len(f.Tenants) == 0 && len(f.Sources) == 0 && len(f.Statuses) == 0 && len(f.Verdicts) == 0 && f.From.IsZero() && f.To.IsZero()
 }
 
-// takes reports whether a row that says so is written; verdict "" has none.
-func (f *Filter) takes(tenant, source, status, verdict string, recorded time.Time) bool {
+// takes reports whether a row that says so is written, as far as verdicts do not matter.
+func (f *Filter) takes(tenant, source, status string, recorded time.Time) bool {
 	return among(f.Tenants, tenant) && among(f.Sources, source) && among(f.Statuses, status) &&
-		(verdict == "" || among(f.Verdicts, verdict)) &&
 		!recorded.Before(f.From) && (f.To.IsZero() || recorded.Before(f.To))
+}
+
+// judged reports whether an event with this verdict is wanted.
+func (f *Filter) judged(v domain.Verdict) bool { return among(f.Verdicts, v.String()) }
+
+// judgedAny reports whether one of an order's events is.
+func (f *Filter) judgedAny(events []domain.Recorded) bool {
+	for i := range events {
+		if f.judged(events[i].Event.Verdict) {
+			return true
+		}
+	}
+	return false
 }
 
 func among(wanted []string, have string) bool {

@@ -75,7 +75,7 @@ func (f *folder) run(ctx context.Context, dir string) error {
 
 func (f *folder) order(ctx context.Context, id domain.OrderID, events []domain.Recorded) error {
 	last := &events[len(events)-1]
-	if last.Sequence <= f.cfg.After.At(last.Partition) {
+	if last.Sequence <= f.cfg.After.At(last.Partition) || !f.cfg.Filter.judgedAny(events) {
 		return nil
 	}
 	var h *order.History
@@ -87,7 +87,7 @@ func (f *folder) order(ctx context.Context, id domain.OrderID, events []domain.R
 	}
 	s := f.cfg.Machine.Fold(h)
 	takes := func(status string, recorded time.Time) bool {
-		return f.cfg.Filter.takes(string(s.Identity.Tenant), string(s.Source), status, "", recorded)
+		return f.cfg.Filter.takes(string(s.Identity.Tenant), string(s.Source), status, recorded)
 	}
 	if r := OrderOf(id, s); takes(r.Status, r.FirstRecordedAt) {
 		if f.orders != nil {
@@ -126,7 +126,7 @@ type byDay[T row] struct {
 }
 
 func newByDay[T row](dir, table, format string) (*byDay[T], error) {
-	days, err := newSpool(filepath.Join(dir, partialDir, "days", table))
+	days, err := newSpool(filepath.Join(partialOf(dir, table), "days"))
 	return &byDay[T]{days: days, parts: newParts[T](dir, table, format, "orders")}, err
 }
 

@@ -11,13 +11,38 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// partialDir is where files are until they are whole, below the directory.
+// partialDir is where files are until they are whole.
 const partialDir = ".partial"
+
+// partialOf is that of table's files. What was opened stays below its table, even when
+// the export is killed: who deletes the table has deleted it, and [Check] finds it.
+func partialOf(dir, table string) string {
+	if isRevealed(table) {
+		return filepath.Join(dir, table, partialDir)
+	}
+	return filepath.Join(dir, partialDir, table)
+}
+
+// partialFile is where f is until it is whole.
+func partialFile(dir string, f *File) string {
+	inTable, _ := strings.CutPrefix(f.Path, f.Table+"/")
+	return filepath.Join(partialOf(dir, f.Table), filepath.FromSlash(inTable))
+}
+
+// removePartial removes what an export that ended early left of files that are not whole.
+func removePartial(dir string) error {
+	errs := []error{os.RemoveAll(filepath.Join(dir, partialDir))}
+	for _, table := range []string{TablePersonal, TableCustomers} {
+		errs = append(errs, os.RemoveAll(partialOf(dir, table)))
+	}
+	return errors.Join(errs...)
+}
 
 const (
 	// openParts are the files that one table has open at a time: recorded times of
@@ -138,7 +163,7 @@ type part[T row] struct {
 
 func newPart[T row](dir, table, format, day, name string) (*part[T], error) {
 	p := &part[T]{day: day, hash: sha256.New(), file: File{Table: table, Path: path.Join(table, "recorded_day="+day, name)}}
-	at := filepath.Join(dir, partialDir, filepath.FromSlash(p.file.Path))
+	at := partialFile(dir, &p.file)
 	err := os.MkdirAll(filepath.Dir(at), 0o750)
 	if err == nil {
 		p.out, err = os.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_TRUNC, modeOf(table)) //nolint:gosec // below the directory that the caller names
@@ -230,19 +255,18 @@ func publish(dir string, files []File) error {
 	var syncing errgroup.Group // one commit of the file system's journal is for many
 	syncing.SetLimit(syncsAtOnce)
 	for i := range files {
-		syncing.Go(func() error { return syncPath(filepath.Join(dir, partialDir, filepath.FromSlash(files[i].Path))) })
+		syncing.Go(func() error { return syncPath(partialFile(dir, &files[i])) })
 	}
 	if err := syncing.Wait(); err != nil {
 		return err //nolint:wrapcheck // names the file
 	}
 	dirs := map[string]struct{}{dir: {}}
 	for i := range files {
-		name := filepath.FromSlash(files[i].Path)
-		to := filepath.Join(dir, name)
+		to := filepath.Join(dir, filepath.FromSlash(files[i].Path))
 		if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
 			return err //nolint:wrapcheck // names the directory
 		}
-		if err := os.Rename(filepath.Join(dir, partialDir, name), to); err != nil {
+		if err := os.Rename(partialFile(dir, &files[i]), to); err != nil {
 			return err //nolint:wrapcheck // names the files
 		}
 		dirs[filepath.Dir(to)], dirs[filepath.Dir(filepath.Dir(to))] = struct{}{}, struct{}{}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,10 +30,14 @@ type keys struct {
 	opened   int
 	early    bool // something was opened before it was recorded
 	refuse   error
+	look     func() // called when something is opened; nil: nobody looks
 }
 
 func (k *keys) Reveal(ctx context.Context, e *domain.Event) (domain.Personal, error) {
 	k.opened++
+	if k.look != nil {
+		k.look()
+	}
 	k.early = k.early || len(k.recorded) == 0
 	for id := range k.erased {
 		if (domain.Identity{Tenant: "loja", Provider: "aprovei", Account: "principal", ProviderOrderID: id}).OrderID() == e.OrderID {
@@ -190,6 +196,120 @@ func TestARevealedExportSaysSo(t *testing.T) {
 	}
 	if _, err := export.Directory(t.Context(), dir, l.config(t, export.FormatParquet, all[:3]...)); domain.KindOf(err) != domain.Refused {
 		t.Errorf("without what it reveals: %v", err)
+	}
+}
+
+// copied is what a kill would leave of dir: the names and bytes that are there now.
+func copied(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// What was opened lies below its table even while it is written, so that it goes with the
+// table; it is found, and the next run removes it, also one that may not go on.
+func TestAKilledExportHidesNothing(t *testing.T) {
+	l := newLog(t)
+	l.people(t)
+	dir, k := t.TempDir(), newKeys()
+	all := []string{export.TableEvents, export.TableOrders, export.TablePersonal, export.TableCustomers}
+	c := l.revealing(t, k, export.FormatJSONL, all...)
+	var left []string
+	k.look = func() { left = append(left, copied(t, dir)) }
+	if _, err := export.Directory(t.Context(), dir, c); err != nil {
+		t.Fatal(err)
+	}
+	k.look = nil
+	whole := filesOf(t, dir)
+	found := 0
+	for i, killed := range left {
+		for path := range filesOf(t, killed) {
+			partial := strings.HasPrefix(path, "/personal/.partial/") || strings.HasPrefix(path, "/customers/.partial/")
+			if strings.Contains(path, "personal") && !strings.HasPrefix(path, "/personal/") {
+				t.Errorf("%s is not below its table", path)
+			}
+			if !partial {
+				continue
+			}
+			found++
+			if !slices.Contains(problemsOf(t, killed), path[1:]+": not listed") {
+				t.Errorf("%s is not found", path)
+			}
+		}
+		other := l.config(t, export.FormatCSV, export.TableEvents)
+		if _, err := export.Directory(t.Context(), killed, other); domain.KindOf(err) != domain.Refused {
+			t.Errorf("another export: %v", err)
+		}
+		for path := range filesOf(t, killed) {
+			if strings.Contains(path, ".partial") {
+				t.Errorf("%s is still there", path)
+			}
+		}
+		if i%2 == 0 {
+			continue
+		}
+		if _, err := export.Directory(t.Context(), killed, c); err != nil {
+			t.Fatal(err)
+		}
+		again := filesOf(t, killed)
+		delete(again, "/"+export.ManifestFile) // it names one record more
+		for path, text := range again {
+			if whole[path] != text {
+				t.Errorf("%s differs", path)
+			}
+		}
+		if len(again) != len(whole)-1 {
+			t.Errorf("%d files of %d", len(again), len(whole)-1)
+		}
+	}
+	if found == 0 {
+		t.Error("no file was seen while it was written")
+	}
+}
+
+func problemsOf(t *testing.T, dir string) (problems []string) {
+	t.Helper()
+	if _, err := export.Check(dir, func(problem string) { problems = append(problems, problem) }); err != nil {
+		t.Fatal(err)
+	}
+	return problems
+}
+
+func TestAnotherReasonIsRecorded(t *testing.T) {
+	l := newLog(t)
+	l.people(t)
+	dir, k := t.TempDir(), newKeys()
+	c := l.revealing(t, k, export.FormatJSONL, export.TablePersonal)
+	run := func(reason string) (*export.Manifest, error) {
+		c.Reveal = k.reveal(reason)
+		return export.Directory(t.Context(), dir, c)
+	}
+	for _, reason := range []string{"a court asks", "a court asks", "a complaint", "a court asks", "a complaint"} {
+		if _, err := run(reason); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := k.opened
+	k.refuse = domain.Errorf(domain.Unavailable, "the disk is full")
+	if _, err := run("for fun"); !errors.Is(err, k.refuse) {
+		t.Errorf("a reason that cannot be recorded: %v", err)
+	}
+	m, err := export.ReadManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reasons []string
+	for i, r := range m.Revealed {
+		reasons = append(reasons, r.Reason+" "+strconv.FormatUint(k.recorded[i].Events, 10))
+	}
+	if diff := gocmp.Diff([]string{"a court asks 4", "a complaint 0"}, reasons); diff != "" || !m.Complete || len(k.recorded) != 2 {
+		t.Errorf("complete %v, recorded %d (-want +got):\n%s", m.Complete, len(k.recorded), diff)
+	}
+	if opened != 3 || k.opened != opened {
+		t.Errorf("opened %d events, and then %d", opened, k.opened)
 	}
 }
 

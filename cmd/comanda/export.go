@@ -23,6 +23,7 @@ type exportFlags struct {
 
 	Tenant       []string  `help:"Only these merchants'." placeholder:"ID"`
 	Source       []string  `help:"Only from these sources." placeholder:"ID"`
+	Verdict      []string  `help:"Only events and transitions with these verdicts; of the other tables, orders with an event that has one, up to the end of the export." placeholder:"VERDICT"`
 	Status       []string  `help:"Only these statuses: an event's after it, an interval's own, the order's now of orders and movements." placeholder:"STATUS"`
 	RecordedFrom time.Time `help:"Only what was recorded at this time or after it, as 2026-05-09T00:00:00Z." placeholder:"TIME"`
 	RecordedTo   time.Time `help:"Only what was recorded before this time." placeholder:"TIME"`
@@ -37,8 +38,7 @@ type exportFlags struct {
 type eventsExportCmd struct {
 	exportFlags
 
-	Table   []string `enum:"events,transitions,intervals,movements,personal" help:"Which tables: events, transitions, intervals, movements, and personal with --reveal. Default: all; on standard output events, or personal." placeholder:"TABLE"`
-	Verdict []string `help:"Only events and transitions with these verdicts." placeholder:"VERDICT"`
+	Table []string `enum:"events,transitions,intervals,movements,personal" help:"Which tables: events, transitions, intervals, movements, and personal with --reveal. Default: all; on standard output events, or personal." placeholder:"TABLE"`
 }
 
 // Run exports or checks.
@@ -47,7 +47,7 @@ func (c *eventsExportCmd) Run(ctx context.Context, out *stdio) error {
 	if len(tables) == 0 {
 		tables = c.tables(export.TablePersonal, export.TableEvents, export.TableTransitions, export.TableIntervals, export.TableMovements)
 	}
-	return c.run(ctx, out, tables, c.Verdict)
+	return c.run(ctx, out, tables)
 }
 
 // ordersExportCmd exports the orders.
@@ -55,7 +55,7 @@ type ordersExportCmd struct{ exportFlags }
 
 // Run exports or checks.
 func (c *ordersExportCmd) Run(ctx context.Context, out *stdio) error {
-	return c.run(ctx, out, c.tables(export.TableCustomers, export.TableOrders), nil)
+	return c.run(ctx, out, c.tables(export.TableCustomers, export.TableOrders))
 }
 
 // tables are those that are written when none is named: one to standard output.
@@ -74,14 +74,14 @@ func (f *exportFlags) tables(revealed string, others ...string) []string {
 
 const standardOutput = "-"
 
-func (f *exportFlags) run(ctx context.Context, out *stdio, tables, verdicts []string) (err error) {
+func (f *exportFlags) run(ctx context.Context, out *stdio, tables []string) (err error) {
 	if f.Check {
 		return f.check(out)
 	}
 	cfg := export.Config{
 		Machine: order.Default(), Format: f.Output, Tables: tables,
 		Filter: export.Filter{
-			Tenants: f.Tenant, Sources: f.Source, Statuses: f.Status, Verdicts: verdicts,
+			Tenants: f.Tenant, Sources: f.Source, Statuses: f.Status, Verdicts: f.Verdict,
 			From: f.RecordedFrom.UTC(), To: f.RecordedTo.UTC(),
 		},
 	}

@@ -20,6 +20,8 @@ type DB struct {
 	mu     sync.RWMutex
 	recent *memory // changed by Update, always by replacing it
 	frozen *memory // being flushed; nil: nothing is
+
+	readers readers
 }
 
 // memory is keys by bucket path and key. What is published is never changed.
@@ -44,7 +46,9 @@ func New(bolt *bbolt.DB) *DB {
 // Close flushes and closes the file, also when the flush failed. It waits for
 // open transactions.
 func (db *DB) Close() error {
-	return errors.Join(db.Flush(), db.bolt.Close())
+	err := db.Flush()
+	db.readers.stop()
+	return errors.Join(err, db.bolt.Close())
 }
 
 // File flushes and calls fn with the file alone.
@@ -59,29 +63,46 @@ func (db *DB) File(fn func(*bbolt.Tx) error) error {
 func (db *DB) Discard() error {
 	db.flushing.Lock()
 	defer db.flushing.Unlock()
+	db.readers.stop()
 	return db.bolt.Close()
 }
 
 // View calls fn with the newest state. What fn reads is valid until it returns.
 func (db *DB) View(fn func(*Tx) error) error {
-	tx, err := db.begin()
+	tx, err := db.begin(true)
 	if err != nil {
 		return err
 	}
-	defer tx.file.Rollback() //nolint:errcheck // of a read transaction: nothing to say
-	return fn(tx)
+	ended := false
+	defer func() {
+		if ended {
+			db.readers.give(tx)
+		} else { // fn panics, as bbolt does over a damaged page
+			_ = tx.file.Rollback()
+		}
+	}()
+	err = fn(tx)
+	ended = true
+	return err
 }
 
 // begin takes memory and file at one moment: a flush between the two would
-// show the file further than the memory.
-func (db *DB) begin() (*Tx, error) {
+// show the file further than the memory. One that is kept is given to readers at its end.
+func (db *DB) begin(kept bool) (tx *Tx, err error) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
-	file, err := db.bolt.Begin(false)
-	if err != nil {
-		return nil, err
+	var epoch uint64
+	if kept {
+		tx, epoch = db.readers.take()
 	}
-	tx := &Tx{file: file}
+	if tx == nil {
+		file, err := db.bolt.Begin(false)
+		if err != nil {
+			return nil, err
+		}
+		tx = &Tx{file: file, kept: kept, epoch: epoch}
+	}
+	tx.layers = tx.layers[:0]
 	if db.recent.tree.Len() > 0 {
 		tx.layers = append(tx.layers, db.recent)
 	}
@@ -96,7 +117,7 @@ func (db *DB) begin() (*Tx, error) {
 func (db *DB) Update(fn func(*Tx) error) error {
 	db.writing.Lock()
 	defer db.writing.Unlock()
-	tx, err := db.begin()
+	tx, err := db.begin(false)
 	if err != nil {
 		return err
 	}
@@ -137,9 +158,9 @@ func (db *DB) Load(fn func(*Tx) error) error {
 	}
 	db.writing.Lock()
 	defer db.writing.Unlock()
-	return db.bolt.Update(func(file *bbolt.Tx) error {
+	return db.write(func(file *bbolt.Tx) error {
 		return fn(&Tx{file: file, appended: db.appended, load: true})
-	})
+	}, func() {})
 }
 
 // Unflushed is how many bytes of keys and values only memory holds.
@@ -186,13 +207,11 @@ func (db *DB) freeze() {
 }
 
 func (db *DB) flushFrozen() error {
-	if err := db.bolt.Update(func(file *bbolt.Tx) error { return write(file, db.frozen, db.isAppended) }); err != nil {
-		return err
-	}
-	db.mu.Lock()
-	db.frozen = nil
-	db.mu.Unlock()
-	return nil
+	return db.write(func(file *bbolt.Tx) error { return write(file, db.frozen, db.isAppended) }, func() {
+		db.mu.Lock()
+		db.frozen = nil
+		db.mu.Unlock()
+	})
 }
 
 func (db *DB) isAppended(path string) bool {

@@ -15,6 +15,8 @@
 //     Update wrote together, such as rows and the checkpoint they are right
 //     for, is lost together when the process ends before the next flush. It is
 //     for what can be made again, as views are from the log.
+//   - A View may go on with a read transaction of the file that another ended, when the
+//     file was not written since.
 //   - A Flush that fails changes nothing that is seen, and is tried again by the
 //     next one.
 //

@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -16,6 +17,10 @@ type Tx struct {
 	own      *memory             // the first of layers, of an Update; nil: read only
 	appended map[string]struct{} // the DB's, of an Update
 	load     bool                // what is put goes to the file
+
+	kept    bool   // for who reads next
+	epoch   uint64 // of the file, when it began
+	buckets []*Bucket
 }
 
 // ErrReadOnly says that a Put or Delete was called outside an Update.
@@ -24,8 +29,16 @@ var ErrReadOnly = errors.New("kv: read only")
 // Bucket is the bucket of that path: name and, for a bucket in it, more names.
 // It may be empty, never nil.
 func (tx *Tx) Bucket(path ...string) *Bucket {
+	if known := tx.bucket(path); known != nil {
+		return known
+	}
 	joined := strings.Join(path, pathSeparator)
-	return &Bucket{tx: tx, path: joined, prefix: joined + keySeparator, file: fileBucket(tx.file, path)}
+	b := &Bucket{tx: tx, path: joined, prefix: joined + keySeparator, file: fileBucket(tx.file, path)}
+	if tx.kept && len(tx.buckets) < knownBuckets {
+		b.names = slices.Clone(path)
+		tx.buckets = append(tx.buckets, b)
+	}
+	return b
 }
 
 // In memory a key is the path of its bucket, keySeparator and the key. Names
@@ -54,6 +67,9 @@ type Bucket struct {
 	path   string
 	prefix string
 	file   *bbolt.Bucket // nil: not in the file
+
+	names  []string      // the path, when it is kept with its Tx
+	cursor *bbolt.Cursor // for get; nil: not yet
 }
 
 // Bucket is the bucket of that name in b.
@@ -79,7 +95,7 @@ func (b *Bucket) Get(key []byte) []byte {
 	if b.file == nil {
 		return nil
 	}
-	return b.file.Get(key)
+	return b.get(key)
 }
 
 // Put sets the value of key, which must not be changed afterwards. A nil value

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections"
@@ -159,9 +157,9 @@ func rowIn(rows *kv.Bucket, id domain.OrderID) (*comandav1.Order, error) {
 }
 
 func decodeRow(id domain.OrderID, stored []byte) (*comandav1.Order, error) {
-	row := new(comandav1.Order)
-	if err := proto.Unmarshal(stored, row); err != nil {
-		return nil, domain.Errorf(domain.Corrupt, "decode the row of %s: %w", id, err)
+	row, err := wire.DecodeOrder(stored)
+	if err != nil {
+		return nil, fmt.Errorf("decode the row of %s: %w", id, err)
 	}
 	return row, nil
 }

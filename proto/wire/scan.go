@@ -46,6 +46,15 @@ func (s *scanner) field() uint64 {
 }
 
 func (s *scanner) varint() uint64 {
+	if len(s.in) > 0 && s.in[0] < 0x80 { // as nearly all are
+		v := s.in[0]
+		s.in = s.in[1:]
+		return uint64(v)
+	}
+	return s.longVarint()
+}
+
+func (s *scanner) longVarint() uint64 {
 	var v uint64
 	for i := range len(s.in) {
 		b := s.in[i]
