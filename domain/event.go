@@ -80,6 +80,17 @@ type Recorded struct {
 	Encoded []byte
 }
 
+// Stored is an event in its place in the log that is not decoded.
+type Stored struct {
+	Order     OrderID // as the event has it, which is not checked
+	Partition int
+	Sequence  uint64
+	Hash      [32]byte // as of Recorded
+	// Encoded is the event without its sealed parts in the wire contract's form, as
+	// the log holds it: not always the one form that Recorded.Encoded has. It may be no event.
+	Encoded []byte
+}
+
 // Position is the place of r alone: one component.
 func (r *Recorded) Position() Position { return Position{}.With(r.Partition, r.Sequence) }
 

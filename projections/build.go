@@ -15,6 +15,7 @@ import (
 
 	"comanda.internal/domain"
 	"comanda.internal/projections/kv"
+	"comanda.internal/proto/wire"
 )
 
 // Of a build: how many events, and events of order changes, one transaction
@@ -22,7 +23,6 @@ import (
 const (
 	buildEvents  = 32_768
 	buildEntries = 100_000
-	buildBatch   = 1024 // events that are handed on at a time
 )
 
 // Progress is how far a build of views is.
@@ -49,13 +49,16 @@ func (c *counted) progress() Progress {
 // reader need, there are in memory the events of two ranges (a 256th each), 4 MB
 // of those that wait, and some 16 MB for each bucket with other keys.
 //
-// An order whose events do not follow one another is known only when others of its
-// events were written; the build then begins again, without those.
+// Events are decoded when they are folded. So an order whose events do not follow one
+// another is known only when others of its events were written; the build then begins
+// again, without those. And so it does when it finds an event that the log holds in another form than
+// the views, as a newer program may have written it: then each event is decoded before it is written.
 type builder struct {
 	runner  *Runner
 	path    string
 	head    domain.Position
 	without map[domain.OrderID]parking // orders that go no further than to an event
+	careful bool                       // to decode before writing
 	counted *counted
 	// remembered is what the views hold of the log; the build holds it too, or fails.
 	remembered []mark
@@ -65,6 +68,7 @@ type builder struct {
 	spill  *spill
 	marks  []mark
 	parked []parking // found in folding
+	other  bool      // found in folding: an event in another form
 	sorted map[sortedBucket]*sorter
 }
 
@@ -92,28 +96,30 @@ func (r *Runner) build(ctx context.Context, path string, head domain.Position, c
 	b := &builder{
 		runner: r, path: path, head: head, without: map[domain.OrderID]parking{}, counted: c, remembered: r.visible(),
 	}
-	for again := range 2 {
+	for {
 		done, err := b.attempt(ctx)
-		if err != nil || done != nil {
+		switch {
+		case err != nil || done != nil:
 			return done, err
+		case b.other && b.careful:
+			return nil, domain.Errorf(domain.Internal, "build the views: an event is still in another form")
+		case len(b.parked) > 0 && len(b.without) > 0:
+			return nil, fmt.Errorf("build the views: the order %s: %w", b.parked[0].order, b.parked[0].err)
 		}
-		if again == 1 {
-			break
-		}
+		b.careful = b.careful || b.other
 		for _, p := range b.parked {
 			b.without[p.order] = p
 		}
 	}
-	return nil, fmt.Errorf("build the views: the order %s: %w", b.parked[0].order, b.parked[0].err)
 }
 
-// attempt is nil when orders were found that go no further.
+// attempt is nil when there were found orders that go no further, or events in another form.
 func (b *builder) attempt(ctx context.Context) (done *built, err error) {
 	if err := os.Remove(b.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("build the views: %w", err)
 	}
 	r := b.runner
-	b.marks, b.parked, b.sorted = make([]mark, len(r.marks)), nil, map[sortedBucket]*sorter{}
+	b.marks, b.parked, b.other, b.sorted = make([]mark, len(r.marks)), nil, false, map[sortedBucket]*sorter{}
 	b.count()
 	if b.bolt, err = openDB(b.path); err != nil {
 		return nil, err
@@ -139,7 +145,7 @@ func (b *builder) attempt(ctx context.Context) (done *built, err error) {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("build the views: %w", err)
 		}
-		if len(b.parked) > 0 {
+		if b.again() {
 			return nil, nil //nolint:nilnil // to begin again
 		}
 	}
@@ -149,6 +155,9 @@ func (b *builder) attempt(ctx context.Context) (done *built, err error) {
 	}
 	return done, nil
 }
+
+// again reports whether what was found makes the build begin again.
+func (b *builder) again() bool { return len(b.parked) > 0 || b.other }
 
 // count begins to count.
 func (b *builder) count() {
@@ -177,7 +186,7 @@ func (b *builder) close() error {
 // read reads the log up to the head, partition by partition.
 func (b *builder) read(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	batches := make(chan []domain.Recorded, 4)
+	batches := make(chan []domain.Stored, 4)
 	group.Go(func() error {
 		defer close(batches)
 		for partition := range b.marks {
@@ -192,10 +201,9 @@ func (b *builder) read(ctx context.Context) error {
 }
 
 // scan sends the events of a partition up to a sequence.
-func (b *builder) scan(ctx context.Context, partition int, until uint64, batches chan<- []domain.Recorded) error {
+func (b *builder) scan(ctx context.Context, partition int, until uint64, batches chan<- []domain.Stored) error {
 	m := &b.marks[partition]
-	var events []domain.Recorded
-	hand := func() error {
+	return b.runner.deps.Log.Stored(ctx, partition, 0, until, func(events []domain.Stored) error {
 		if len(events) == 0 {
 			return nil
 		}
@@ -206,32 +214,21 @@ func (b *builder) scan(ctx context.Context, partition int, until uint64, batches
 		*m = mark{sequence: last.Sequence, hash: last.Hash}
 		select {
 		case batches <- events:
-			events = make([]domain.Recorded, 0, buildBatch)
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-	err := b.runner.deps.Log.Scan(ctx, partition, 0, until, func(r *domain.Recorded) error {
-		if events = append(events, *r); len(events) < buildBatch {
-			return nil
-		}
-		return hand()
 	})
-	if err != nil {
-		return err
-	}
-	return hand()
 }
 
 // compare looks for another event than the views remember.
-func (b *builder) compare(events []domain.Recorded) error {
+func (b *builder) compare(events []domain.Stored) error {
 	known, first := b.remembered[events[0].Partition], events[0].Sequence
 	if known.sequence < first || known.sequence > events[len(events)-1].Sequence {
 		return nil
 	}
-	at, found := slices.BinarySearchFunc(events, known.sequence, func(r domain.Recorded, sequence uint64) int {
-		return cmp.Compare(r.Sequence, sequence)
+	at, found := slices.BinarySearchFunc(events, known.sequence, func(e domain.Stored, sequence uint64) int {
+		return cmp.Compare(e.Sequence, sequence)
 	})
 	if !found || events[at].Hash != known.hash {
 		return domain.Errorf(domain.Corrupt, "partition %d went backwards: at sequence %d the log holds another event than the views remember",
@@ -242,11 +239,11 @@ func (b *builder) compare(events []domain.Recorded) error {
 
 // write stores what events make by themselves, many in a transaction, and spills
 // them.
-func (b *builder) write(ctx context.Context, batches <-chan []domain.Recorded) error {
+func (b *builder) write(ctx context.Context, batches <-chan []domain.Stored) error {
 	for open := true; open; {
 		err := b.db.Load(func(tx *kv.Tx) error {
 			for written := 0; written < buildEvents; {
-				var events []domain.Recorded
+				var events []domain.Stored
 				select {
 				case events, open = <-batches:
 				case <-ctx.Done():
@@ -269,8 +266,13 @@ func (b *builder) write(ctx context.Context, batches <-chan []domain.Recorded) e
 	return nil
 }
 
-func (b *builder) writeEvents(tx *kv.Tx, events []domain.Recorded) error {
+func (b *builder) writeEvents(tx *kv.Tx, events []domain.Stored) error {
 	b.counted.read.Add(uint64(len(events)))
+	if b.careful {
+		if err := encodeAnew(events); err != nil {
+			return err
+		}
+	}
 	if len(b.without) > 0 || len(b.runner.folder.skipped) > 0 {
 		events = slices.DeleteFunc(events, b.isLeftOut)
 	}
@@ -289,45 +291,93 @@ func (b *builder) writeEvents(tx *kv.Tx, events []domain.Recorded) error {
 	return nil
 }
 
-// isLeftOut reports whether r was skipped, or is or comes after what its order
+// encodeAnew gives events the one form.
+func encodeAnew(events []domain.Stored) error {
+	for i := range events {
+		e := &events[i]
+		event, err := wire.DecodeEvent(e.Encoded)
+		if err == nil {
+			e.Order = event.OrderID
+			e.Encoded, err = wire.Marshal(wire.Event(&event))
+		}
+		if err != nil {
+			return fmt.Errorf("the event at %d of partition %d: %w", e.Sequence, e.Partition, err)
+		}
+	}
+	return nil
+}
+
+// isLeftOut reports whether e was skipped, or is or comes after what its order
 // cannot follow.
-func (b *builder) isLeftOut(r domain.Recorded) bool {
-	if _, skipped := b.runner.folder.skipped[place{r.Partition, r.Sequence}]; skipped {
+func (b *builder) isLeftOut(e domain.Stored) bool {
+	if _, skipped := b.runner.folder.skipped[place{e.Partition, e.Sequence}]; skipped {
 		return true
 	}
-	p, ok := b.without[r.Event.OrderID]
-	return ok && cmp.Or(cmp.Compare(r.Partition, p.partition), cmp.Compare(r.Sequence, p.sequence)) >= 0
+	p, ok := b.without[e.Order]
+	return ok && cmp.Or(cmp.Compare(e.Partition, p.partition), cmp.Compare(e.Sequence, p.sequence)) >= 0
 }
+
+// foldedRange is a range's changes, and the room that their events take up.
+type foldedRange struct {
+	changes []Change
+	room    []domain.Recorded
+}
+
+// rooms is how many ranges have their events in memory.
+const rooms = 2
 
 // fold makes the orders, range by range.
 func (b *builder) fold(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	folds := make(chan []Change)
+	folds, free := make(chan foldedRange), make(chan []domain.Recorded, rooms)
+	for range rooms {
+		free <- nil
+	}
 	group.Go(func() error {
 		defer close(folds)
 		f := &folder{machine: b.runner.deps.Machine, facts: nothing{b.runner.folder.facts}, recent: newCache(0)}
 		for n := range ranges {
-			events, err := b.spill.events(n)
-			if err != nil {
+			var done foldedRange
+			var err error
+			select {
+			case done.room = <-free:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if done.changes, done.room, err = b.foldRange(f, n, done.room); err != nil {
 				return err
 			}
-			done, err := f.fold(nil, events)
-			if err != nil {
-				return err
-			}
-			if b.parked = append(b.parked, done.parked...); len(b.parked) > 0 {
-				continue // to find all
+			if b.again() { // to find all
+				free <- done.room
+				continue
 			}
 			select {
-			case folds <- done.changes:
+			case folds <- done:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
 		return nil
 	})
-	group.Go(func() error { return b.writeOrders(folds) })
+	group.Go(func() error { return b.writeOrders(folds, free) })
 	return group.Wait()
+}
+
+// foldRange notes what makes the build begin again.
+func (b *builder) foldRange(f *folder, n int, room []domain.Recorded) ([]Change, []domain.Recorded, error) {
+	changes, room, own, err := b.spill.changes(n, room)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.other = b.other || !own
+	var found folded
+	for i := range changes {
+		if err := f.foldOrder(nil, &changes[i], &found); err != nil {
+			return nil, nil, err
+		}
+	}
+	b.parked = append(b.parked, found.parked...)
+	return changes, room, nil
 }
 
 // nothing is facts that know no order yet.
@@ -337,23 +387,20 @@ type nothing struct{ Facts }
 func (nothing) Events(*kv.Tx, domain.OrderID) ([]domain.Event, error) { return nil, nil }
 
 // writeOrders stores what orders make, many in a transaction.
-func (b *builder) writeOrders(folds <-chan []Change) error {
+func (b *builder) writeOrders(folds <-chan foldedRange, free chan<- []domain.Recorded) error {
 	for open := true; open; {
 		err := b.db.Load(func(tx *kv.Tx) error {
 			for written := 0; written < buildEvents; {
-				var changes []Change
-				if changes, open = <-folds; !open {
+				var done foldedRange
+				if done, open = <-folds; !open {
 					return nil
 				}
-				folded := 0
-				for i := range changes {
-					folded += len(changes[i].Events)
-				}
-				if err := b.writeChanges(tx, changes); err != nil {
+				if err := b.writeChanges(tx, done.changes); err != nil {
 					return err
 				}
-				written += folded
-				b.counted.folded.Add(uint64(folded))
+				written += len(done.room)
+				b.counted.folded.Add(uint64(len(done.room)))
+				free <- done.room
 			}
 			return nil
 		})

@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"comanda.internal/domain"
 	"comanda.internal/projections"
@@ -171,15 +173,15 @@ type heldLog struct {
 	reached, goOn chan struct{}
 }
 
-func (l *heldLog) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
-	return l.Script.Scan(ctx, partition, after, upTo, func(r *domain.Recorded) error {
-		if r.Sequence == upTo {
+func (l *heldLog) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
+	return l.Script.Stored(ctx, partition, after, upTo, func(events []domain.Stored) error {
+		if events[len(events)-1].Sequence == upTo {
 			l.first.Do(func() {
 				close(l.reached)
 				<-l.goOn
 			})
 		}
-		return handle(r)
+		return handle(events)
 	})
 }
 
@@ -222,6 +224,36 @@ func TestABuildAtTheStartIsSeen(t *testing.T) {
 	must(t, <-ended)
 }
 
+// newerLog holds an event with a field that this program does not know.
+type newerLog struct {
+	*projectiontest.Script
+
+	read atomic.Int32 // times that the event was
+}
+
+func (l *newerLog) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
+	return l.Script.Stored(ctx, partition, after, upTo, func(events []domain.Stored) error {
+		if partition == 0 && events[0].Sequence == 1 {
+			events[0].Encoded = protowire.AppendVarint(protowire.AppendTag(slices.Clone(events[0].Encoded), 127, protowire.VarintType), 1)
+			l.read.Add(1)
+		}
+		return handle(events)
+	})
+}
+
+// TestAnEventInAnotherFormIsWrittenInOurs wants the bytes that following gives.
+func TestAnEventInAnotherFormIsWrittenInOurs(t *testing.T) {
+	s := &newerLog{Script: filled(t)}
+	f := projectiontest.Start(t, viewsPath(t), s, views, projectiontest.AtOnce)
+	f.Wait()
+	if !bytes.Equal(f.Dump(), build(t, viewsPath(t), s.Script)) {
+		t.Error("the views hold other bytes")
+	}
+	if n := s.read.Load(); n != 2 {
+		t.Errorf("the build began %d times, want 2", n)
+	}
+}
+
 // brokenLog ends with an error after some events.
 type brokenLog struct {
 	*projectiontest.Script
@@ -232,17 +264,15 @@ type brokenLog struct {
 
 var errTorn = errors.New("torn")
 
-func (l *brokenLog) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+func (l *brokenLog) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
 	l.mu.Lock()
 	tear := !l.broken
 	l.broken = true
 	l.mu.Unlock()
-	return l.Script.Scan(ctx, partition, after, upTo, func(r *domain.Recorded) error {
-		if tear && r.Sequence > upTo/2 {
-			return errTorn
-		}
-		return handle(r)
-	})
+	if tear {
+		return errors.Join(l.Script.Stored(ctx, partition, after, upTo/2, handle), errTorn)
+	}
+	return l.Script.Stored(ctx, partition, after, upTo, handle)
 }
 
 func TestABuildThatFailsIsNoLoss(t *testing.T) {

@@ -24,6 +24,8 @@ type Log interface {
 	// in order, and returns; one that is missing is an error. The event is valid until
 	// handle returns, what it points to stays.
 	Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error
+	// Stored is Scan without decoding, many events at a time, which are handle's own.
+	Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error
 }
 
 // Projection keeps one view in a bucket of its own. It is called from one
@@ -54,9 +56,10 @@ type Facts interface {
 // all events of an order in one change.
 type Bulk interface {
 	Projection
-	// BuildEvents writes what each event makes by itself. Every event comes once,
-	// in the order of the log: by partition and then by sequence.
-	BuildEvents(b *kv.Bucket, events []domain.Recorded) error
+	// BuildEvents writes what each event makes by itself, as far as that is known of it
+	// before it is decoded. Every event comes once, in the order of the log: by partition
+	// and then by sequence. Encoded is as of [domain.Recorded], or the build begins again.
+	BuildEvents(b *kv.Bucket, events []domain.Stored) error
 	// BuildOrders writes the rest. Every order comes once, after all events, in
 	// ascending order of order id, and without Before. What has other keys is given
 	// to put, which writes it into the named bucket in b at the end, or into b
@@ -67,8 +70,9 @@ type Bulk interface {
 // Put keeps a key and its value for later. They are copied; no key may come twice.
 type Put func(bucket string, key, value []byte) error
 
-// Change is what one batch does to one order. Sealed parts, the key's id and the
-// previous event's hash are no view's concern: a build leaves them out of Events.
+// Change is what one batch does to one order. Sealed parts, the key's id, the event's hash
+// and the previous one's are no view's concern: a build leaves them out of Events.
+// Nothing of Events is to be kept.
 type Change struct {
 	Order domain.OrderID
 	// Events are the batch's events of the order, by revision; at least one.

@@ -175,14 +175,14 @@ type tornLog struct {
 	torn bool
 }
 
-func (l *tornLog) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+func (l *tornLog) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
 	l.mu.Lock()
 	torn := l.torn
 	l.mu.Unlock()
 	if torn {
 		return errTorn
 	}
-	return l.Script.Scan(ctx, partition, after, upTo, handle)
+	return l.Script.Stored(ctx, partition, after, upTo, handle)
 }
 
 func TestABuildThatFailsKeepsTheViews(t *testing.T) {

@@ -342,11 +342,11 @@ func (f *flaky) Follow(ctx context.Context, partition int, after uint64, handle 
 	return f.Script.Follow(ctx, partition, after, handle)
 }
 
-func (f *flaky) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+func (f *flaky) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
 	if f.left.Add(-1) >= 0 {
 		return f.err
 	}
-	return f.Script.Scan(ctx, partition, after, upTo, handle)
+	return f.Script.Stored(ctx, partition, after, upTo, handle)
 }
 
 func TestALogThatIsAwayIsFollowedAgain(t *testing.T) {

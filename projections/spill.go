@@ -1,9 +1,12 @@
 package projections
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 
 	"comanda.internal/domain"
 	"comanda.internal/proto/wire"
@@ -57,17 +60,14 @@ func rangeOf(id domain.OrderID) int {
 	return digits[0]<<3 | digits[1]>>2
 }
 
-func (s *spill) add(r *domain.Recorded) error {
-	encoded, err := wire.Encoded(r)
-	if err != nil {
-		return fmt.Errorf("spill the event %s: %w", r.Event.ID, err)
-	}
-	n := rangeOf(r.Event.OrderID)
-	b := binary.AppendUvarint(s.newest[n], uint64(r.Partition)) //nolint:gosec // not negative
-	b = binary.AppendUvarint(b, r.Sequence)
-	b = append(b, r.Hash[:]...)
-	b = binary.AppendUvarint(b, uint64(len(encoded)))
-	b = append(b, encoded...)
+func (s *spill) add(e *domain.Stored) error {
+	n := rangeOf(e.Order)
+	b := binary.AppendUvarint(s.newest[n], uint64(e.Partition)) //nolint:gosec // not negative
+	b = binary.AppendUvarint(b, e.Sequence)
+	b = binary.AppendUvarint(b, uint64(len(e.Order)))
+	b = append(b, e.Order...)
+	b = binary.AppendUvarint(b, uint64(len(e.Encoded)))
+	b = append(b, e.Encoded...)
 	s.counts[n]++
 	if s.newest[n] = b; len(b) < rangeBytes {
 		return nil
@@ -81,40 +81,87 @@ func (s *spill) add(r *domain.Recorded) error {
 	return nil
 }
 
-// events are those of one range, which is forgotten.
-func (s *spill) events(n int) ([]domain.Recorded, error) {
+// spilled is an event of a range that was read back.
+type spilled struct {
+	order     string
+	partition int
+	sequence  uint64
+	from, to  int // of its encoded bytes
+}
+
+// read are the bytes of a range, which is forgotten, and its events by their orders,
+// each order's as they came.
+func (s *spill) read(n int) (all []byte, events []spilled, err error) {
 	size := len(s.newest[n])
 	for _, b := range s.blocks[n] {
 		size += b.size
 	}
-	all := make([]byte, 0, size)
+	all = make([]byte, 0, size)
 	for _, b := range s.blocks[n] {
 		piece := all[len(all) : len(all)+b.size]
 		if _, err := s.file.ReadAt(piece, b.at); err != nil {
-			return nil, fmt.Errorf("read spilled events: %w", err)
+			return nil, nil, fmt.Errorf("read spilled events: %w", err)
 		}
 		all = all[:len(all)+b.size]
 	}
 	all = append(all, s.newest[n]...)
 	s.newest[n], s.blocks[n] = nil, nil
-	out := make([]domain.Recorded, s.counts[n])
-	for i := range out {
-		r := &out[i]
-		var read int
-		partition, k := binary.Uvarint(all)
-		r.Partition, read = int(partition), k //nolint:gosec // as it was written
-		r.Sequence, k = binary.Uvarint(all[read:])
-		read += k
-		read += copy(r.Hash[:], all[read:])
-		length, k := binary.Uvarint(all[read:])
-		all = all[read+k:]
-		r.Encoded, all = all[:length:length], all[length:]
-		var err error
-		if r.Event, err = wire.DecodeEvent(r.Encoded); err != nil {
-			return nil, fmt.Errorf("read spilled events: %w", err)
-		}
+	events = make([]spilled, s.counts[n])
+	at := 0
+	number := func() uint64 {
+		v, k := binary.Uvarint(all[at:])
+		at += k
+		return v
 	}
-	return out, nil
+	for i := range events {
+		e := &events[i]
+		e.partition, e.sequence = int(number()), number() //nolint:gosec // as it was written
+		length := int(number())                           //nolint:gosec // likewise
+		e.order = string(all[at : at+length])
+		at += length
+		length = int(number()) //nolint:gosec // likewise
+		e.from, e.to = at, at+length
+		at += length
+	}
+	slices.SortFunc(events, func(x, y spilled) int { return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(x.from, y.from)) })
+	return all, events, nil
+}
+
+// changes are what the events of a range, which is forgotten, do to its orders, by order
+// id, without a fold. Their events are in room, which is grown, or in one that takes its
+// place. own is false when there are events with other bytes than they would be encoded to.
+func (s *spill) changes(n int, room []domain.Recorded) (changes []Change, grown []domain.Recorded, own bool, err error) {
+	all, events, err := s.read(n)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	room = slices.Grow(room[:0], len(events))[:len(events)]
+	own = true
+	text := string(all)
+	for i := range events {
+		e, r := &events[i], &room[i]
+		*r = domain.Recorded{Partition: e.partition, Sequence: e.sequence, Encoded: all[e.from:e.to:e.to]}
+		asEncoded, err := wire.ReadEvent(text[e.from:e.to], &r.Event)
+		if err == nil && !asEncoded {
+			asEncoded, err = isEncoded(r)
+		}
+		if err != nil {
+			return nil, nil, false, fmt.Errorf("read spilled events: %w", err)
+		}
+		own = own && asEncoded
+		if i == 0 || e.order != events[i-1].order {
+			changes = append(changes, Change{Order: r.Event.OrderID})
+		}
+		c := &changes[len(changes)-1]
+		c.Events = room[i-len(c.Events) : i+1 : i+1]
+	}
+	return changes, room, own, nil
+}
+
+// isEncoded reports whether the encoded bytes of r are those of its event.
+func isEncoded(r *domain.Recorded) (bool, error) {
+	encoded, err := wire.Marshal(wire.Event(&r.Event))
+	return bytes.Equal(encoded, r.Encoded), err
 }
 
 func (s *spill) close() error { return s.file.Close() }

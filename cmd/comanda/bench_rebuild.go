@@ -31,6 +31,8 @@ var rebuildColumns = []bench.Column{
 	{Title: "failed", Of: bench.Failed},
 	{Title: "of raw", Of: bench.Ratio},
 	{Title: "of fold", Of: figureFoldRatio},
+	{Title: "CPU/event", Of: figureCPU},
+	{Title: "peak memory", Of: figureMemory},
 }
 
 // Run makes the log, or takes the one that is there, and builds views of it in turns.

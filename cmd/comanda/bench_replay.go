@@ -126,7 +126,7 @@ func (b *replayBench) contenders(all []reading) []bench.Contender {
 	var out []bench.Contender
 	for _, one := range all {
 		out = append(out, bench.Contender{What: one.what, Partitions: b.stored.Partitions, Round: func(ctx context.Context) (bench.Result, error) {
-			return bench.Timed(b.now, func() (int, error) { return b.stored.Events, one.read(ctx) })
+			return costly(ctx, b.now, b.stored.Events, one.read)
 		}})
 	}
 	return out

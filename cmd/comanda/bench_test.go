@@ -68,7 +68,7 @@ var alsoFigures = map[string][]string{
 	"read order":                     {bench.Ratio, bench.RawPerSecond},
 	"start full":                     {"ready_ms", "rss_bytes", "heap_bytes", "rss_bytes_per_order", "heap_bytes_per_order"},
 	"start empty":                    {"ready_ms", "rss_bytes", "heap_bytes"},
-	"rebuild rebuild":                {bench.Ratio, bench.RawPerSecond, "fold_ratio"},
+	"rebuild rebuild":                {bench.Ratio, bench.RawPerSecond, "fold_ratio", "cpu_us", "peak_memory_bytes"},
 	"rebuild raw":                    {"fold_ratio"},
 }
 
@@ -178,7 +178,7 @@ func checkDescribed(t *testing.T, report []byte) {
 // TestBenchTables runs two benches with their tables: one on the log that the other made.
 func TestBenchTables(t *testing.T) {
 	dir := t.TempDir()
-	for bench, heads := range map[string][]string{"replay": {"what", "ratio"}, "rebuild": {"of raw", "of fold"}, "start": {"ready after", "RSS bytes/order"}} {
+	for bench, heads := range map[string][]string{"replay": {"what", "ratio"}, "rebuild": {"of raw", "of fold", "CPU/event", "peak memory"}, "start": {"ready after", "RSS bytes/order"}} {
 		out := string(execIn(t, dir, append([]string{"bench", bench, "--log", "log", "--events", "200"}, tiny[bench][len(tiny[bench])-2:]...)...))
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		if len(lines) != 1+len(wantRows[bench]) || strings.Contains(out, "NaN") {

@@ -79,7 +79,7 @@ func putRow(rows *kv.Bucket, c *projections.Change) (*comandav1.Order, error) {
 }
 
 // BuildEvents writes nothing: a row is of all the order's events.
-func (v *View) BuildEvents(*kv.Bucket, []domain.Recorded) error { return nil }
+func (v *View) BuildEvents(*kv.Bucket, []domain.Stored) error { return nil }
 
 // BuildOrders writes the rows, and hands on their index entries.
 func (v *View) BuildOrders(b *kv.Bucket, changes []projections.Change, put projections.Put) error {

@@ -192,6 +192,29 @@ func (s *Script) Scan(ctx context.Context, partition int, after, upTo uint64, ha
 	return nil
 }
 
+// Stored implements [projections.Log].
+func (s *Script) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
+	var events []domain.Stored
+	err := s.Scan(ctx, partition, after, upTo, func(r *domain.Recorded) error {
+		encoded, err := wire.Encoded(r)
+		events = append(events, domain.Stored{
+			Order: r.Event.OrderID, Partition: partition, Sequence: r.Sequence, Hash: r.Hash, Encoded: encoded,
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for len(events) > 0 {
+		n := s.cut(len(events))
+		if err := handle(slices.Clone(events[:n])); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	return nil
+}
+
 func (s *Script) cut(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,7 +59,7 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 }
 
 // BuildEvents writes nothing: a member is of all the order's events.
-func (v *View) BuildEvents(*kv.Bucket, []domain.Recorded) error { return nil }
+func (v *View) BuildEvents(*kv.Bucket, []domain.Stored) error { return nil }
 
 // BuildOrders hands on the members.
 func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, keep projections.Put) error {

@@ -85,7 +85,7 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 }
 
 // BuildEvents writes nothing: an item is of all the order's events.
-func (v *View) BuildEvents(*kv.Bucket, []domain.Recorded) error { return nil }
+func (v *View) BuildEvents(*kv.Bucket, []domain.Stored) error { return nil }
 
 // BuildOrders hands on what each order has.
 func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, put projections.Put) error {

@@ -73,12 +73,13 @@ func putPlaces(orders *kv.Bucket, c *projections.Change, before []byte) error {
 }
 
 // BuildEvents writes the events.
-func (v *View) BuildEvents(b *kv.Bucket, events []domain.Recorded) error {
+func (v *View) BuildEvents(b *kv.Bucket, events []domain.Stored) error {
 	stored := b.Bucket(eventsBucket)
 	stored.Appended()
 	for i := range events {
-		if err := putEvent(stored, &events[i]); err != nil {
-			return err
+		e := &events[i]
+		if err := stored.Put(placeKey(e.Partition, e.Sequence), e.Encoded); err != nil {
+			return fmt.Errorf("put the event at %d of partition %d: %w", e.Sequence, e.Partition, err)
 		}
 	}
 	return nil

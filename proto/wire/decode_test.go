@@ -58,6 +58,7 @@ func decodesAlike(t *testing.T, data []byte) {
 		t.Fatalf("%x: error = %v, want %v", data, err, wantErr)
 	}
 	if err != nil {
+		wire.Split(data) // what it gives is not checked yet
 		return
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
@@ -65,6 +66,10 @@ func decodesAlike(t *testing.T, data []byte) {
 	}
 	if encoded == nil {
 		return
+	}
+	part, order, ok := wire.Split(data)
+	if ok != (got.ID != "" && got.OrderID != "") || ok && (!bytes.Equal(part, encoded) || order != got.OrderID) {
+		t.Fatalf("%x: split, %v, is %x of order %q; want %x of %q", data, ok, part, order, encoded, got.OrderID)
 	}
 	again, err := wire.Marshal(wire.Event(&got))
 	if err != nil || !bytes.Equal(again, encoded) {
