@@ -132,11 +132,13 @@ func (f *File) View(fn func(tx *kv.Tx) error) error {
 func (f *File) db() *kv.DB { return f.open.Load() }
 
 // replace puts db, which is open at the path of another file, in the place of
-// f's. Who reads the old one reads it to the end.
-func (f *File) replace(path string, db *kv.DB) error {
+// f's. Who reads the old one reads it to the end. renamed is called when
+// the name is taken.
+func (f *File) replace(path string, db *kv.DB, renamed func()) error {
 	if err := os.Rename(path, f.path); err != nil {
 		return fmt.Errorf("replace the views: %w", err)
 	}
+	renamed()
 	if err := syncDir(filepath.Dir(f.path)); err != nil {
 		return fmt.Errorf("replace the views: %w", err)
 	}

@@ -59,6 +59,7 @@ func (r *Runner) tidy(ctx context.Context) {
 		return
 	}
 	if _, err := r.start(); err == nil {
+		r.deps.at(PointTakenUp)
 		r.deps.Logger.InfoContext(ctx, "a build of views goes on; it waits to be promoted", "path", r.file.path+next)
 	}
 }
@@ -202,6 +203,7 @@ func (r *Runner) Rollback() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	r.deps.at(PointRolledBack)
 	r.operator.builds++
 	c := r.newCandidate(r.operator.builds)
 	c.want()

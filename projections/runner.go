@@ -99,6 +99,8 @@ type Deps struct {
 	// changed, or nil when any may be another, as after a promotion. It is called from
 	// one goroutine, which waits for it. nil: nobody is told.
 	Committed func(changes []Change)
+	// At is called at every [Point]: tests end the process there. nil: nobody is.
+	At func(Point)
 	// OnlyLook leaves a build that an earlier process left where it is.
 	OnlyLook bool
 }
