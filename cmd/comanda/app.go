@@ -227,6 +227,9 @@ const (
 	scrubFile = "scrub.json"
 )
 
+// atPoint is what a test has done at the points of the views' work; nil outside of tests.
+var atPoint func(projections.Point)
+
 // startViews keeps the read models up to date.
 func (a *app) startViews(ctx context.Context) error {
 	v := &a.views
@@ -236,7 +239,7 @@ func (a *app) startViews(ctx context.Context) error {
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
 		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry, OnlyLook: a.offline,
-		Committed: v.room.Committed,
+		Committed: v.room.Committed, At: atPoint,
 	}, v.file, facts, others...)
 	if err != nil {
 		return err
