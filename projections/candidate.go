@@ -119,11 +119,10 @@ func (c *candidate) runOn(ctx context.Context, file *File) error {
 	cfg.CacheFacts = min(cfg.CacheFacts, candidateFacts)
 	cfg.BuildFrom = 1
 	deps.Registerer = nil
-	runner, err := New(cfg, deps, file, s.folder.facts, s.all[1:]...)
+	runner, err := newRunner(cfg, deps, file, true, s.folder.facts, s.all[1:])
 	if err != nil {
 		return err
 	}
-	runner.candidate = true
 	runner.counted = c.counted
 	c.mu.Lock()
 	c.runner = runner
@@ -198,6 +197,9 @@ func (r *Runner) adoptState(b *built) {
 	r.folder.parked = b.parked
 	r.folder.recent = newCache(r.folder.recent.bound)
 	r.metrics.parked.Set(float64(len(b.parked)))
+	r.mu.Lock()
+	r.outdated = outdated{}
+	r.mu.Unlock()
 	r.publish(b.marks)
 	if r.deps.Committed != nil && !r.candidate {
 		r.deps.Committed(nil)

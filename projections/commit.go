@@ -98,6 +98,7 @@ func (c *committer) noteLive() {
 	if !c.live && len(c.unchecked) == 0 && c.runner.Position().Covers(c.head) {
 		c.live, c.due = true, true
 		close(c.runner.ready)
+		c.runner.answer()
 	}
 }
 

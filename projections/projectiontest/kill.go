@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -15,15 +16,59 @@ import (
 	"comanda.internal/projections"
 )
 
-// A process of this test that is to die finds where in the environment: the point, the
-// directory of the views and how many rounds were before it.
+// A process that is to die finds where in its environment.
 const (
 	envPoint = "COMANDA_TEST_DIE_AT"
 	envDir   = "COMANDA_TEST_DIE_IN"
 	envRound = "COMANDA_TEST_DIE_ROUND"
 )
 
-func dying() bool { return os.Getenv(envPoint) != "" }
+// Doom is how this process is to end, when a test has run itself again for that.
+type Doom struct {
+	Point projections.Point
+	Dir   string // where the views are
+	Round int
+}
+
+// Doomed is false for the process that runs the tests.
+func Doomed(tb testing.TB) (d Doom, doomed bool) {
+	tb.Helper()
+	d = Doom{Point: projections.Point(os.Getenv(envPoint)), Dir: os.Getenv(envDir)}
+	if d.Point == "" {
+		return d, false
+	}
+	if _, err := fmt.Sscan(os.Getenv(envRound), &d.Round); err != nil {
+		tb.Fatal(err)
+	}
+	return d, true
+}
+
+// Execute runs the test again in a process of its own, which finds that it is doomed, and
+// wants it to kill itself.
+func (d Doom) Execute(t *testing.T) {
+	t.Helper()
+	name, _, _ := strings.Cut(t.Name(), "/")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+name+"$") //nolint:gosec // this test
+	child.Env = append(os.Environ(), envPoint+"="+string(d.Point), envDir+"="+d.Dir, envRound+"="+strconv.Itoa(d.Round))
+	out, err := child.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:errcheck // on Linux it is one
+		t.Fatalf("%s: the process ends with %v, want it to be killed there; it says:\n%s", d.Point, err, out)
+	}
+}
+
+// At kills this process at its point.
+func (d Doom) At() func(projections.Point) {
+	var dead atomic.Bool
+	return func(p projections.Point) {
+		if p == d.Point && dead.CompareAndSwap(false, true) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+		if dead.Load() {
+			select {} // nothing is done after it
+		}
+	}
+}
 
 // killedAnywhere has one process after the other work on the same views and kill itself,
 // each at another point. After each the views, and the build that it left, if any, are
@@ -32,14 +77,7 @@ func killedAnywhere(t *testing.T, views Views) {
 	t.Helper()
 	dir := t.TempDir()
 	for round, point := range projections.Points() {
-		name, _, _ := strings.Cut(t.Name(), "/")
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+name+"$") //nolint:gosec // this test
-		child.Env = append(os.Environ(), envPoint+"="+string(point), envDir+"="+dir, envRound+"="+fmt.Sprint(round))
-		out, err := child.CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:errcheck // on Linux it is one
-			t.Fatalf("%s: the process ends with %v, want it to be killed there; it says:\n%s", point, err, out)
-		}
+		Doom{Point: point, Dir: dir, Round: round}.Execute(t)
 		whole(t, filepath.Join(dir, "views.db"), scriptOf(t, round), views, point)
 		if t.Failed() {
 			return
@@ -100,20 +138,16 @@ func (s *Script) more(tb testing.TB, round int) {
 }
 
 // die does all that a runner does, and ends at the point.
-func die(tb testing.TB, views Views) {
+func die(tb testing.TB, views Views, d Doom) {
 	tb.Helper()
-	var round int
-	if _, err := fmt.Sscan(os.Getenv(envRound), &round); err != nil {
-		tb.Fatal(err)
-	}
-	at := dieAt(projections.Point(os.Getenv(envPoint)))
-	path := filepath.Join(os.Getenv(envDir), "views.db")
-	s := scriptOf(tb, round-1)
+	at := d.At()
+	path := filepath.Join(d.Dir, "views.db")
+	s := scriptOf(tb, d.Round-1)
 	s.Cut = func(n int) int { return min(n, 17) }
 	cfg := projections.Config{MaxBatch: 1, FlushBytes: 1}
 	f := start(tb, path, s, views, cfg, at)
 	f.build(true)
-	s.more(tb, round) // which both follow
+	s.more(tb, d.Round) // which both follow
 	f.Wait()
 	f.Stop()
 	f.Close()
@@ -160,18 +194,5 @@ func (f *Follower) await(number uint64) {
 	}
 	if b, err := f.Runner.AwaitBuild(f.t.Context(), number); err != nil || b.Outcome == projections.Failed {
 		f.t.Fatalf("the build is %+v, %v", b, err)
-	}
-}
-
-// dieAt kills this process when the point is reached.
-func dieAt(point projections.Point) func(projections.Point) {
-	var dead atomic.Bool
-	return func(p projections.Point) {
-		if p == point && dead.CompareAndSwap(false, true) {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		}
-		if dead.Load() {
-			select {} // nothing is done after it
-		}
 	}
 }

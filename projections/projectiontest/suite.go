@@ -28,8 +28,8 @@ const (
 // Run holds views to the promises of package projections.
 func Run(t *testing.T, views Views) {
 	t.Helper()
-	if dying() {
-		die(t, views)
+	if d, doomed := Doomed(t); doomed {
+		die(t, views, d)
 	}
 	s := NewScript(suitePartitions)
 	s.Fill(t, suiteSeed, suiteOrders, suiteEvents)
