@@ -141,13 +141,15 @@ func (b *builder) attempt(ctx context.Context) (done *built, err error) {
 	if err := prepare(b.db, r.deps.Log.Identity(), r.deps.Machine.Version(), r.all); err != nil {
 		return nil, fmt.Errorf("build the views: %w", err)
 	}
-	for _, step := range []func(context.Context) error{b.read, b.fold, b.entries, b.finish} {
+	r.deps.at(PointBuildBegun)
+	for i, step := range []func(context.Context) error{b.read, b.fold, b.entries, b.finish} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("build the views: %w", err)
 		}
 		if b.again() {
 			return nil, nil //nolint:nilnil // to begin again
 		}
+		r.deps.at([...]Point{PointBuildRead, PointBuildFolded, PointBuildSorted, PointBuildWhole}[i])
 	}
 	done = &built{path: b.path, db: kv.New(b.bolt), marks: b.marks, parked: map[domain.OrderID]struct{}{}}
 	for id := range b.without {

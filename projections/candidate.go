@@ -76,6 +76,7 @@ func (c *candidate) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.serving.deps.at(PointCandidateOpened)
 	err = c.runOn(ctx, file)
 	switch {
 	case err == nil:
@@ -113,15 +114,15 @@ func (c *candidate) runOn(ctx context.Context, file *File) error {
 	if err != nil {
 		return err
 	}
+	s.deps.at(PointCandidateCarried)
 	cfg, deps := s.cfg, s.deps
 	cfg.CacheFacts = min(cfg.CacheFacts, candidateFacts)
 	cfg.BuildFrom = 1
 	deps.Registerer = nil
-	runner, err := New(cfg, deps, file, s.folder.facts, s.all[1:]...)
+	runner, err := newRunner(cfg, deps, file, true, s.folder.facts, s.all[1:])
 	if err != nil {
 		return err
 	}
-	runner.candidate = true
 	runner.counted = c.counted
 	c.mu.Lock()
 	c.runner = runner
@@ -156,6 +157,7 @@ func (c *candidate) await(ctx context.Context, runner *Runner) error {
 		select {
 		case <-event:
 			if i == 0 {
+				c.serving.deps.at(PointCandidateCaughtUp)
 				close(c.caughtUp)
 			}
 		case <-c.cancelled:
@@ -175,16 +177,18 @@ func (c *candidate) await(ctx context.Context, runner *Runner) error {
 // promote puts the file of a runner, which end stops, in the place of r's. It is
 // a job: r stands still.
 func (r *Runner) promote(ctx context.Context, of *Runner, end func() error) error {
+	r.deps.at(PointPromote)
 	if err := of.Wait(ctx, r.Position()); err != nil { // so that no reader goes back
 		return err
 	}
 	if err := end(); err != nil {
 		return err
 	}
-	if err := r.file.succeed(of.file); err != nil {
+	if err := r.file.succeed(of.file, r.deps.at); err != nil {
 		return err
 	}
 	r.adoptState(&built{marks: of.marks, parked: of.folder.parked})
+	r.deps.at(PointPromoted)
 	return nil
 }
 
@@ -193,6 +197,9 @@ func (r *Runner) adoptState(b *built) {
 	r.folder.parked = b.parked
 	r.folder.recent = newCache(r.folder.recent.bound)
 	r.metrics.parked.Set(float64(len(b.parked)))
+	r.mu.Lock()
+	r.outdated = outdated{}
+	r.mu.Unlock()
 	r.publish(b.marks)
 	if r.deps.Committed != nil && !r.candidate {
 		r.deps.Committed(nil)
@@ -201,17 +208,19 @@ func (r *Runner) adoptState(b *built) {
 
 // succeed puts g's file in the place of f's, which is kept beside it. A process
 // that ends in between leaves one of the two there, whole.
-func (f *File) succeed(g *File) error {
+func (f *File) succeed(g *File, at func(Point)) error {
 	if err := errors.Join(f.db().Flush(), g.db().Flush()); err != nil {
 		return fmt.Errorf("promote the views: %w", err)
 	}
+	at(PointFilesLevel)
 	if err := remove(f.path + previous); err != nil {
 		return fmt.Errorf("promote the views: %w", err)
 	}
 	if err := os.Link(f.path, f.path+previous); err != nil {
 		return fmt.Errorf("promote the views: %w", err)
 	}
-	return f.replace(g.path, g.db())
+	at(PointLinked)
+	return f.replace(g.path, g.db(), func() { at(PointRenamed) })
 }
 
 func remove(path string) error {

@@ -62,7 +62,7 @@ func (r *Runner) Starting() (Progress, bool) {
 // install puts a built file in the place of the runner's. Nothing else of the
 // runner is running.
 func (r *Runner) install(b *built) error {
-	if err := r.file.replace(b.path, b.db); err != nil {
+	if err := r.file.replace(b.path, b.db, func() { r.deps.at(PointInstalled) }); err != nil {
 		return err
 	}
 	r.adoptState(b)

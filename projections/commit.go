@@ -98,6 +98,7 @@ func (c *committer) noteLive() {
 	if !c.live && len(c.unchecked) == 0 && c.runner.Position().Covers(c.head) {
 		c.live, c.due = true, true
 		close(c.runner.ready)
+		c.runner.answer()
 	}
 }
 
@@ -113,8 +114,10 @@ func (c *committer) commit(ctx context.Context) error {
 	var done folded
 	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
 		var err error
+		r.deps.at(PointCommit)
 		done, err = r.write(c.pending, c.marks)
 		if err == nil {
+			r.deps.at(PointCommitted)
 			break
 		}
 		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) || domain.KindOf(err) == domain.Corrupt {
@@ -128,6 +131,7 @@ func (c *committer) commit(ctx context.Context) error {
 	}
 	r.folder.keep(done)
 	r.publish(c.marks)
+	r.deps.at(PointPublished)
 	r.announce(done)
 	r.see(c.pending[len(c.pending)-1].Event.RecordedAt)
 	if err := r.file.seen.note(r.deps.Log.Identity(), c.marks); err != nil {

@@ -41,14 +41,36 @@
 // [Runner.Promote]. A candidate's cache is bounded to 20,000 facts; notifications
 // know nothing of views.
 //
-// Caveats. The file has one checkpoint for all its projections; when any of them
-// has another [Projection.Version] than the file, or the machine that folds has
-// another version, the whole file is made anew and rebuilt from the log. The views whose
-// version is the same do not answer from the old file meanwhile: readers take several
-// views in one transaction, with one position, and a file in which some went on and some
-// stood still would look whole to the version before, which may be started again. So an
-// upgrade costs reads, and nothing else, the time of a build, which [Runner.Starting]
-// tells. An event that cannot follow the order's history parks its
+// The file has one checkpoint for all its projections; when any of them has another
+// [Projection.Version] than the file, or the machine that folds has another version, the
+// whole file is rebuilt from the log. There are two ways to that:
+//
+//   - When the machine's version is older, and every view's is the program's or an older
+//     one that it can read ([Legible]: same keys and encoding, other content), the file
+//     stands still. It answers as it is, at the position that it remembers, while a
+//     candidate is built beside it, which is promoted when it has caught up: see
+//     [Runner.Outdated]. [Runner.Wait] waits for a position beyond, [Runner.Ready] for
+//     the promotion. A build that fails is tried again; one that is cancelled is not
+//     before the next start or [Runner.Rebuild].
+//   - When any is newer, unknown, or not legible, or a view is not in the file at all,
+//     whose answers would be empty ones, nobody can read it: it is emptied, and nothing
+//     answers until a build, which [Runner.Starting] tells of, has ended. But the file
+//     that the last promotion replaced comes back when it is of just these versions, as
+//     after a downgrade.
+//
+// It stands still, and does not follow, since this program cannot write what the versions
+// in the file would, and readers take several views in one transaction, with one position:
+// a file in which some views went on and some did not, or in which rows of two versions are
+// mixed, would look whole to the version before, which may be started again. As it is, that
+// version finds its own file, and goes on. So what an upgrade costs is that reads are of
+// some time ago, and say so, where otherwise there would be none.
+//
+// A cancelled build is not resumed. What it has read lies, unsorted, in files that mean
+// nothing without the counts of where it was, to write which with every batch would cost
+// each build more than a rare second one: it is removed, and a new one begins.
+// The [Point] values name the places at which the order of all this matters.
+//
+// Caveats. An event that cannot follow the order's history parks its
 // order: it is logged, counted in comanda_projections_parked_orders, and neither
 // it nor later events of that order reach a view before [Runner.RetryParked] or
 // [Runner.SkipParked]; all other orders go on. What was skipped is not in the log:

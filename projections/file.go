@@ -132,11 +132,13 @@ func (f *File) View(fn func(tx *kv.Tx) error) error {
 func (f *File) db() *kv.DB { return f.open.Load() }
 
 // replace puts db, which is open at the path of another file, in the place of
-// f's. Who reads the old one reads it to the end.
-func (f *File) replace(path string, db *kv.DB) error {
+// f's. Who reads the old one reads it to the end. renamed is called when
+// the name is taken.
+func (f *File) replace(path string, db *kv.DB, renamed func()) error {
 	if err := os.Rename(path, f.path); err != nil {
 		return fmt.Errorf("replace the views: %w", err)
 	}
+	renamed()
 	if err := syncDir(filepath.Dir(f.path)); err != nil {
 		return fmt.Errorf("replace the views: %w", err)
 	}
@@ -240,23 +242,29 @@ func prepare(db *kv.DB, identity string, machine uint32, all []Projection) error
 
 // header is what a file says of itself.
 type header struct {
-	identity string   // of the log; "" of an empty file
-	stale    []string // names of the projections that have another version, or were folded by another machine
+	identity string            // of the log; "" of an empty file
+	stale    []string          // names of the projections that have another version, or were folded by another machine
+	versions map[string]uint32 // of the projections, as far as it has them
+	legible  bool              // its rows can be read, whatever is stale
 	marks    map[int]mark
 	parked   map[domain.OrderID]struct{}
 	skipped  map[place]string
 }
 
 func (f *File) header(machine uint32, all []Projection) (header, error) {
-	h := header{marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}, skipped: map[place]string{}}
+	h := header{versions: map[string]uint32{}, marks: map[int]mark{}, parked: map[domain.OrderID]struct{}{}, skipped: map[place]string{}}
 	err := f.View(func(tx *kv.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		h.identity = string(meta.Get(identityKey))
-		folds := isVersion(meta.Get(machineKey), machine)
+		folded, known := versionOf(meta.Get(machineKey))
+		h.legible = known && folded <= machine
 		for _, p := range all {
-			if !folds || !isVersion(meta.Get(versionKey(p)), p.Version()) {
+			stored, known := versionOf(meta.Get(versionKey(p)))
+			if !known || stored != p.Version() || folded != machine {
 				h.stale = append(h.stale, p.Name())
 			}
+			h.versions[p.Name()] = stored
+			h.legible = h.legible && known && reads(p, stored)
 		}
 		if err := eachMark(tx, func(partition int, m mark) { h.marks[partition] = m }); err != nil {
 			return err
@@ -267,10 +275,6 @@ func (f *File) header(machine uint32, all []Projection) (header, error) {
 		return (&Snapshot{tx: tx}).Parked(func(id domain.OrderID, _ string) { h.parked[id] = struct{}{} })
 	})
 	return h, err
-}
-
-func isVersion(stored []byte, version uint32) bool {
-	return len(stored) == 4 && binary.BigEndian.Uint32(stored) == version
 }
 
 func versionKey(p Projection) []byte { return []byte("version/" + p.Name()) }

@@ -50,8 +50,10 @@ func (f *flusher) flush(ctx context.Context) error {
 	r := f.runner
 	started := r.deps.Clock()
 	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
+		r.deps.at(PointFlush)
 		err := r.file.db().Flush()
 		if err == nil {
+			r.deps.at(PointFlushed)
 			break
 		}
 		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {

@@ -1,11 +1,13 @@
 package projections_test
 
 import (
+	"encoding/binary"
 	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
 	"comanda.internal/domain/order"
@@ -66,4 +68,15 @@ func build(t *testing.T, path string, log projections.Log) []byte {
 	f.Stop()
 	defer f.Close()
 	return f.Dump()
+}
+
+// oldMachine has the views at path be folded by the machine before this one.
+func oldMachine(t *testing.T, path string) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	must(t, err)
+	must(t, db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("machine"), binary.BigEndian.AppendUint32(nil, order.Default().Version()-1))
+	}))
+	must(t, db.Close())
 }

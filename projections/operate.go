@@ -31,16 +31,28 @@ type operator struct {
 	begin   chan *candidate // of one
 }
 
+// lastUpgradeBackoff is the most time between two tries to replace outdated views.
+const lastUpgradeBackoff = time.Minute
+
 // operate runs candidates until ctx ends; first the one that a start before this
 // one left.
 func (r *Runner) operate(ctx context.Context) {
 	if !r.deps.OnlyLook {
 		r.tidy(ctx)
 	}
-	for {
+	r.upgrade()
+	again := time.NewTimer(0)
+	again.Stop()
+	defer again.Stop()
+	for backoff := firstBackoff; ; {
 		select {
 		case c := <-r.operator.begin:
-			r.note(ctx, c, c.run(ctx))
+			if r.note(ctx, c, c.run(ctx)) == Failed {
+				again.Reset(backoff) // for what is outdated
+				backoff = min(2*backoff, lastUpgradeBackoff)
+			}
+		case <-again.C:
+			r.upgrade()
 		case <-ctx.Done():
 			return
 		}
@@ -49,22 +61,20 @@ func (r *Runner) operate(ctx context.Context) {
 
 // tidy takes up what was left by a process that ended.
 func (r *Runner) tidy(ctx context.Context) {
-	here, err := os.Stat(r.file.path)
-	if err == nil {
-		if was, err := os.Stat(r.file.path + previous); err == nil && os.SameFile(here, was) {
-			_ = os.Remove(r.file.path + previous) // cut off before the candidate took the place
-		}
+	if sameFile(r.file.path, r.file.path+previous) {
+		_ = os.Remove(r.file.path + previous) // cut off before the candidate took the place
 	}
 	if _, err := os.Stat(r.file.path + next); err != nil {
 		return
 	}
 	if _, err := r.start(); err == nil {
+		r.deps.at(PointTakenUp)
 		r.deps.Logger.InfoContext(ctx, "a build of views goes on; it waits to be promoted", "path", r.file.path+next)
 	}
 }
 
 // note keeps how a candidate ended.
-func (r *Runner) note(ctx context.Context, c *candidate, err error) {
+func (r *Runner) note(ctx context.Context, c *candidate, err error) (outcome string) {
 	s := c.status()
 	switch {
 	case err == nil:
@@ -81,6 +91,7 @@ func (r *Runner) note(ctx context.Context, c *candidate, err error) {
 	defer r.mu.Unlock()
 	r.operator.last, r.operator.current = &s, nil
 	close(c.ended)
+	return s.Outcome
 }
 
 // AwaitBuild waits until the build of that number has ended, or has caught up and
@@ -150,7 +161,9 @@ func (r *Runner) operable() error {
 // says so, only after [Runner.Promote].
 func (r *Runner) Rebuild(hold bool) (uint64, error) {
 	if err := r.operable(); err != nil {
-		return 0, err
+		if _, outdated := r.Outdated(); !outdated || isClosed(r.done) {
+			return 0, err
+		}
 	}
 	c, err := r.start()
 	if err != nil {
@@ -202,6 +215,7 @@ func (r *Runner) Rollback() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	r.deps.at(PointRolledBack)
 	r.operator.builds++
 	c := r.newCandidate(r.operator.builds)
 	c.want()

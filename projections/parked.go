@@ -202,6 +202,7 @@ func (r *Runner) unpark(p Parked, events []domain.Recorded, reason string) (stil
 		return err
 	})
 	if err == nil {
+		r.deps.at(PointUnparked)
 		err = r.file.db().Flush() // an operator's word is kept at once
 	}
 	if err != nil {

@@ -99,6 +99,8 @@ type Deps struct {
 	// changed, or nil when any may be another, as after a promotion. It is called from
 	// one goroutine, which waits for it. nil: nobody is told.
 	Committed func(changes []Change)
+	// At is called at every [Point]: tests end the process there. nil: nobody is.
+	At func(Point)
 	// OnlyLook leaves a build that an earlier process left where it is.
 	OnlyLook bool
 }
@@ -112,9 +114,11 @@ type Runner struct {
 	folder  *folder
 	metrics *metrics
 
-	ready chan struct{}
-	done  chan struct{} // closed when Run returned
-	jobs  chan *job
+	ready     chan struct{}
+	answering chan struct{}
+	answer    func()        // closes answering
+	done      chan struct{} // closed when Run returned
+	jobs      chan *job
 
 	candidate bool // nobody reads its file yet
 	counted   *counted
@@ -126,25 +130,33 @@ type Runner struct {
 	changed  chan struct{} // closed at every commit, then replaced
 	starting time.Time     // when the build at the start began; zero: there is none now
 	operator operator
+	outdated outdated
 }
 
 // New is a runner of facts and views on file. A file of other versions of them
-// is emptied here, which later rebuilds it. The error's kind is Corrupt when the
-// file belongs to another log. Nothing may read the file before New returns.
+// is emptied here, which later rebuilds it, or stands still: see [Runner.Outdated]. The
+// error's kind is Corrupt when the file belongs to another log. Nothing may read the
+// file before New returns.
 func New(cfg Config, deps Deps, file *File, facts Facts, views ...Projection) (*Runner, error) {
+	return newRunner(cfg, deps, file, false, facts, views)
+}
+
+func newRunner(cfg Config, deps Deps, file *File, isCandidate bool, facts Facts, views []Projection) (*Runner, error) {
 	cfg.setDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure the views: %w", err)
 	}
 	r := &Runner{
-		cfg: cfg, deps: deps, file: file,
-		all:     append([]Projection{facts}, views...),
-		marks:   make([]mark, deps.Log.Partitions()),
-		ready:   make(chan struct{}),
-		done:    make(chan struct{}),
-		changed: make(chan struct{}),
-		jobs:    make(chan *job), counted: new(counted),
+		cfg: cfg, deps: deps, file: file, candidate: isCandidate,
+		all:       append([]Projection{facts}, views...),
+		marks:     make([]mark, deps.Log.Partitions()),
+		ready:     make(chan struct{}),
+		answering: make(chan struct{}),
+		done:      make(chan struct{}),
+		changed:   make(chan struct{}),
+		jobs:      make(chan *job), counted: new(counted),
 	}
+	r.answer = sync.OnceFunc(func() { close(r.answering) })
 	r.operator.begin = make(chan *candidate, 1)
 	h, err := r.adopt()
 	if err != nil {
@@ -183,12 +195,12 @@ func (r *Runner) adopt() (header, error) {
 			"the views %s are of log %s; this is log %s; delete the file to build them of this one", r.file.path, h.identity, identity)
 	}
 	if h.identity != "" && len(h.stale) > 0 {
-		r.deps.Logger.Info("views have another version and are rebuilt from the log", "views", h.stale)
-		if err := r.file.reset(); err != nil {
-			return header{}, err
+		if h.legible && len(h.marks) > 0 && !r.candidate && !r.deps.OnlyLook {
+			r.outdated.versions = h.versions
+			r.answer()
+			return h, nil
 		}
-		h = header{parked: map[domain.OrderID]struct{}{}, skipped: h.skipped}
-		if err := r.file.carry(h.skipped); err != nil {
+		if h, err = r.renew(h); err != nil {
 			return header{}, err
 		}
 	}
@@ -196,6 +208,22 @@ func (r *Runner) adopt() (header, error) {
 		return header{}, fmt.Errorf("prepare the views %s: %w", r.file.path, err)
 	}
 	return h, nil
+}
+
+// renew puts the previous file in the place of one whose rows mean nothing, or an empty
+// one.
+func (r *Runner) renew(h header) (header, error) {
+	if !r.candidate {
+		if back, ok := r.takeBack(&h); ok {
+			r.deps.Logger.Info("views have another version; the previous ones have the right one and are back", "views", h.stale)
+			return back, nil
+		}
+	}
+	r.deps.Logger.Info("views have another version and are rebuilt from the log", "views", h.stale)
+	if err := r.file.reset(); err != nil {
+		return header{}, err
+	}
+	return header{parked: map[domain.OrderID]struct{}{}, skipped: h.skipped}, r.file.carry(h.skipped)
 }
 
 // Ready is closed when the views hold everything that was in the log when Run
@@ -252,7 +280,11 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	if err := r.catchUp(ctx, head); err != nil {
+	begin := func() error { return r.catchUp(ctx, head) }
+	if _, still := r.Outdated(); still {
+		begin = func() error { return r.stillThere(ctx) }
+	}
+	if err := begin(); err != nil {
 		return ended(ctx, err)
 	}
 	group, within := errgroup.WithContext(ctx)
@@ -262,7 +294,12 @@ func (r *Runner) Run(ctx context.Context) error {
 			return within.Err()
 		})
 	}
-	group.Go(func() error { return r.keepUp(within, head) })
+	group.Go(func() error {
+		if err := r.standStill(within); err != nil {
+			return err
+		}
+		return r.keepUp(within, head)
+	})
 	return ended(ctx, group.Wait())
 }
 

@@ -11,6 +11,7 @@ import (
 type Status struct {
 	Views     []ViewStatus
 	CaughtUp  bool // with the log of when the process started
+	Outdated  bool // they are of older versions, and stand still until the build takes their place
 	Position  domain.Position
 	Head      domain.Position // of the log
 	LagEvents uint64          // in the log and not in the views
@@ -48,12 +49,17 @@ func (r *Runner) Status(ctx context.Context) (*Status, error) {
 		Unflushed: r.file.db().Unflushed(), FileBytes: sizeOf(r.file.path), PreviousBytes: sizeOf(r.file.path + previous),
 		Parked: len(parked),
 	}
-	for _, p := range r.all {
-		s.Views = append(s.Views, ViewStatus{Name: p.Name(), Version: p.Version()})
-	}
 	r.mu.Lock()
-	newest, current, last, starting := r.newest, r.operator.current, r.operator.last, r.starting
+	newest, current, last, starting, older := r.newest, r.operator.current, r.operator.last, r.starting, r.outdated.versions
 	r.mu.Unlock()
+	s.Outdated = older != nil
+	for _, p := range r.all {
+		version := p.Version()
+		if s.Outdated {
+			version = older[p.Name()]
+		}
+		s.Views = append(s.Views, ViewStatus{Name: p.Name(), Version: version})
+	}
 	if s.LagEvents > 0 && !newest.IsZero() {
 		s.Lag = max(0, r.deps.Clock().Sub(newest))
 	}

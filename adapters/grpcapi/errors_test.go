@@ -27,6 +27,8 @@ import (
 type views struct {
 	ready chan struct{}
 	wait  func(context.Context) error
+	// outdated is where they stand still; zero: they do not.
+	outdated domain.Position
 }
 
 func readyViews() *views {
@@ -35,7 +37,9 @@ func readyViews() *views {
 	return v
 }
 
-func (v *views) Ready() <-chan struct{} { return v.ready }
+func (v *views) Answering() <-chan struct{} { return v.ready }
+
+func (v *views) Outdated() (domain.Position, bool) { return v.outdated, !v.outdated.IsZero() }
 
 func (v *views) Wait(ctx context.Context, _ domain.Position) error {
 	if v.wait == nil {

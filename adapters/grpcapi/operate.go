@@ -31,6 +31,7 @@ func (s *viewService) GetViewStatus(ctx context.Context, _ *comandav1.GetViewSta
 	out := &comandav1.GetViewStatusResponse{
 		CaughtUp: status.CaughtUp, Head: status.Head.String(), UnflushedBytes: unsigned(int64(status.Unflushed)),
 		PreviousBytes: unsigned(status.PreviousBytes), ParkedOrders: unsigned(int64(status.Parked)), Build: build(status.Build),
+		Outdated: status.Outdated,
 	}
 	for _, v := range status.Views {
 		out.Views = append(out.Views, &comandav1.ViewStatus{

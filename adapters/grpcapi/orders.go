@@ -267,11 +267,14 @@ func (r *reads) awaitPast(ctx context.Context, position domain.Position, past bo
 // know yet may well exist; then it waits for position.
 func (r *reads) await(ctx context.Context, position domain.Position) error {
 	select {
-	case <-r.views.Ready():
+	case <-r.views.Answering():
 	default:
 		return domain.Errorf(domain.Unavailable, "the views are still reading the log")
 	}
-	return r.views.Wait(ctx, position)
+	if err := r.views.Wait(ctx, position); err != nil {
+		return err
+	}
+	return tellOutdated(ctx, r.views)
 }
 
 // checker collects the violations of a request's fields.

@@ -148,8 +148,10 @@ type Stats interface {
 
 // Views says how far the views are.
 type Views interface {
-	// Ready is closed when the views have caught up.
-	Ready() <-chan struct{}
+	// Answering is closed when they may be read.
+	Answering() <-chan struct{}
+	// Outdated is where views of older versions stand still; false when they do not.
+	Outdated() (domain.Position, bool)
 	// Wait blocks until the views hold position.
 	Wait(ctx context.Context, position domain.Position) error
 }
@@ -253,7 +255,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientMayPingEvery, PermitWithoutStream: true}),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.WaitForHandlers(true), // Stop leaves no goroutine behind
-		grpc.ChainUnaryInterceptor(guard.unary, rules.unary),
+		grpc.ChainUnaryInterceptor(guard.unary, rules.unary, unknownYet(deps.Views)),
 		grpc.ChainStreamInterceptor(guard.stream, rules.stream),
 	}
 	if deps.Access != nil && deps.Access.TLS() != nil {
@@ -301,7 +303,7 @@ func (s *Server) Serve(listener net.Listener) error {
 	go func() {
 		defer close(watched)
 		select {
-		case <-s.views.Ready():
+		case <-s.views.Answering():
 			s.setHealth(healthv1.HealthCheckResponse_SERVING)
 		case <-s.closing:
 		case <-ended:

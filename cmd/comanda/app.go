@@ -227,6 +227,9 @@ const (
 	scrubFile = "scrub.json"
 )
 
+// atPoint is what a test has done at the points of the views' work; nil outside of tests.
+var atPoint func(projections.Point)
+
 // startViews keeps the read models up to date.
 func (a *app) startViews(ctx context.Context) error {
 	v := &a.views
@@ -236,7 +239,7 @@ func (a *app) startViews(ctx context.Context) error {
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
 		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry, OnlyLook: a.offline,
-		Committed: v.room.Committed,
+		Committed: v.room.Committed, At: atPoint,
 	}, v.file, facts, others...)
 	if err != nil {
 		return err
@@ -249,6 +252,9 @@ func (a *app) startViews(ctx context.Context) error {
 // probe says how far a build is that the views began with.
 func (v *views) probe(ctx context.Context) (ops.State, string) {
 	state, why := ops.Closed(v.runner.Ready())(ctx)
+	if position, outdated := v.runner.Outdated(); outdated {
+		return ops.Warning, fmt.Sprintf("of older versions, at position %s; they are built anew beside those that answer", position)
+	}
 	if p, building := v.runner.Starting(); state != ops.Ready && building {
 		return state, fmt.Sprintf("being built: read %d and folded %d of %d events", p.Read, p.Folded, p.Total)
 	}

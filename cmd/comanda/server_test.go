@@ -28,7 +28,7 @@ import (
 // TestMain makes this binary the program too: scripts and crash tests run it
 // as a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"comanda": main, "comanda-small-disk": smallDisk})
+	testscript.Main(m, map[string]func(){"comanda": main, "comanda-small-disk": smallDisk, "comanda-dies": dies})
 }
 
 // sourcesYAML has one source for each provider, with a token for each.

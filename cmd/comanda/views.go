@@ -77,6 +77,11 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 	if err := p.flush(); err != nil {
 		return err
 	}
+	if status.GetOutdated() {
+		if _, err := fmt.Fprintln(io.out, "the views are of older versions, and answer as they are until the build takes their place"); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(io.out, "parked orders: %d\nprevious views: %s\nbuild: %s\n",
 		status.GetParkedOrders(), orNone(bytesText(status.GetPreviousBytes())), orNone(buildText(status.GetBuild(), io.now())))
 	return err

@@ -28,6 +28,9 @@ const (
 // Run holds views to the promises of package projections.
 func Run(t *testing.T, views Views) {
 	t.Helper()
+	if d, doomed := Doomed(t); doomed {
+		die(t, views, d)
+	}
 	s := NewScript(suitePartitions)
 	s.Fill(t, suiteSeed, suiteOrders, suiteEvents)
 	want := rebuilt(t, s, views, projections.Config{})
@@ -76,6 +79,7 @@ func Run(t *testing.T, views Views) {
 	t.Run("stopped anywhere in a build and started again equals never stopped", func(t *testing.T) {
 		interrupted(t, s, views, AtOnce, want)
 	})
+	t.Run("killed at any point and started again equals never killed", func(t *testing.T) { killedAnywhere(t, views) })
 	t.Run("no personal data is in the file", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "views.db")
 		follower := Start(t, path, s, views, projections.Config{})
@@ -103,7 +107,7 @@ func interrupted(t *testing.T, s *Script, views Views, cfg projections.Config, w
 			return min(left, 3)
 		}
 		cfg.FlushBytes = 1 + 10_000*(n%3) // at every batch, and now and then
-		f := open(t, path, broken, views, cfg)
+		f := open(t, path, broken, views, cfg, nil)
 		go func() {
 			select {
 			case <-f.Runner.Ready(): // the end of the script
@@ -179,7 +183,12 @@ type Follower struct {
 // Start opens the file at path and runs views on it.
 func Start(tb testing.TB, path string, log projections.Log, views Views, cfg projections.Config) *Follower {
 	tb.Helper()
-	f := open(tb, path, log, views, cfg)
+	return start(tb, path, log, views, cfg, nil)
+}
+
+func start(tb testing.TB, path string, log projections.Log, views Views, cfg projections.Config, at func(projections.Point)) *Follower {
+	tb.Helper()
+	f := open(tb, path, log, views, cfg, at)
 	ctx, cancel := context.WithCancel(tb.Context())
 	f.cancel = cancel
 	f.ended = make(chan error, 1)
@@ -188,7 +197,7 @@ func Start(tb testing.TB, path string, log projections.Log, views Views, cfg pro
 	return f
 }
 
-func open(tb testing.TB, path string, log projections.Log, views Views, cfg projections.Config) *Follower {
+func open(tb testing.TB, path string, log projections.Log, views Views, cfg projections.Config, at func(projections.Point)) *Follower {
 	tb.Helper()
 	file, err := projections.Open(path)
 	if err != nil {
@@ -199,7 +208,7 @@ func open(tb testing.TB, path string, log projections.Log, views Views, cfg proj
 	facts, others := views(file)
 	f.Runner, err = projections.New(cfg, projections.Deps{
 		Log: log, Machine: order.Default(), Clock: time.Now, //nolint:forbidigo // a test's
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), At: at,
 	}, file, facts, others...)
 	if err != nil {
 		tb.Fatal(err)

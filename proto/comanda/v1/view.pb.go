@@ -79,7 +79,10 @@ type GetViewStatusResponse struct {
 	ParkedOrders uint64 `protobuf:"varint,6,opt,name=parked_orders,json=parkedOrders,proto3" json:"parked_orders,omitempty"`
 	// The build that goes on, or the one that ended last; unset: there was none since
 	// the server started.
-	Build         *ViewBuild `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`
+	Build *ViewBuild `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`
+	// Whether the views are of older versions than the program's: they stand still at their
+	// position, and answer as they are until the build has taken their place.
+	Outdated      bool `protobuf:"varint,8,opt,name=outdated,proto3" json:"outdated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +164,13 @@ func (x *GetViewStatusResponse) GetBuild() *ViewBuild {
 		return x.Build
 	}
 	return nil
+}
+
+func (x *GetViewStatusResponse) GetOutdated() bool {
+	if x != nil {
+		return x.Outdated
+	}
+	return false
 }
 
 // ViewStatus is one view.
@@ -1481,7 +1491,7 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\n" +
 	"\x15comanda/v1/view.proto\x12\n" +
 	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetViewStatusRequest\"\x98\x02\n" +
+	"\x14GetViewStatusRequest\"\xb4\x02\n" +
 	"\x15GetViewStatusResponse\x12,\n" +
 	"\x05views\x18\x01 \x03(\v2\x16.comanda.v1.ViewStatusR\x05views\x12\x1b\n" +
 	"\tcaught_up\x18\x02 \x01(\bR\bcaughtUp\x12\x12\n" +
@@ -1489,7 +1499,8 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\x0funflushed_bytes\x18\x04 \x01(\x04R\x0eunflushedBytes\x12%\n" +
 	"\x0eprevious_bytes\x18\x05 \x01(\x04R\rpreviousBytes\x12#\n" +
 	"\rparked_orders\x18\x06 \x01(\x04R\fparkedOrders\x12+\n" +
-	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\"\xb5\x01\n" +
+	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\x12\x1a\n" +
+	"\boutdated\x18\b \x01(\bR\boutdated\"\xb5\x01\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
