@@ -192,14 +192,12 @@ func (v *View) Check(id domain.OrderID, source domain.SourceID, state *order.Sta
 // Holds reports whether the view holds exactly the row of an order whose first
 // event came through source, as state makes it.
 func (v *View) Holds(id domain.OrderID, source domain.SourceID, state *order.State) (bool, error) {
-	want, err := wire.Marshal(Row(id, source, state))
-	if err != nil {
-		return false, fmt.Errorf("encode %s: %w", id, err)
-	}
+	var want wire.Appender
+	AppendRow(&want, id, source, state)
 	same := false
-	err = v.reader.View(func(tx *kv.Tx) error {
+	err := v.reader.View(func(tx *kv.Tx) error {
 		if b := tx.Bucket(name); b != nil {
-			same = bytes.Equal(b.Bucket(rowsBucket).Get([]byte(id)), want)
+			same = bytes.Equal(b.Bucket(rowsBucket).Get([]byte(id)), want.Bytes)
 		}
 		return nil
 	})
