@@ -6,11 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"pgregory.net/rapid"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections/orders"
+	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
 )
 
@@ -74,4 +78,46 @@ func TestARowIsAppendedAsItIsMarshalled(t *testing.T) {
 			t.Fatalf("marshalled %x\nappended   %x", want, got.Bytes)
 		}
 	})
+}
+
+// What is skimmed of a row is as it is decoded, also after other rows.
+func TestARowIsSkimmedAsItIsDecoded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s orders.Skimmer
+		for range 3 {
+			state := new(order.State)
+			drawn(t, reflect.ValueOf(state).Elem(), "state")
+			state.Identity.Tenant = domain.TenantID(rapid.StringMatching(`[a-z]{0,40}`).Draw(t, "tenant"))
+			var stored wire.Appender
+			orders.AppendRow(&stored, "ord_3q7a5zk2v6w4mbd2xn5hjyqkcu", domain.SourceID(rapid.StringMatching(`[a-z]{0,40}`).Draw(t, "source")), state)
+			row, ok := s.Skim(stored.Bytes)
+			if !ok {
+				t.Fatalf("not skimmed: %x", stored.Bytes)
+			}
+			want := new(comandav1.Order)
+			if err := proto.Unmarshal(stored.Bytes, want); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(orders.Keys(want), orders.Keys(row)); diff != "" {
+				t.Fatalf("keys (-decoded +skimmed):\n%s", diff)
+			}
+			diff := cmp.Diff(want, row, protocmp.Transform(), protocmp.IgnoreFields(want,
+				"provider", "account", "revision", "total", "freight", "discount", "refund_requested", "method", "phase", "reason", "detail",
+				"started_at", "approved_at", "updated_at", "gap", "conflicts", "held_back", "attention", "payment_ids", "abandoned_at", "installments",
+				"utm", "shipping", "flags", "custom_event", "path", "machine_version"),
+				protocmp.IgnoreFields(new(comandav1.Item), "unit_price", "quantity"))
+			if diff != "" {
+				t.Fatalf("(-decoded +skimmed):\n%s", diff)
+			}
+		}
+	})
+}
+
+func TestWhatIsNoRowIsNotSkimmed(t *testing.T) {
+	var s orders.Skimmer
+	for _, stored := range [][]byte{{0xff}, {0x0a}, {0x0a, 2, 'a'}, {0xca, 1, 3, 8, 2, 0x80}, {0x0d, 1, 2, 3, 4}, {0xca, 1, 2, 0x0a, 2}, {0xc2, 2, 1, 0x0a}} {
+		if row, ok := s.Skim(stored); ok {
+			t.Errorf("%x is skimmed: %v", stored, row)
+		}
+	}
 }
