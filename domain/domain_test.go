@@ -37,9 +37,19 @@ func TestIDsTellTheirPartsApart(t *testing.T) {
 	}
 }
 
+func TestAnOrderIDIsItsDigest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id := domain.Identity{Tenant: "loja", Provider: "aprovei", ProviderOrderID: rapid.String().Draw(t, "order")}.OrderID()
+		digest, ok := id.Digest()
+		if back := domain.OrderIDOf(digest); !ok || back != id {
+			t.Fatalf("%s comes back as %s", id, back)
+		}
+	})
+}
+
 func TestWhatIsNoID(t *testing.T) {
-	for _, s := range []string{"", "ord_", "ord_x", "324fmo24veig36vkxlbuctupdq", "ord_aaaaaaaaaaaaaaaaaaaaaaaaab", "ord_AAAAAAAAAAAAAAAAAAAAAAAAAA", "ord_>.*"} {
-		if domain.OrderID(s).Valid() {
+	for _, s := range []string{"", "ord_", "ord_x", "324fmo24veig36vkxlbuctupdq", "ord_aaaaaaaaaaaaaaaaaaaaaaaaab", "ord_AAAAAAAAAAAAAAAAAAAAAAAAAA", "ord_>.*", "ord_\naaaaaaaaaaaaaaaaaaaaaaaaa"} {
+		if _, ok := domain.OrderID(s).Digest(); ok || domain.OrderID(s).Valid() {
 			t.Errorf("%q passes for an order id", s)
 		}
 	}

@@ -67,6 +67,23 @@ func (id OrderID) Valid() bool {
 	return ok && validDigestID(rest)
 }
 
+// Digest is what the characters of an order id encode, half as long; false when it
+// has not the form of one.
+func (id OrderID) Digest() (d [digestBytes]byte, ok bool) {
+	rest, ok := strings.CutPrefix(string(id), orderPrefix)
+	if !ok || len(rest) != digestSize {
+		return d, false
+	}
+	n, err := idEncoding.Decode(d[:], []byte(rest))
+	return d, err == nil && n == len(d) && OrderIDOf(d) == id // see validDigestID
+}
+
+// OrderIDOf is the order id with this digest.
+func OrderIDOf(d [digestBytes]byte) OrderID {
+	id := make([]byte, 0, len(orderPrefix)+digestSize)
+	return OrderID(idEncoding.AppendEncode(append(id, orderPrefix...), d[:]))
+}
+
 // Valid reports whether id has the form of an event id.
 func (id EventID) Valid() bool { return validDigestID(string(id)) }
 
@@ -95,8 +112,11 @@ func validDigestID(s string) bool {
 	return err == nil && len(decoded) == 16 && idEncoding.EncodeToString(decoded) == s
 }
 
-// digestSize is how many characters a digest has.
-const digestSize = 26
+// A digest has so many bytes, and characters.
+const (
+	digestBytes = 16
+	digestSize  = 26
+)
 
 // digestID is prefix and base32(SHA-256(parts)[:16]), each part prefixed by its
 // length as 8 bytes big-endian, so that no two lists of parts look alike.

@@ -65,6 +65,13 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 		checker.Close()
 		beside.close()
 	}()
+	whole := opts.Since.IsZero() && opts.Limit == 0
+	if whole {
+		_ = both(func(c *proof.Checker) error {
+			c.Whole(func(id domain.OrderID) ([]domain.Recorded, error) { return v.log.Order(ctx, id) })
+			return nil
+		})
+	}
 	opts.Event = func(r *domain.Recorded) error {
 		return both(func(c *proof.Checker) error { return c.Event(ctx, r) })
 	}
@@ -80,7 +87,7 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 	if err == nil {
 		err = both(func(c *proof.Checker) error { return c.Flush(ctx) })
 	}
-	if err == nil && opts.Since.IsZero() && opts.Limit == 0 {
+	if err == nil && whole {
 		err = both(func(c *proof.Checker) error { return c.Finish(found.Head) })
 	}
 	if err != nil {

@@ -59,7 +59,7 @@ func TestEveryRowIsAFreshFold(t *testing.T) {
 }
 
 // nobody hears of rows.
-func nobody(*comandav1.Order) {}
+func nobody(_, _ []byte, _ *comandav1.Order) error { return nil }
 
 func TestCheckNamesWhatDiffers(t *testing.T) {
 	view, s := filled(t)

@@ -3,6 +3,7 @@ package proof
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"runtime/debug"
@@ -65,11 +66,21 @@ type Checker struct {
 	spare    gathered     // its room, once it has ended
 
 	// Of the comparing.
-	seed     maphash.Seed
-	seen     map[uint64]uint64 // digests of order ids: small, and never in the views' order; up to which revision it is in tally
+	seeds    [2]maphash.Seed
+	seen     map[orderKey]seen // small, and never in the views' order
 	compared uint64
 	differs  bool         // a problem was reported
 	tally    *stats.Tally // of orders of seen
+	whole    *whole       // nil: nothing is left to Finish
+}
+
+// orderKey stands for an order's id.
+type orderKey [16]byte
+
+// seen is what is kept of an order.
+type seen struct {
+	counted uint32 // up to which revision it is in tally
+	expected
 }
 
 // gathered is what is compared together.
@@ -86,8 +97,8 @@ const mostGathered = 4096
 // does not hold, from whichever goroutine finds it.
 func New(file *projections.File, views Waiter, machine *order.Machine, report func(*comandav1.VerifyProblem)) *Checker {
 	return &Checker{
-		file: file, views: views, machine: machine, report: report, seed: maphash.MakeSeed(),
-		seen: map[uint64]uint64{}, tally: stats.NewTally(), events: stats.NewTally(),
+		file: file, views: views, machine: machine, report: report,
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, seen: map[orderKey]seen{}, tally: stats.NewTally(), events: stats.NewTally(),
 	}
 }
 
@@ -194,6 +205,10 @@ func (c *Checker) compare(ctx context.Context, g *gathered) error {
 	if err != nil {
 		return err
 	}
+	g.orders = slices.DeleteFunc(g.orders, func(o Order) bool { return c.expect(&o) })
+	if len(g.orders) == 0 {
+		return nil
+	}
 	slices.SortStableFunc(g.orders, func(a, b Order) int { return cmp.Compare(a.ID, b.ID) })
 	return c.file.Snapshot(func(s *projections.Snapshot) error {
 		for i := range g.orders {
@@ -205,33 +220,49 @@ func (c *Checker) compare(ctx context.Context, g *gathered) error {
 	})
 }
 
-// order compares one order with the views as they are in s.
+// order compares one order with the views as they are in s, and counts it.
 func (c *Checker) order(s *projections.Snapshot, o *Order) error {
-	key := c.digest(o.ID)
-	counted, again := c.seen[key]
-	c.seen[key] = counted
+	key := c.key(o.ID)
+	kept, again := c.seen[key]
+	c.seen[key] = kept
+	same, err := c.hold(s, o, again)
+	if err == nil && same {
+		c.count(key, o)
+	}
+	return err
+}
+
+// count has the tally count an order that it has not yet.
+func (c *Checker) count(key orderKey, o *Order) {
+	kept := c.seen[key]
+	if kept.counted > 0 || o.History == nil {
+		return
+	}
+	c.tally.Order(o.History, o.State, 1)
+	kept.counted = uint32(o.State.Revision) //nolint:gosec // an order has a thousand at most
+	c.seen[key] = kept
+}
+
+// hold compares one order with the views as they are in s, and reports whether they hold
+// just what o is.
+func (c *Checker) hold(s *projections.Snapshot, o *Order, again bool) (same bool, err error) {
 	level, err := c.places(s, o)
 	if err != nil {
-		return err
+		return false, err
 	}
-	same := false
 	if level && o.Told == o.State.Revision {
 		same, err = orders.New(s).Holds(o.ID, o.Source, o.State)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !same {
-		return c.slowly(s, o, level, again)
+		return false, c.slowly(s, o, level, again)
 	}
 	if !again {
 		c.compared++
 	}
-	if counted == 0 && o.History != nil {
-		c.tally.Order(o.History, o.State, 1)
-		c.seen[key] = o.State.Revision
-	}
-	return c.others(s, o, o.State, "of the log: ")
+	return true, c.others(s, o, o.State, "of the log: ")
 }
 
 // places compares where the timeline has the events of o, and reports whether it
@@ -330,7 +361,10 @@ func (c *Checker) rest(s *projections.Snapshot, head domain.Position) error {
 	if err := c.leftOut(s); err != nil {
 		return err
 	}
-	if err := c.extra(s, head); err != nil {
+	if err := c.rows(s, head); err != nil {
+		return err
+	}
+	if err := timeline.New(s).Orders(func(id domain.OrderID) error { return c.extra(s, id, head) }); err != nil {
 		return err
 	}
 	err := timeline.New(s).CheckBeyond(s.Position(), func(partition int, sequence uint64, problem string) {
@@ -339,23 +373,14 @@ func (c *Checker) rest(s *projections.Snapshot, head domain.Position) error {
 	if err != nil {
 		return err
 	}
-	var members purchases.Sums
-	err = orders.New(s).CheckIndexes(members.Add, func(id domain.OrderID, problem string) {
-		c.problem(RuleDiffers, Order{ID: id}, problem)
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.strays(s, &members); err != nil {
-		return err
-	}
 	return c.counts(s, head)
 }
 
 // leftOut reports the orders and events that are in no view, and are known not to be.
 func (c *Checker) leftOut(s *projections.Snapshot) error {
 	err := s.Parked(func(id domain.OrderID, why string) {
-		c.seen[c.digest(id)] = 0
+		key := c.key(id)
+		c.seen[key] = c.seen[key]
 		c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
 	})
 	if err != nil {
@@ -366,27 +391,48 @@ func (c *Checker) leftOut(s *projections.Snapshot) error {
 	})
 }
 
-// extra reports the orders that are in orders or timeline and not in the log.
-func (c *Checker) extra(s *projections.Snapshot, head domain.Position) error {
-	history := timeline.New(s)
-	one := func(id domain.OrderID) error {
-		if _, ok := c.seen[c.digest(id)]; ok {
-			return nil
+// rows goes through the rows of orders, and what is made of them.
+func (c *Checker) rows(s *projections.Snapshot, head domain.Position) error {
+	var members purchases.Sums
+	err := s.View(func(tx *kv.Tx) error {
+		places := timeline.New(s).Places(tx)
+		each := func(id, stored []byte, row *comandav1.Order) error {
+			if row != nil {
+				members.Add(row)
+			}
+			if c.sums(id, stored, places, row) {
+				return nil
+			}
+			return c.extra(s, domain.OrderID(id), head)
 		}
-		c.seen[c.digest(id)] = 0 // once for both views
-		partition, first, err := history.First(id)
-		if err != nil {
-			return c.unreadable(Order{ID: id}, err)
-		}
-		if first == 0 || first <= head.At(partition) {
-			c.problem(RuleExtra, Order{ID: id, Partition: partition, Sequence: first}, "the log has no such order, or its events do not hold")
-		}
-		return nil
-	}
-	if err := orders.New(s).Orders(one); err != nil {
+		return orders.New(s).CheckIndexes(each, func(id domain.OrderID, problem string) {
+			c.problem(RuleDiffers, Order{ID: id}, problem)
+		})
+	})
+	if err != nil {
 		return err
 	}
-	return history.Orders(one)
+	if err := c.settle(s); err != nil {
+		return err
+	}
+	return c.strays(s, &members)
+}
+
+// extra reports an order that is in orders or timeline and not in the log.
+func (c *Checker) extra(s *projections.Snapshot, id domain.OrderID, head domain.Position) error {
+	key := c.key(id)
+	if _, ok := c.seen[key]; ok {
+		return nil
+	}
+	c.seen[key] = seen{} // once for both views
+	partition, first, err := timeline.New(s).First(id)
+	if err != nil {
+		return c.unreadable(Order{ID: id}, err)
+	}
+	if first == 0 || first <= head.At(partition) {
+		c.problem(RuleExtra, Order{ID: id, Partition: partition, Sequence: first}, "the log has no such order, or its events do not hold")
+	}
+	return nil
 }
 
 func (c *Checker) problem(rule string, o Order, detail string) {
@@ -397,4 +443,14 @@ func (c *Checker) problem(rule string, o Order, detail string) {
 	})
 }
 
-func (c *Checker) digest(id domain.OrderID) uint64 { return maphash.String(c.seed, string(id)) }
+// key is the digest that the id encodes, or one of its text.
+func (c *Checker) key(id domain.OrderID) orderKey {
+	if d, ok := id.Digest(); ok {
+		return d
+	}
+	var k orderKey
+	for i, seed := range c.seeds {
+		binary.BigEndian.PutUint64(k[8*i:], maphash.String(seed, string(id)))
+	}
+	return k
+}

@@ -2,10 +2,12 @@ package proof_test
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,21 +28,41 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// check folds the orders of s afresh and proves the views of f with it: of states
-// alone, and as verify does, told of every event.
+// way is what a checker is told.
+type way int
+
+const (
+	ofStates way = iota // alone
+	ofEvents            // too, as a scrub does
+	whole               // and that nothing else comes, as verify does
+)
+
+// check folds the orders of s afresh and proves the views of f with it, in every way.
+// Of right views that have not moved on no order needs to be compared twice.
 func check(t *testing.T, f *projectiontest.Follower, s *projectiontest.Script) (rules map[string][]domain.OrderID, compared uint64) {
 	t.Helper()
-	rules, compared = checked(t, f, s, false, func() {})
-	if told, again := checked(t, f, s, true, func() {}); !cmp.Equal(rules, told) || compared != again {
-		t.Errorf("told of events %v of %d orders, else %v of %d", told, again, rules, compared)
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	if read := positionOf(t, f); !head.Covers(read) {
+		most = len(s.Events())
+	}
+	rules, compared = checked(t, f, s, ofStates, 0, func() {})
+	for _, how := range []way{ofEvents, whole} {
+		if told, again := checked(t, f, s, how, most, func() {}); !cmp.Equal(rules, told) || compared != again {
+			t.Errorf("told of events (%d) %v of %d orders, else %v of %d", how, told, again, rules, compared)
+		}
 	}
 	return rules, compared
 }
 
 func checked(
-	t *testing.T, f *projectiontest.Follower, s *projectiontest.Script, told bool, meanwhile func(),
+	t *testing.T, f *projectiontest.Follower, s *projectiontest.Script, how way, most int, meanwhile func(),
 ) (rules map[string][]domain.OrderID, compared uint64) {
 	t.Helper()
+	told := how != ofStates
 	rules = map[string][]domain.OrderID{}
 	c := proof.New(f.File, f.Runner, order.Default(), func(p *comandav1.VerifyProblem) {
 		id := domain.OrderID(p.GetOrderId())
@@ -49,6 +71,14 @@ func checked(
 			slices.Sort(rules[p.GetRule()])
 		}
 	})
+	if how == whole {
+		c.Whole(func(id domain.OrderID) ([]domain.Recorded, error) { return recorded(s, id), nil })
+		defer func() {
+			if n := c.Unlike(); len(rules) == 0 && n > most {
+				t.Errorf("%d orders were compared a second time, want at most %d", n, most)
+			}
+		}()
+	}
 	head, err := s.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +123,34 @@ func checked(
 		t.Fatal(err)
 	}
 	return rules, c.Compared()
+}
+
+// positionOf is what the views have read.
+func positionOf(t *testing.T, f *projectiontest.Follower) (read domain.Position) {
+	t.Helper()
+	err := f.File.Snapshot(func(s *projections.Snapshot) error {
+		read = s.Position()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+// recorded is an order as the log has it.
+func recorded(s *projectiontest.Script, id domain.OrderID) (events []domain.Recorded) {
+	for partition := range s.Partitions() {
+		s.Copy().Change(partition, func(all []domain.Recorded) []domain.Recorded {
+			for i := range all {
+				if all[i].Event.OrderID == id {
+					events = append(events, all[i])
+				}
+			}
+			return all
+		})
+	}
+	return events
 }
 
 func filled(t *testing.T) *projectiontest.Script {
@@ -165,14 +223,16 @@ func TestCountsGoOnWhileTheyAreCompared(t *testing.T) {
 	s := filled(t)
 	f := projectiontest.Start(t, filepath.Join(t.TempDir(), "views.db"), s, proof.Views, projections.Config{})
 	f.Wait()
-	before, orders := len(s.Events()), 0
-	rules, compared := checked(t, f, s, true, func() {
-		s.Fill(t, 13, 20, 150)
-		f.Wait()
-		orders = len(s.Events())
-	})
-	if len(rules) > 0 || compared != uint64(before) || orders == before {
-		t.Errorf("problems = %v of %d orders, then %d", rules, compared, orders)
+	for _, how := range []way{ofEvents, whole} {
+		before, orders := len(s.Events()), 0
+		rules, compared := checked(t, f, s, how, before, func() {
+			s.Fill(t, 13+uint64(how), 20, 150)
+			f.Wait()
+			orders = len(s.Events())
+		})
+		if len(rules) > 0 || compared != uint64(before) || orders == before {
+			t.Errorf("problems = %v of %d orders, then %d", rules, compared, orders)
+		}
 	}
 }
 
@@ -349,6 +409,82 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Whatever a check leaves to its end, it says in which field a row differs; and that one
+// differs also where the log cannot say any more what the row should be.
+func TestWhatDiffersIsNamedAtTheEnd(t *testing.T) {
+	s := filled(t)
+	id := slices.Sorted(maps.Keys(s.Events()))[0]
+	for name, c := range map[string]struct {
+		tamper func(orders, timeline *bbolt.Bucket) error
+		want   string
+	}{
+		"a row": {func(orders, _ *bbolt.Bucket) error {
+			return edit(orders.Bucket([]byte("rows")), []byte(id), new(comandav1.Order), func(m *comandav1.Order) { m.Method = "cash" })
+		}, "of the log: method: the view has cash"},
+		"a timeline and no log": {func(_, timeline *bbolt.Bucket) error {
+			return timeline.Bucket([]byte("orders")).Delete([]byte(id))
+		}, "reading it again: gone"},
+	} {
+		path := filepath.Join(t.TempDir(), "views.db")
+		f := projectiontest.Start(t, path, s, proof.Views, projections.Config{})
+		f.Wait()
+		f.Stop()
+		f.Close()
+		change(t, path, c.tamper)
+		f = projectiontest.Start(t, path, s, proof.Views, projections.Config{})
+		<-f.Runner.Ready()
+		var said []string
+		checker := proof.New(f.File, f.Runner, order.Default(), func(p *comandav1.VerifyProblem) {
+			if p.GetOrderId() != string(id) {
+				t.Errorf("%s: a problem of another order: %v", name, p)
+			}
+			said = append(said, p.GetDetail())
+		})
+		checker.Whole(func(domain.OrderID) ([]domain.Recorded, error) { return nil, errors.New("gone") })
+		tell(t, checker, s)
+		if !slices.ContainsFunc(said, func(detail string) bool { return strings.Contains(detail, c.want) }) {
+			t.Errorf("%s: said %q, want %q", name, said, c.want)
+		}
+	}
+}
+
+// tell has a checker compare all of s.
+func tell(t *testing.T, c *proof.Checker, s *projectiontest.Script) {
+	t.Helper()
+	head, err := s.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range s.Events() {
+		var h *order.History
+		var sequences []uint64
+		all := recorded(s, id)
+		for i := range all {
+			sequences = append(sequences, all[i].Sequence)
+			if h, err = h.With(&all[i].Event); err == nil {
+				err = c.Event(t.Context(), &all[i])
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := &all[len(all)-1]
+		err := c.Order(t.Context(), proof.Order{
+			ID: id, Source: all[0].Event.Source, State: order.Default().Fold(h), History: h, Partition: last.Partition,
+			Sequence: last.Sequence, Sequences: sequences, Told: uint64(len(all)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Finish(head); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -27,14 +27,14 @@ func (c *Checker) counts(s *projections.Snapshot, head domain.Position) error {
 		c.tally = stats.NewTally()
 	}
 	err := timeline.New(s).Lengths(head, func(id domain.OrderID, events, old int) error {
-		counted := c.seen[c.digest(id)]
+		counted := uint64(c.seen[c.key(id)].counted)
 		if !whole {
 			counted, old = 0, 0
 		}
 		if counted == uint64(events) { //nolint:gosec // a length
 			return nil
 		}
-		return c.count(s, id, counted, old)
+		return c.recount(s, id, counted, old)
 	})
 	if err != nil || c.differs {
 		return err
@@ -50,9 +50,9 @@ func total(head domain.Position) (n uint64) {
 	return n
 }
 
-// count puts an order in the tally as the timeline has it. The tally has it up to the
+// recount puts an order in the tally as the timeline has it. The tally has it up to the
 // revision counted, and its first old events.
-func (c *Checker) count(s *projections.Snapshot, id domain.OrderID, counted uint64, old int) error {
+func (c *Checker) recount(s *projections.Snapshot, id domain.OrderID, counted uint64, old int) error {
 	var h *order.History
 	var before *order.State
 	err := s.View(func(tx *kv.Tx) error {

@@ -34,12 +34,20 @@ func (c *Checker) others(s *projections.Snapshot, o *Order, state *order.State, 
 	if err != nil {
 		return c.unreadable(*o, err)
 	}
-	if len(attention.Items(state)) > 0 { // which few orders have
-		waiting, err := c.waiting(s, o.ID, state)
-		if err != nil {
-			return c.unreadable(*o, err)
-		}
-		problems = append(problems, waiting...)
+	for _, problem := range problems {
+		c.problem(RuleDiffers, *o, of+problem)
+	}
+	return c.queued(s, o, state, of)
+}
+
+// queued compares what the queues hold of an order.
+func (c *Checker) queued(s *projections.Snapshot, o *Order, state *order.State, of string) error {
+	if len(attention.Items(state)) == 0 { // as of most orders
+		return nil
+	}
+	problems, err := c.waiting(s, o.ID, state)
+	if err != nil {
+		return c.unreadable(*o, err)
 	}
 	for _, problem := range problems {
 		c.problem(RuleDiffers, *o, of+problem)
@@ -95,7 +103,11 @@ func (c *Checker) strays(s *projections.Snapshot, members *purchases.Sums) error
 		return h, c.machine.Fold(h), err
 	}
 	report := func(id domain.OrderID, problem string) { c.problem(RuleDiffers, Order{ID: id}, problem) }
-	if err := purchases.New(s).CheckAll(members, row, report); err != nil {
+	same, err := purchases.New(s).Same(members)
+	if err == nil && !same {
+		err = c.members(s, row, report)
+	}
+	if err != nil {
 		return err
 	}
 	for _, q := range queues(s) {
@@ -104,4 +116,28 @@ func (c *Checker) strays(s *projections.Snapshot, members *purchases.Sums) error
 		}
 	}
 	return nil
+}
+
+// members says where the purchases are not those of the orders.
+func (c *Checker) members(
+	s *projections.Snapshot, row func(domain.OrderID) (*comandav1.Order, error), report func(domain.OrderID, string),
+) error {
+	view := purchases.New(s)
+	if err := view.CheckAll(row, report); err != nil || c.whole == nil {
+		return err
+	}
+	return orders.New(s).Orders(func(id domain.OrderID) error { // whose members were not compared one by one
+		of, err := row(id)
+		if err != nil || of == nil {
+			return err
+		}
+		problems, err := view.CheckRow(of)
+		if err != nil {
+			return c.unreadable(Order{ID: id}, err)
+		}
+		for _, problem := range problems {
+			report(id, problem)
+		}
+		return nil
+	})
 }

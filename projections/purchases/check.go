@@ -9,15 +9,16 @@ import (
 	"comanda.internal/domain/order"
 	"comanda.internal/projections/kv"
 	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
 )
 
 // Check says in words what of an order's member is not as its fold makes it;
 // nothing when all is well. Members that it should not have are found by CheckAll.
 func (v *View) Check(id domain.OrderID, state *order.State) (problems []string, err error) {
-	want, value, err := memberOfState(id, state)
+	want, value := memberOfState(id, state)
 	former := formerKeys(id, state)
-	if err != nil || want.member == nil && len(former) == 0 {
-		return nil, err
+	if want.member == nil && len(former) == 0 {
+		return nil, nil
 	}
 	err = v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
@@ -72,32 +73,66 @@ var kinds = [...]struct {
 	}},
 }
 
-// Sums are of the keys that orders should have.
-type Sums [len(kinds)]kv.Sum
+// Sums are of the entries that orders should have. The zero value is of no order.
+type Sums struct {
+	of       [len(kinds)]kv.Sum
+	appender wire.Appender
+}
 
 // Add adds an order as the view of orders has it, once.
 func (s *Sums) Add(row *comandav1.Order) {
-	for n := range kinds {
-		for _, key := range kinds[n].keys(row) {
-			s[n].Add(key)
-		}
+	if k := keysOfRow(row); k.member != nil {
+		s.of[0].AddPair(k.member, encodeRow(&s.appender, row))
+		s.of[1].AddPair(k.newest, digestIn(k.member))
 	}
+	if len(row.GetFormerReferences()) == 0 {
+		return
+	}
+	for _, k := range formerKeysOfRow(row) {
+		s.of[2].AddPair(k.member, nil)
+		s.of[3].AddPair(k.newest, nil)
+	}
+}
+
+// Same reports whether the view has exactly the entries of the orders that were added.
+func (v *View) Same(sums *Sums) (same bool, err error) {
+	err = v.reader.View(func(tx *kv.Tx) error {
+		b := tx.Bucket(name)
+		for n := range kinds {
+			if same, err = sums.of[n].IsOfPairs(b.Bucket(kinds[n].bucket)); err != nil || !same {
+				return err
+			}
+		}
+		return nil
+	})
+	return same, err
+}
+
+// CheckRow is Check of an order as the view of orders has it.
+func (v *View) CheckRow(row *comandav1.Order) (problems []string, err error) {
+	state := &order.State{
+		Identity: domain.Identity{Tenant: domain.TenantID(row.GetTenant())}, FirstRecordedAt: row.GetFirstRecordedAt().AsTime(),
+		Reference: row.GetReference(), FormerReferences: row.GetFormerReferences(), Currency: row.GetCurrency(), Dispute: row.GetDispute(),
+		Paid: wire.FromAmount(row.Paid), Refunded: wire.FromAmount(row.Refunded),
+	}
+	var ok bool
+	if state.Status, ok = wire.FromStatus(row.GetStatus()); !ok {
+		return nil, domain.Errorf(domain.Corrupt, "the row of %s has the status %d", row.GetOrderId(), row.GetStatus())
+	}
+	for _, item := range row.GetItems() {
+		state.Items = append(state.Items, domain.Item{Code: item.GetCode(), Title: item.GetTitle()})
+	}
+	return v.Check(domain.OrderID(row.GetOrderId()), state)
 }
 
 // CheckAll reports every member, and every entry of the index, that is of no order
 // or not of the reference that the order has; row gives orders as the view of
-// orders has them, nil for one that it does not know, and sums are of all of them.
-func (v *View) CheckAll(
-	sums *Sums, row func(domain.OrderID) (*comandav1.Order, error), report func(id domain.OrderID, problem string),
-) error {
+// orders has them, nil for one that it does not know.
+func (v *View) CheckAll(row func(domain.OrderID) (*comandav1.Order, error), report func(id domain.OrderID, problem string)) error {
 	return v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		for n := range kinds {
-			same, err := sums[n].IsOf(b.Bucket(kinds[n].bucket))
-			if err == nil && !same {
-				err = checkEntries(b, n, row, report)
-			}
-			if err != nil {
+			if err := checkEntries(b, n, row, report); err != nil {
 				return err
 			}
 		}

@@ -14,32 +14,63 @@ import (
 	"comanda.internal/proto/wire"
 )
 
-// marshal gives one message the same bytes every time.
-var marshal = proto.MarshalOptions{Deterministic: true}
-
 // A member's value is the length of the reference as a varint, the reference,
 // and a PurchaseOrder without what its key says.
 
 // encode is the value of an order's member.
-func encode(s *order.State) ([]byte, error) {
-	value := binary.AppendUvarint(nil, uint64(len(s.Reference)))
-	value = append(value, s.Reference...)
-	return marshal.MarshalAppend(value, &comandav1.PurchaseOrder{
-		Status: wire.Status(s.Status), Currency: s.Currency, Paid: wire.Amount(s.Paid), Refunded: wire.Amount(s.Refunded),
-		Dispute: s.Dispute, Items: itemNames(s.Items),
+func encode(s *order.State) []byte {
+	return appendMember(new(wire.Appender), &member{
+		s.Reference, wire.Status(s.Status), s.Currency, s.Dispute, s.Paid, s.Refunded, itemNames(s.Items),
 	})
+}
+
+// encodeRow is it for an order as the view of orders has it. It holds until the next
+// call for a.
+func encodeRow(a *wire.Appender, row *comandav1.Order) []byte {
+	a.Bytes = a.Bytes[:0]
+	return appendMember(a, &member{
+		row.GetReference(), row.GetStatus(), row.GetCurrency(), row.GetDispute(), wire.FromAmount(row.Paid), wire.FromAmount(row.Refunded),
+		names(row.GetItems(), func(item *comandav1.Item) string { return cmp.Or(item.GetCode(), item.GetTitle()) }),
+	})
+}
+
+// member is what its value says.
+type member struct {
+	reference         string
+	status            comandav1.OrderStatus
+	currency, dispute string
+	paid, refunded    domain.Amount
+	items             []string
+}
+
+// appendMember writes the PurchaseOrder as [wire.Marshal] does.
+func appendMember(a *wire.Appender, m *member) []byte {
+	a.Bytes = append(binary.AppendUvarint(a.Bytes, uint64(len(m.reference))), m.reference...)
+	a.Number(2, uint64(m.status)) //nolint:gosec // an enum
+	a.Text(3, m.currency)
+	a.Amount(4, m.paid)
+	a.Amount(5, m.refunded)
+	a.Text(6, m.dispute)
+	for _, item := range m.items {
+		a.Element(7, item)
+	}
+	return a.Bytes
 }
 
 // itemNames are what tells lines apart: their codes, or the titles of those that have none.
 func itemNames(items []domain.Item) []string {
-	var names []string
+	return names(items, func(item domain.Item) string { return cmp.Or(item.Code, item.Title) })
+}
+
+func names[T any](items []T, name func(T) string) []string {
+	var all []string
 	for i := range items {
-		if name := cmp.Or(items[i].Code, items[i].Title); name != "" {
-			names = append(names, name)
+		if name := name(items[i]); name != "" {
+			all = append(all, name)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // decode reads a member.

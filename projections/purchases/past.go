@@ -75,11 +75,7 @@ type rewinder struct {
 func (r *rewinder) purchase(key []byte, reference string) (*comandav1.Purchase, error) {
 	var roll rollup
 	err := r.members(key, reference, func(member []byte, s *order.State) (bool, error) {
-		value, err := encode(s)
-		if err != nil {
-			return false, err
-		}
-		return true, roll.add(member, value)
+		return true, roll.add(member, encode(s))
 	})
 	if roll.purchase == nil {
 		return nil, err

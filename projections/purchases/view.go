@@ -46,10 +46,7 @@ type put struct{ key, value []byte }
 
 // Apply writes the members that changed.
 func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
-	w, err := writesOf(changes)
-	if err != nil {
-		return err
-	}
+	w := writesOf(changes)
 	for _, of := range w.buckets() {
 		if err := apply(b.Bucket(of.bucket), of.puts); err != nil {
 			return fmt.Errorf("put %s of purchases: %w", of.bucket, err)
@@ -63,10 +60,7 @@ func (v *View) BuildEvents(*kv.Bucket, []domain.Stored) error { return nil }
 
 // BuildOrders hands on the members.
 func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, keep projections.Put) error {
-	w, err := writesOf(changes)
-	if err != nil {
-		return err
-	}
+	w := writesOf(changes)
 	for _, of := range w.buckets() {
 		for _, p := range of.puts {
 			if err := keep(of.bucket, p.key, p.value); err != nil {
@@ -80,15 +74,13 @@ func (v *View) BuildOrders(_ *kv.Bucket, changes []projections.Change, keep proj
 // writes are what changes do to each bucket.
 type writes struct{ members, newest, former, formerNewest []put }
 
-func writesOf(changes []projections.Change) (*writes, error) {
+func writesOf(changes []projections.Change) *writes {
 	w := new(writes)
 	for i := range changes {
-		if err := w.member(&changes[i]); err != nil {
-			return nil, err
-		}
+		w.member(&changes[i])
 		w.formerly(&changes[i])
 	}
-	return w, nil
+	return w
 }
 
 // bucketPuts are what is put into one bucket.
@@ -102,15 +94,9 @@ func (w *writes) buckets() []bucketPuts {
 }
 
 // member moves an order to where it is now.
-func (w *writes) member(c *projections.Change) error {
-	old, oldValue, err := memberOfState(c.Order, c.Before)
-	if err != nil {
-		return err
-	}
-	now, value, err := memberOfState(c.Order, c.State)
-	if err != nil {
-		return err
-	}
+func (w *writes) member(c *projections.Change) {
+	old, oldValue := memberOfState(c.Order, c.Before)
+	now, value := memberOfState(c.Order, c.State)
 	moved := !bytes.Equal(old.member, now.member)
 	if moved && old.member != nil {
 		w.members = append(w.members, put{key: old.member})
@@ -124,7 +110,6 @@ func (w *writes) member(c *projections.Change) error {
 	if moved && now.member != nil {
 		w.newest = append(w.newest, put{now.newest, digestIn(now.member)})
 	}
-	return nil
 }
 
 // formerly writes the references that an order had.
@@ -138,15 +123,11 @@ func (w *writes) formerly(c *projections.Change) {
 }
 
 // memberOfState is the member of an order; no keys when it is in no purchase.
-func memberOfState(id domain.OrderID, s *order.State) (keys, []byte, error) {
+func memberOfState(id domain.OrderID, s *order.State) (keys, []byte) {
 	if s == nil || s.Reference == "" {
-		return keys{}, nil, nil
+		return keys{}, nil
 	}
-	value, err := encode(s)
-	if err != nil {
-		return keys{}, nil, fmt.Errorf("encode the member %s: %w", id, err)
-	}
-	return keysOf(s.Identity.Tenant, s.Reference, s.FirstRecordedAt, id), value, nil
+	return keysOf(s.Identity.Tenant, s.Reference, s.FirstRecordedAt, id), encode(s)
 }
 
 // formerKeys are where an order stands in the buckets of former references, whose

@@ -89,6 +89,43 @@ func (p *place) get(key []byte) []byte {
 	return nil
 }
 
+// Places are where the events of orders are, of many orders by id.
+type Places struct{ at place }
+
+// Places reads in tx.
+func (v *View) Places(tx *kv.Tx) *Places {
+	p := new(Places)
+	if b := tx.Bucket(name); b != nil {
+		p.at.cursor = b.Bucket(ordersBucket).Cursor()
+	}
+	return p
+}
+
+// Of is what is stored of an order, as [AppendPlaces] writes it, valid as long as the
+// transaction; nil when there is none.
+func (p *Places) Of(id []byte) []byte { return p.at.get(id) }
+
+// AppendPlaces adds what the view stores of an order with these events, by revision.
+func AppendPlaces(b []byte, partition int, sequences []uint64) []byte {
+	for _, sequence := range sequences {
+		b = appendPlace(b, partition, sequence)
+	}
+	return b
+}
+
+// ParsePlaces is what [AppendPlaces] has written, of the first so many events; false when they are
+// not so many, or not of one partition.
+func ParsePlaces(b []byte, events int) (partition int, sequences []uint64, ok bool) {
+	if events == 0 || len(b) < events*placeSize {
+		return 0, nil, false
+	}
+	partition = int(binary.BigEndian.Uint16(b))
+	for i := range events {
+		sequences = append(sequences, binary.BigEndian.Uint64(b[i*placeSize+2:]))
+	}
+	return partition, sequences, bytes.Equal(AppendPlaces(nil, partition, sequences), b[:events*placeSize])
+}
+
 // CheckPlaces compares where the view has the first events of the order with
 // their sequences in the log, and says in words what differs; "" when nothing does. more
 // says that the view has others after those.

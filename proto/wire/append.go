@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"math/bits"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"comanda.internal/domain"
+)
+
+// Appender writes a message as [Marshal] does, without the message: its fields must
+// come in ascending order. What is the default is not written. Text must be valid UTF-8,
+// which Marshal proves and an Appender does not.
+type Appender struct {
+	Bytes []byte
+	keys  []string // room to sort in
+}
+
+// Number writes a number without presence; an enum, a uint64 or an int64 of any sign.
+func (a *Appender) Number(field protowire.Number, v uint64) {
+	if v != 0 {
+		a.optional(field, v)
+	}
+}
+
+func (a *Appender) optional(field protowire.Number, v uint64) {
+	a.Bytes = protowire.AppendVarint(protowire.AppendTag(a.Bytes, field, protowire.VarintType), v)
+}
+
+// Flag writes a bool.
+func (a *Appender) Flag(field protowire.Number, v bool) {
+	if v {
+		a.optional(field, 1)
+	}
+}
+
+// Amount writes an amount that is known.
+func (a *Appender) Amount(field protowire.Number, v domain.Amount) {
+	if v.Known {
+		a.optional(field, uint64(v.Minor)) //nolint:gosec // two's complement
+	}
+}
+
+// Text writes a string.
+func (a *Appender) Text(field protowire.Number, v string) {
+	if v != "" {
+		a.Element(field, v)
+	}
+}
+
+// Element writes one string of a list.
+func (a *Appender) Element(field protowire.Number, v string) {
+	a.Bytes = protowire.AppendString(protowire.AppendTag(a.Bytes, field, protowire.BytesType), v)
+}
+
+// Message writes a message, or one of a list, whose fields write appends.
+func (a *Appender) Message(field protowire.Number, write func()) {
+	a.Bytes = append(protowire.AppendTag(a.Bytes, field, protowire.BytesType), 0)
+	start := len(a.Bytes)
+	write()
+	size := len(a.Bytes) - start
+	if more := (bits.Len(uint(size)|1) - 1) / 7; more > 0 { // a length of several bytes
+		a.Bytes = slices.Insert(a.Bytes, start, make([]byte, more)...)
+	}
+	protowire.AppendVarint(a.Bytes[:start-1], uint64(size)) //nolint:gosec // a length
+}
+
+// Time writes a Timestamp; the zero time is none.
+func (a *Appender) Time(field protowire.Number, t time.Time) {
+	if t.IsZero() {
+		return
+	}
+	a.Message(field, func() {
+		a.Number(1, uint64(t.Unix()))       //nolint:gosec // two's complement
+		a.Number(2, uint64(t.Nanosecond())) //nolint:gosec // not negative
+	})
+}
+
+// Map writes a map of strings.
+func (a *Appender) Map(field protowire.Number, pairs map[string]string) {
+	a.keys = a.keys[:0]
+	for key := range pairs {
+		a.keys = append(a.keys, key)
+	}
+	slices.Sort(a.keys)
+	for _, key := range a.keys {
+		a.Message(field, func() {
+			a.Element(1, key)
+			a.Element(2, pairs[key])
+		})
+	}
+	clear(a.keys)
+}
+
+// Items writes an order's lines, as [Items] has them.
+func (a *Appender) Items(field protowire.Number, items []domain.Item) {
+	for i := range items {
+		a.Message(field, func() {
+			a.Text(1, items[i].Code)
+			a.Text(2, items[i].Title)
+			a.Amount(3, items[i].UnitPrice)
+			a.Number(4, uint64(items[i].Quantity)) //nolint:gosec // two's complement
+		})
+	}
+}
+
+// Steps writes the edges of a fold, as [Steps] has them.
+func (a *Appender) Steps(field protowire.Number, steps []domain.Step) {
+	for i := range steps {
+		s := &steps[i]
+		a.Message(field, func() {
+			a.Text(1, string(s.Event))
+			a.Number(2, uint64(Status(s.From))) //nolint:gosec // an enum
+			a.Number(3, uint64(Status(s.To)))   //nolint:gosec // likewise
+			a.Flag(4, s.Forced)
+			a.Flag(5, s.Gap)
+			a.Text(6, s.Why)
+		})
+	}
+}
+
+// Shipping writes the carrier's news, as [Shipping] has them; nothing for nil.
+func (a *Appender) Shipping(field protowire.Number, s *domain.Shipping) {
+	if s == nil {
+		return
+	}
+	a.Message(field, func() {
+		a.Text(1, s.Event)
+		a.Text(2, s.TrackingCode)
+		a.Text(3, s.TrackingURL)
+		a.Text(4, s.Branch)
+		a.Text(5, s.City)
+		a.Text(6, s.State)
+		a.Text(7, s.Country)
+		a.Time(8, s.Date)
+	})
+}
