@@ -21,9 +21,9 @@ import (
 type watched struct {
 	grpcapi.Log
 
-	follows, scanned atomic.Int64
-	stall            chan struct{} // a scan waits until it is closed; nil: none does
-	broken           error
+	follows, scans, scanned atomic.Int64
+	stall                   chan struct{} // a scan waits until it is closed; nil: none does
+	broken                  error
 }
 
 func (w *watched) Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error {
@@ -32,6 +32,7 @@ func (w *watched) Follow(ctx context.Context, partition int, after uint64, handl
 }
 
 func (w *watched) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+	w.scans.Add(1)
 	if w.broken != nil {
 		return w.broken
 	}
@@ -236,6 +237,11 @@ func TestALogThatCannotBeReadEndsTheStream(t *testing.T) {
 	}
 	stream, err := s.events.ReadEvents(t.Context(), &comandav1.ReadEventsRequest{})
 	must(t, err)
+	m, err := stream.Recv()
+	must(t, err)
+	if c := m.GetClosing(); c.GetReason() != "log_unavailable" {
+		t.Errorf("closing = %v", m)
+	}
 	if _, err := stream.Recv(); status.Code(err) != codes.DataLoss {
 		t.Errorf("ReadEvents = %v, want the log's error", err)
 	}

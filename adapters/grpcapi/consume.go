@@ -17,9 +17,6 @@ import (
 
 type consumeStream = grpc.BidiStreamingServer[comandav1.ConsumeRequest, comandav1.ConsumeResponse]
 
-// The reasons of a ConsumeClosing message, beside those of package groups.
-const closingStopped = "stopped"
-
 // errStopped is a member that leaves in good order.
 var errStopped = errors.New("the member stopped")
 
@@ -30,6 +27,12 @@ func (s *eventService) Consume(stream consumeStream) error {
 	if err != nil {
 		return err
 	}
+	return s.endings.run(ctx, func() error { return s.consume(ctx, stream, hello) }, func(reason string, cause error) error {
+		return &closedError{error: cause, reason: reason}
+	})
+}
+
+func (s *eventService) consume(ctx context.Context, stream consumeStream, hello *comandav1.ConsumeHello) error {
 	member, group, err := s.groups.Join(ctx, hello.GetGroup(), int(max(hello.GetCredits(), 1)), access.From(ctx).AllowsTenant)
 	if err != nil {
 		return aboutGroup(hello.GetGroup(), err)
@@ -164,10 +167,10 @@ func (c *consumption) close(reason string, cause error) error {
 	err := c.send(&comandav1.ConsumeResponse{Message: &comandav1.ConsumeResponse_Closing{
 		Closing: &comandav1.ConsumeClosing{Reason: reason},
 	}})
-	if err != nil {
+	if err != nil || cause == nil {
 		return err
 	}
-	return cause
+	return &closedError{error: cause, reason: reason}
 }
 
 func (c *consumption) send(m *comandav1.ConsumeResponse) error { return c.stream.Send(m) }

@@ -19,18 +19,20 @@
 //   - Every call needs what its method's row in needs.go asks, and every answer and event is
 //     of the caller's tenants: see package access. A server with a method without a row
 //     is not made, and none listens beyond loopback without access control.
-//   - A subscription is one goroutine. It reads the newest events from the ring, which all
+//   - A subscription is one goroutine beside gRPC's. It reads the newest events from the ring, which all
 //     share (package ring), and older ones from the log, in pages that are small for a client
 //     that reads slowly; such a client holds that and gRPC's 64 kB, and slows nobody.
 //   - An event's bytes are those that the log stores, and are made once for all
 //     subscribers; only the token around them is each one's own.
 //   - A token, whatever message it came with, is after every event that was sent
 //     and before every other that is wanted.
+//   - A stream that the server ends has said why, and where to go on: in a Closing message, and in
+//     its status for a client that reads too late for that; see ending.go.
 //   - Filter and tenants are asked for every event that is sent.
 //   - A resume token names the log and the filter that gave it; no other log or filter accepts it.
 //     A log that was restored accepts those of before up to the backup's head, and no later one.
-//   - A member of a consumer group (package groups) is two goroutines, one that sends and one that
-//     receives; it is given at most what it has credits for, of the tenants that it may see.
+//   - A member of a consumer group (package groups) is two goroutines beside gRPC's, one that sends and one
+//     that receives; it is given at most what it has credits for, of the tenants that it may see.
 //
 // Caveats: positions, which count events, are of all tenants. The caller's tenants are
 // not in a resume token: what was passed over for one caller stays so for another.

@@ -24,6 +24,10 @@ import (
 // error's kind in upper case, as "NOT_FOUND", or what ended the call's context.
 const errorDomain = "comanda"
 
+// closingKey names, in the ErrorInfo of a stream that the server ends, the reason of its Closing,
+// beside which tokenField is where to go on.
+const closingKey = "closing"
+
 // scopeKey names, in the ErrorInfo of DENIED, the scope that was lacking.
 const scopeKey = "scope"
 
@@ -119,9 +123,9 @@ func statusOf(err error) *status.Status {
 		}
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			return withDetails(status.New(codes.DeadlineExceeded, err.Error()), reason("DEADLINE_EXCEEDED"))
+			return withDetails(status.New(codes.DeadlineExceeded, err.Error()), reason("DEADLINE_EXCEEDED", err))
 		case errors.Is(err, context.Canceled):
-			return withDetails(status.New(codes.Canceled, err.Error()), reason("CANCELED"))
+			return withDetails(status.New(codes.Canceled, err.Error()), reason("CANCELED", err))
 		}
 	}
 	kind := domain.KindOf(err)
@@ -140,12 +144,19 @@ func withDetails(st *status.Status, details ...protoadapt.MessageV1) *status.Sta
 	return st
 }
 
-func reason(word string) *errdetails.ErrorInfo {
-	return &errdetails.ErrorInfo{Reason: word, Domain: errorDomain}
+func reason(word string, err error) *errdetails.ErrorInfo {
+	info := &errdetails.ErrorInfo{Reason: word, Domain: errorDomain}
+	if closed, ok := errors.AsType[*closedError](err); ok {
+		info.Metadata = map[string]string{closingKey: closed.reason}
+		if closed.token != "" {
+			info.Metadata[tokenField] = closed.token
+		}
+	}
+	return info
 }
 
 func detailsOf(err error, kind domain.ErrorKind, known *domain.Error) []protoadapt.MessageV1 {
-	info := reason(strings.ToUpper(kind.String()))
+	info := reason(strings.ToUpper(kind.String()), err)
 	details := []protoadapt.MessageV1{info}
 	if refused, ok := errors.AsType[*order.RefusedError](err); ok {
 		info.Metadata = refusal(refused)

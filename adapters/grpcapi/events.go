@@ -29,6 +29,7 @@ type eventService struct {
 	metrics   *metrics
 
 	checkpointEvery uint64
+	endings         *endings
 }
 
 type eventStream = grpc.ServerStreamingServer[comandav1.SubscribeResponse]
@@ -50,10 +51,13 @@ func (s *eventService) Subscribe(req *comandav1.SubscribeRequest, stream eventSt
 	defer s.metrics.subscriptions.Dec()
 	sub := &subscription{
 		service: s, stream: stream, tokens: p.tokens, wants: p.wants, target: p.head, pages: s.pages(),
-		reader: s.ring.Join(ctx, p.head, p.after, p.wants, 0), // until it is live
+		sent: newSentPlace(s.log.Partitions(), p.after),
 	}
-	defer sub.reader.Leave()
-	return sub.run(ctx)
+	return s.endings.run(ctx, func() error {
+		sub.reader = s.ring.Join(ctx, p.head, p.after, p.wants, 0) // until it is live
+		defer sub.reader.Leave()
+		return sub.run(ctx)
+	}, sub.cut)
 }
 
 func (s *eventService) pages() pages {

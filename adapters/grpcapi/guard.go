@@ -36,7 +36,7 @@ func (g *guard) unary(ctx context.Context, request any, info *grpc.UnaryServerIn
 		return nil, g.finish(ctx, info.FullMethod, started, err)
 	}
 	defer release()
-	response, err := g.call(func() (any, error) { return handler(allowed, request) })
+	response, err := recovered(func() (any, error) { return handler(allowed, request) })
 	err = unlessLost(allowed, err)
 	if denied, ok := errors.AsType[*access.DeniedError](err); ok && denied.Reason != access.Withdrawn && g.access != nil {
 		g.access.Denied(allowed, info.FullMethod, denied) // for what it asked
@@ -51,13 +51,16 @@ func (g *guard) stream(server any, stream grpc.ServerStream, info *grpc.StreamSe
 		return g.finish(stream.Context(), info.FullMethod, started, err)
 	}
 	defer release()
-	_, err = g.call(func() (any, error) { return nil, handler(server, &allowedStream{stream, allowed}) })
+	_, err = recovered(func() (any, error) { return nil, handler(server, &allowedStream{stream, allowed}) })
 	return g.finish(stream.Context(), info.FullMethod, started, unlessLost(allowed, err))
 }
 
 // unlessLost is err, or that the caller lost access, for that is why the handler's
 // context ended.
 func unlessLost(ctx context.Context, err error) error {
+	if _, closed := errors.AsType[*closedError](err); closed {
+		return err
+	}
 	if lost := access.Lost(ctx); lost != nil && err != nil {
 		return lost
 	}
@@ -90,8 +93,8 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
 
-// call makes an error of a panic.
-func (g *guard) call(handler func() (any, error)) (response any, err error) {
+// recovered makes an error of a panic.
+func recovered(handler func() (any, error)) (response any, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			response, err = nil, &panicError{value: value, stack: debug.Stack()}

@@ -29,24 +29,49 @@ func (s *eventService) ReadEvents(req *comandav1.ReadEventsRequest, stream grpc.
 	if err != nil {
 		return err
 	}
+	sent := newSentPlace(s.log.Partitions(), p.after)
+	return s.endings.run(ctx, func() error {
+		return s.readEvents(ctx, p, stream, req.GetLimit(), sent)
+	}, func(reason string, cause error) error {
+		return &closedError{cause, reason, p.tokens.at(sent.at())}
+	})
+}
+
+func (s *eventService) readEvents(
+	ctx context.Context, p *place, stream grpc.ServerStreamingServer[comandav1.ReadEventsResponse], limit uint64, at sentPlace,
+) error {
 	r := newReading(s, p)
 	var sent uint64
-	err = r.run(ctx, func(e *ring.Entry) error {
+	gone := false // the client
+	err := r.run(ctx, func(e *ring.Entry) error {
 		if err := stream.SendMsg(subscribedEvent(e, &p.tokens, r.position())); err != nil {
+			gone = true
 			return err
 		}
+		at[e.Partition].Store(e.Sequence)
 		s.metrics.sent.Inc()
-		if sent++; sent == req.GetLimit() {
+		if sent++; sent == limit {
 			return errEnough
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	token := p.tokens.at(r.position())
+	if err == nil || errors.Is(err, errEnough) {
+		return stream.Send(&comandav1.ReadEventsResponse{Message: &comandav1.ReadEventsResponse_End{
+			End: &comandav1.ReadEnd{ResumeToken: token, More: err != nil},
+		}})
+	}
+	reason, cause := whyClosed(ctx, err)
+	if gone || reason == "" {
 		return err
 	}
-	return stream.Send(&comandav1.ReadEventsResponse{Message: &comandav1.ReadEventsResponse_End{
-		End: &comandav1.ReadEnd{ResumeToken: p.tokens.at(r.position()), More: err != nil},
+	err = stream.Send(&comandav1.ReadEventsResponse{Message: &comandav1.ReadEventsResponse_Closing{
+		Closing: &comandav1.Closing{Reason: reason, ResumeToken: token},
 	}})
+	if err != nil {
+		return err
+	}
+	return &closedError{cause, reason, token}
 }
 
 // ListEvents implements [comandav1.EventServiceServer].

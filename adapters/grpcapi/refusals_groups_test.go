@@ -107,6 +107,9 @@ func groupRefusals(g *guarded) []refusal {
 	invalid := func(fieldsAndRules ...string) []proto.Message {
 		return []proto.Message{info("INVALID"), bad(fieldsAndRules...)}
 	}
+	closed := func(reason, closing string) *errdetails.ErrorInfo {
+		return &errdetails.ErrorInfo{Reason: reason, Domain: "comanda", Metadata: map[string]string{"closing": closing}}
+	}
 	unknown := orderOf("loja", 99)
 	return []refusal{
 		{"a member without its scope", "writer", consumed(helloOf("erp", 1)), codes.PermissionDenied, []proto.Message{lacks("events:read")}},
@@ -126,11 +129,13 @@ func groupRefusals(g *guarded) []refusal {
 			"a group's name that is taken", "operator", createGroup(&comandav1.CreateGroupRequest{Group: group("erp")}),
 			codes.AlreadyExists, about("EXISTS", "erp", "group erp: there is one"),
 		},
-		{"a group that is removed under its member", "consumer", whileConsumed("gone", deleteGroup("gone")), codes.NotFound, about("NOT_FOUND", "gone", "group gone: it was removed")},
+		{"a group that is removed under its member", "consumer", whileConsumed("gone", deleteGroup("gone")), codes.NotFound, []proto.Message{
+			closed("NOT_FOUND", "group_deleted"), none("comanda.v1.ConsumerGroup", "gone", "group gone: it was removed"),
+		}},
 		{
 			"a group that is moved under its member", "consumer",
 			whileConsumed("moved", seekGroup(&comandav1.SeekGroupRequest{Name: "moved", Start: groupNow})), codes.Unavailable,
-			[]proto.Message{info("UNAVAILABLE"), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)}},
+			[]proto.Message{closed("UNAVAILABLE", "group_moved"), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Second)}},
 		},
 
 		{"no group", "operator", createGroup(&comandav1.CreateGroupRequest{}), codes.InvalidArgument, invalid("group", "is required")},

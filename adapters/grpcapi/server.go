@@ -56,6 +56,9 @@ type Config struct {
 	// RingBytes is about what is held in memory of the newest events, for all
 	// subscribers together, while there are any. Default 16 MiB.
 	RingBytes int `yaml:"ring_bytes"`
+	// CloseWithin is how long a client that reads nothing is waited for when the server ends
+	// its stream. Default 5 s.
+	CloseWithin time.Duration `yaml:"close_within"`
 	// MaxStreams bounds the calls of one connection. Default 1,024.
 	MaxStreams uint32 `yaml:"max_streams"`
 }
@@ -71,6 +74,7 @@ func (c *Config) setDefaults() {
 	defaultTo(&c.KeepaliveTimeout, 10*time.Second)
 	defaultTo(&c.CheckpointEvery, 1000)
 	defaultTo(&c.RingBytes, ring.DefaultBytes)
+	defaultTo(&c.CloseWithin, 5*time.Second)
 	defaultTo(&c.MaxStreams, 1024)
 }
 
@@ -94,6 +98,7 @@ func (c Config) Validate() error {
 	bad("unary_timeout", c.UnaryTimeout < 0)
 	bad("ring_bytes", c.RingBytes < 0)
 	bad("heartbeat", c.Heartbeat < 0)
+	bad("close_within", c.CloseWithin < 0)
 	bad("keepalive_time", c.KeepaliveTime < 0)
 	bad("keepalive_timeout", c.KeepaliveTimeout < 0)
 	return errors.Join(errs...)
@@ -222,6 +227,7 @@ type Server struct {
 	access  *access.Authority
 	views   Views
 	closing chan struct{} // closed by Stop
+	endings *endings
 
 	stopOnce sync.Once
 }
@@ -246,6 +252,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{health: health.NewServer(), access: deps.Access, views: deps.Views, closing: make(chan struct{})}
+	s.endings = &endings{closing: s.closing, within: cfg.CloseWithin}
 	guard := &guard{access: deps.Access, timeout: cfg.UnaryTimeout, metrics: m, clock: deps.Clock, logger: deps.Logger}
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(cfg.MaxRequestBytes),
@@ -275,7 +282,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	comandav1.RegisterEventServiceServer(s.grpc, &eventService{
 		log: deps.Log, groups: deps.Groups, ring: newest,
 		heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
-		checkpointEvery: cfg.CheckpointEvery,
+		checkpointEvery: cfg.CheckpointEvery, endings: s.endings,
 	})
 	comandav1.RegisterViewServiceServer(s.grpc, &viewService{verifier: deps.Verifier, operator: deps.Operator, closing: s.closing})
 	comandav1.RegisterMachineServiceServer(s.grpc, &machineService{replayer: deps.Replayer, closing: s.closing, reads: views})
@@ -337,6 +344,7 @@ func (s *Server) Stop(ctx context.Context) {
 		s.grpc.Stop()
 		<-stopped
 	}
+	s.endings.wait()
 }
 
 // setHealth says the same of the server as a whole and of each service.

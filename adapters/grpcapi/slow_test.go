@@ -51,20 +51,6 @@ func (r *reading) heldFor() uint64 {
 	return r.most
 }
 
-// ringBytes is what a server's ring holds.
-func ringBytes(t *testing.T, registry *prometheus.Registry) float64 {
-	t.Helper()
-	families, err := registry.Gather()
-	must(t, err)
-	for _, f := range families {
-		if f.GetName() == "comanda_grpcapi_ring_bytes" {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatal("there is no such metric")
-	return 0
-}
-
 // TestAClientThatReadsAMessageASecond takes one message each second of the server's clock, in
 // which a thousand events are recorded. Another client, of the same connection, gets all of
 // them in the same second. However far behind the first is, what the server holds for it is
@@ -120,7 +106,7 @@ func TestAClientThatReadsAMessageASecond(t *testing.T) {
 		if held := log.heldFor(); held > mostHeld {
 			t.Errorf("after %d s, %d events were read for a client that has not taken them", now.Load(), held)
 		}
-		if held := ringBytes(t, registry); held > ringSize || held == 0 {
+		if held := metric(t, registry, "comanda_grpcapi_ring_bytes"); held > ringSize || held == 0 {
 			t.Errorf("after %d s, the ring holds %.0f bytes", now.Load(), held)
 		}
 	}

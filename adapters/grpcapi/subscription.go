@@ -7,20 +7,10 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"comanda.internal/adapters/grpcapi/access"
 	"comanda.internal/adapters/grpcapi/ring"
 	"comanda.internal/domain"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
-
-// The reasons of a Closing message.
-const (
-	closingShutdown = "shutting_down"
-	closingLog      = "log_unavailable"
-	closingAccess   = "access_ended"
-)
-
-var errShuttingDown = domain.Errorf(domain.Unavailable, "the server is shutting down")
 
 // takeAtOnce is how many events a subscription holds of the ring.
 const takeAtOnce = 64
@@ -35,6 +25,7 @@ type subscription struct {
 	wants   func(*ring.Entry) bool
 	pages   pages
 	taken   []*ring.Entry
+	sent    sentPlace
 
 	target domain.Position // caught up when it was reached
 	live   bool            // and said so
@@ -48,18 +39,14 @@ func (s *subscription) run(ctx context.Context) error {
 	for err == nil {
 		err = s.step(ctx)
 	}
-	switch {
-	case s.gone:
+	if s.gone {
 		return err
-	case access.Lost(ctx) != nil:
-		return s.close(closingAccess, access.Lost(ctx))
-	case ctx.Err() != nil:
-		return err
-	case errors.Is(err, errShuttingDown):
-		return s.close(closingShutdown, err)
-	default:
-		return s.close(closingLog, err)
 	}
+	reason, cause := whyClosed(ctx, err)
+	if reason == "" {
+		return err
+	}
+	return s.close(reason, cause)
 }
 
 // step does what is next.
@@ -113,6 +100,7 @@ func (s *subscription) deliver(ctx context.Context, e *ring.Entry) error {
 		s.gone = true
 		return err
 	}
+	s.sent[e.Partition].Store(e.Sequence)
 	s.service.metrics.sent.Inc()
 	return nil
 }
@@ -216,7 +204,12 @@ func (s *subscription) close(reason string, cause error) error {
 	if err != nil {
 		return err
 	}
-	return cause
+	return &closedError{cause, reason, s.token()}
+}
+
+// cut is [subscription.close] of a client that takes nothing.
+func (s *subscription) cut(reason string, cause error) error {
+	return &closedError{cause, reason, s.tokens.at(s.sent.at())}
 }
 
 func (s *subscription) token() string { return s.tokens.at(s.reader.At()) }

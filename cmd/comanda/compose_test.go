@@ -279,8 +279,10 @@ func TestComposeLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = info.Unsubscribe() })
-	if found, err := checkout.RequestWithContext(ctx, "$SRV.INFO.comanda", nil); err != nil || string(found.Data) != "here" {
-		t.Errorf("the checkout finds the service: %v, %v", found, err)
+	for _, subject := range []string{"$SRV.INFO.comanda", "$SRV.INFO"} {
+		if found, err := checkout.RequestWithContext(ctx, subject, nil); err != nil || string(found.Data) != "here" {
+			t.Errorf("the checkout finds the service by %s: %v, %v", subject, found, err)
+		}
 	}
 	refused := make(chan error, 1)
 	checkout.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })

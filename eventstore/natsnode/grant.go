@@ -2,6 +2,8 @@ package natsnode
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,6 +26,10 @@ type Grant struct {
 	// account, which exports them to this one.
 	Services []string `json:"import_services"`
 	Streams  []string `json:"import_streams"`
+	// Aliases are further subjects of this account, by which it reaches Services: who asks
+	// which services there are hears of Comanda, and of nothing else that Comanda's account
+	// may have.
+	Aliases map[string]string `json:"import_services_as"`
 
 	file string
 }
@@ -32,8 +38,16 @@ type Grant struct {
 const inbox = "_INBOX.>"
 
 // discovery is how a client finds the service, its version and its schemas
-// (NATS ADR-32): of this service, not of any other.
-func discovery() []string { return []string{"$SRV.PING.comanda", "$SRV.INFO.comanda"} }
+// (NATS ADR-32), and each of its instances: of this service, not of any other. How much
+// they are asked, by all sources, is not for it.
+func discovery() []string {
+	return []string{"$SRV.PING.comanda", "$SRV.PING.comanda.*", "$SRV.INFO.comanda", "$SRV.INFO.comanda.*"}
+}
+
+// discoveryOfAll is how a client asks for all services.
+func discoveryOfAll() map[string]string {
+	return map[string]string{"$SRV.PING": "$SRV.PING.comanda", "$SRV.INFO": "$SRV.INFO.comanda"}
+}
 
 // GrantOf is the grant of the checkout that is one source.
 func GrantOf(source domain.SourceID) Grant {
@@ -52,10 +66,10 @@ func grantOfAll() Grant {
 func newGrant(name, file, source string, requests ...string) Grant {
 	services := append([]string{"intake." + source}, requests...)
 	services = append(services, discovery()...)
-	outcome := "outcome." + source
+	outcome, aliases := "outcome."+source, discoveryOfAll()
 	return Grant{
-		Account: name, User: name, Publish: services, Subscribe: []string{outcome, inbox},
-		Services: services, Streams: []string{outcome}, file: file,
+		Account: name, User: name, Publish: slices.Concat(services, slices.Sorted(maps.Keys(aliases))), Subscribe: []string{outcome, inbox},
+		Services: services, Streams: []string{outcome}, Aliases: aliases, file: file,
 	}
 }
 
@@ -89,6 +103,9 @@ func (g *Grant) block(of, password string) string {
 		quoted(g.Publish), quoted(g.Subscribe))
 	for _, subject := range g.Services {
 		fmt.Fprintf(&b, "      {service: {account: %q, subject: %q}}\n", of, subject)
+	}
+	for _, subject := range slices.Sorted(maps.Keys(g.Aliases)) {
+		fmt.Fprintf(&b, "      {service: {account: %q, subject: %q}, to: %q}\n", of, g.Aliases[subject], subject)
 	}
 	for _, subject := range g.Streams {
 		fmt.Fprintf(&b, "      {stream: {account: %q, subject: %q}}\n", of, subject)

@@ -127,11 +127,6 @@ func TestACheckoutMaySpeakForItsSource(t *testing.T) {
 					t.Errorf("%s: %v", subject, err)
 				}
 			}
-			for _, subject := range []string{"$SRV.INFO.comanda", "$SRV.PING.comanda"} {
-				if m, err := a.Request(subject, nil, 10*time.Second); err != nil || !strings.Contains(string(m.Data), `"name":"comanda"`) {
-					t.Errorf("%s: %v", subject, err)
-				}
-			}
 			js, err := jetstream.New(a)
 			if err != nil {
 				t.Fatal(err)
@@ -159,6 +154,66 @@ func TestACheckoutMaySpeakForItsSource(t *testing.T) {
 	}
 }
 
+// TestACheckoutDiscoversTheServiceAndNoOther asks as "nats micro ls" and "info" do, beside a
+// service that is none of the checkout's business.
+func TestACheckoutDiscoversTheServiceAndNoOther(t *testing.T) {
+	for name, g := range grantedServers(t) {
+		t.Run(name, func(t *testing.T) {
+			g.furnish(t)
+			other, err := micro.AddService(g.core, micro.Config{Name: "other", Version: "1.0.0"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = other.Stop() })
+			asked, err := g.core.SubscribeSync("$SRV.>")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := g.core.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			a := g.connect("loja-a")
+			wantAsked := func(subject string) {
+				t.Helper()
+				if m, err := asked.NextMsg(30 * time.Second); err != nil || m.Subject != subject {
+					t.Errorf("asked is %v (%v), want %s", m, err, subject)
+				}
+			}
+			var info micro.Info
+			for _, verb := range []string{"$SRV.PING", "$SRV.INFO"} {
+				for _, subject := range []string{verb, verb + ".comanda"} {
+					m, err := a.Request(subject, nil, 30*time.Second)
+					if err != nil {
+						t.Fatalf("%s: %v", subject, err)
+					}
+					if err := json.Unmarshal(m.Data, &info); err != nil || info.Name != "comanda" || info.ID == "" {
+						t.Errorf("%s: %s (%v)", subject, m.Data, err)
+					}
+					wantAsked(verb + ".comanda") // and so nobody else
+				}
+				one := verb + ".comanda." + info.ID
+				var instance micro.Ping
+				m, err := a.Request(one, nil, 30*time.Second)
+				if err != nil {
+					t.Fatalf("%s: %v", one, err)
+				}
+				if err := json.Unmarshal(m.Data, &instance); err != nil || instance.ID != info.ID {
+					t.Errorf("%s: %s (%v)", one, m.Data, err)
+				}
+				wantAsked(one)
+			}
+			if len(info.Endpoints) != 3 {
+				t.Errorf("it has the endpoints %v", info.Endpoints)
+			}
+			for _, e := range info.Endpoints {
+				if !strings.HasSuffix(e.Subject, ".*") {
+					t.Errorf("%s tells of a source: %s", e.Name, e.Subject)
+				}
+			}
+		})
+	}
+}
+
 func TestACheckoutMayDoNothingElse(t *testing.T) {
 	for name, g := range grantedServers(t) {
 		t.Run(name, func(t *testing.T) {
@@ -170,7 +225,7 @@ func TestACheckoutMayDoNothingElse(t *testing.T) {
 				"comanda.record.loja-b", "comanda.order.get.loja-b", "comanda.order.wait.loja-b", "comanda.order.get", "comanda.x",
 				"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.INTAKE", "$JS.API.STREAM.DELETE.INTAKE", "$JS.API.STREAM.PURGE.INTAKE",
 				"$JS.API.STREAM.MSG.GET.INTAKE", "$JS.API.DIRECT.GET.INTAKE", "$JS.API.CONSUMER.CREATE.INTAKE", "$JS.ACK.INTAKE.comanda.1.1.1.1.1",
-				"$KV.KEYS.x", "$SYS.REQ.SERVER.PING", "$SRV.INFO", "$SRV.STATS.comanda", "_INBOX.others",
+				"$KV.KEYS.x", "$SYS.REQ.SERVER.PING", "$SRV.STATS", "$SRV.STATS.comanda", "$SRV.INFO.other", "$SRV.PING.other", "$SRV.SCHEMA.comanda", "_INBOX.others",
 			} {
 				if err := a.Publish(subject, []byte("x")); err != nil {
 					t.Fatal(err)

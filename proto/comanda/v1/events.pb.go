@@ -846,7 +846,13 @@ func (x *Heartbeat) GetLagEvents() uint64 {
 	return 0
 }
 
-// Closing says why the server ends the stream.
+// Closing says why the server ends the stream. It comes before every end that the server causes,
+// unless the client has read nothing for so long that nothing more can be sent to it (5 s
+// from the end, unless configured). The google.rpc.ErrorInfo of the status, which comes after
+// all that was sent, has the same two in its metadata: "closing", the reason, and
+// "resume_token". A client that reads on while the connection lasts finds them there; the
+// token of a client that did not read is that of the last event that came, or one before:
+// one that has a token from a message goes on from that.
 type Closing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A word: shutting_down, log_unavailable, or access_ended: the credentials do not hold any more.
@@ -1032,6 +1038,7 @@ type ReadEventsResponse struct {
 	//
 	//	*ReadEventsResponse_Event
 	//	*ReadEventsResponse_End
+	//	*ReadEventsResponse_Closing
 	Message       isReadEventsResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1092,6 +1099,15 @@ func (x *ReadEventsResponse) GetEnd() *ReadEnd {
 	return nil
 }
 
+func (x *ReadEventsResponse) GetClosing() *Closing {
+	if x != nil {
+		if x, ok := x.Message.(*ReadEventsResponse_Closing); ok {
+			return x.Closing
+		}
+	}
+	return nil
+}
+
 type isReadEventsResponse_Message interface {
 	isReadEventsResponse_Message()
 }
@@ -1102,13 +1118,20 @@ type ReadEventsResponse_Event struct {
 }
 
 type ReadEventsResponse_End struct {
-	// The last message.
+	// The last message, but for one that ends with an error.
 	End *ReadEnd `protobuf:"bytes,2,opt,name=end,proto3,oneof"`
+}
+
+type ReadEventsResponse_Closing struct {
+	// The server ends the stream now, with an error.
+	Closing *Closing `protobuf:"bytes,3,opt,name=closing,proto3,oneof"`
 }
 
 func (*ReadEventsResponse_Event) isReadEventsResponse_Message() {}
 
 func (*ReadEventsResponse_End) isReadEventsResponse_Message() {}
+
+func (*ReadEventsResponse_Closing) isReadEventsResponse_Message() {}
 
 // ReadEnd says where ReadEvents ended.
 type ReadEnd struct {
@@ -2098,7 +2121,7 @@ func (x *ConsumeHeartbeat) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// ConsumeClosing says why the server ends the stream.
+// ConsumeClosing says why the server ends the stream. As of Closing, the status has the reason, too.
 type ConsumeClosing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A word: stopped, group_moved, group_deleted, group_failed, shutting_down, access_ended.
@@ -3310,10 +3333,11 @@ const file_comanda_v1_events_proto_rawDesc = "" +
 	"\bposition\x18\x03 \x01(\tH\x00R\bposition\x12/\n" +
 	"\x06filter\x18\x04 \x01(\v2\x17.comanda.v1.EventFilterR\x06filter\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x04R\x05limitB\a\n" +
-	"\x05start\"}\n" +
+	"\x05start\"\xae\x01\n" +
 	"\x12ReadEventsResponse\x123\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.comanda.v1.SubscribedEventH\x00R\x05event\x12'\n" +
-	"\x03end\x18\x02 \x01(\v2\x13.comanda.v1.ReadEndH\x00R\x03endB\t\n" +
+	"\x03end\x18\x02 \x01(\v2\x13.comanda.v1.ReadEndH\x00R\x03end\x12/\n" +
+	"\aclosing\x18\x03 \x01(\v2\x13.comanda.v1.ClosingH\x00R\aclosingB\t\n" +
 	"\amessage\"@\n" +
 	"\aReadEnd\x12!\n" +
 	"\fresume_token\x18\x01 \x01(\tR\vresumeToken\x12\x12\n" +
@@ -3559,65 +3583,66 @@ var file_comanda_v1_events_proto_depIdxs = []int32{
 	1,  // 18: comanda.v1.ReadEventsRequest.filter:type_name -> comanda.v1.EventFilter
 	5,  // 19: comanda.v1.ReadEventsResponse.event:type_name -> comanda.v1.SubscribedEvent
 	13, // 20: comanda.v1.ReadEventsResponse.end:type_name -> comanda.v1.ReadEnd
-	49, // 21: comanda.v1.ListEventsRequest.time:type_name -> google.protobuf.Timestamp
-	1,  // 22: comanda.v1.ListEventsRequest.filter:type_name -> comanda.v1.EventFilter
-	50, // 23: comanda.v1.ListEventsResponse.events:type_name -> comanda.v1.Event
-	17, // 24: comanda.v1.ConsumeRequest.hello:type_name -> comanda.v1.ConsumeHello
-	18, // 25: comanda.v1.ConsumeRequest.ack:type_name -> comanda.v1.ConsumeAck
-	19, // 26: comanda.v1.ConsumeRequest.nack:type_name -> comanda.v1.ConsumeNack
-	20, // 27: comanda.v1.ConsumeRequest.extend:type_name -> comanda.v1.ConsumeExtend
-	21, // 28: comanda.v1.ConsumeRequest.credits:type_name -> comanda.v1.ConsumeCredits
-	0,  // 29: comanda.v1.ConsumeNack.action:type_name -> comanda.v1.NackAction
-	51, // 30: comanda.v1.ConsumeNack.retry_after:type_name -> google.protobuf.Duration
-	24, // 31: comanda.v1.ConsumeResponse.event:type_name -> comanda.v1.ConsumedEvent
-	25, // 32: comanda.v1.ConsumeResponse.revoked:type_name -> comanda.v1.ConsumeRevoked
-	26, // 33: comanda.v1.ConsumeResponse.heartbeat:type_name -> comanda.v1.ConsumeHeartbeat
-	27, // 34: comanda.v1.ConsumeResponse.closing:type_name -> comanda.v1.ConsumeClosing
-	23, // 35: comanda.v1.ConsumeResponse.welcome:type_name -> comanda.v1.ConsumeWelcome
-	28, // 36: comanda.v1.ConsumeWelcome.group:type_name -> comanda.v1.ConsumerGroup
-	50, // 37: comanda.v1.ConsumedEvent.event:type_name -> comanda.v1.Event
-	49, // 38: comanda.v1.ConsumedEvent.deadline:type_name -> google.protobuf.Timestamp
-	49, // 39: comanda.v1.ConsumeHeartbeat.time:type_name -> google.protobuf.Timestamp
-	1,  // 40: comanda.v1.ConsumerGroup.filter:type_name -> comanda.v1.EventFilter
-	51, // 41: comanda.v1.ConsumerGroup.ack_wait:type_name -> google.protobuf.Duration
-	44, // 42: comanda.v1.GroupStart.beginning:type_name -> comanda.v1.SubscribeRequest.Beginning
-	45, // 43: comanda.v1.GroupStart.now:type_name -> comanda.v1.SubscribeRequest.Now
-	49, // 44: comanda.v1.GroupStart.time:type_name -> google.protobuf.Timestamp
-	28, // 45: comanda.v1.CreateGroupRequest.group:type_name -> comanda.v1.ConsumerGroup
-	29, // 46: comanda.v1.CreateGroupRequest.start:type_name -> comanda.v1.GroupStart
-	28, // 47: comanda.v1.CreateGroupResponse.group:type_name -> comanda.v1.ConsumerGroup
-	34, // 48: comanda.v1.ListGroupsResponse.groups:type_name -> comanda.v1.GroupStatus
-	28, // 49: comanda.v1.GroupStatus.group:type_name -> comanda.v1.ConsumerGroup
-	49, // 50: comanda.v1.GroupStatus.created_at:type_name -> google.protobuf.Timestamp
-	51, // 51: comanda.v1.GroupStatus.oldest_unacknowledged:type_name -> google.protobuf.Duration
-	29, // 52: comanda.v1.SeekGroupRequest.start:type_name -> comanda.v1.GroupStart
-	41, // 53: comanda.v1.ListParkedEventsResponse.events:type_name -> comanda.v1.ParkedEvent
-	49, // 54: comanda.v1.ParkedEvent.parked_at:type_name -> google.protobuf.Timestamp
-	3,  // 55: comanda.v1.EventService.Subscribe:input_type -> comanda.v1.SubscribeRequest
-	11, // 56: comanda.v1.EventService.ReadEvents:input_type -> comanda.v1.ReadEventsRequest
-	14, // 57: comanda.v1.EventService.ListEvents:input_type -> comanda.v1.ListEventsRequest
-	16, // 58: comanda.v1.EventService.Consume:input_type -> comanda.v1.ConsumeRequest
-	30, // 59: comanda.v1.EventService.CreateGroup:input_type -> comanda.v1.CreateGroupRequest
-	32, // 60: comanda.v1.EventService.ListGroups:input_type -> comanda.v1.ListGroupsRequest
-	35, // 61: comanda.v1.EventService.SeekGroup:input_type -> comanda.v1.SeekGroupRequest
-	37, // 62: comanda.v1.EventService.DeleteGroup:input_type -> comanda.v1.DeleteGroupRequest
-	39, // 63: comanda.v1.EventService.ListParkedEvents:input_type -> comanda.v1.ListParkedEventsRequest
-	42, // 64: comanda.v1.EventService.ReplayParkedEvents:input_type -> comanda.v1.ReplayParkedEventsRequest
-	4,  // 65: comanda.v1.EventService.Subscribe:output_type -> comanda.v1.SubscribeResponse
-	12, // 66: comanda.v1.EventService.ReadEvents:output_type -> comanda.v1.ReadEventsResponse
-	15, // 67: comanda.v1.EventService.ListEvents:output_type -> comanda.v1.ListEventsResponse
-	22, // 68: comanda.v1.EventService.Consume:output_type -> comanda.v1.ConsumeResponse
-	31, // 69: comanda.v1.EventService.CreateGroup:output_type -> comanda.v1.CreateGroupResponse
-	33, // 70: comanda.v1.EventService.ListGroups:output_type -> comanda.v1.ListGroupsResponse
-	36, // 71: comanda.v1.EventService.SeekGroup:output_type -> comanda.v1.SeekGroupResponse
-	38, // 72: comanda.v1.EventService.DeleteGroup:output_type -> comanda.v1.DeleteGroupResponse
-	40, // 73: comanda.v1.EventService.ListParkedEvents:output_type -> comanda.v1.ListParkedEventsResponse
-	43, // 74: comanda.v1.EventService.ReplayParkedEvents:output_type -> comanda.v1.ReplayParkedEventsResponse
-	65, // [65:75] is the sub-list for method output_type
-	55, // [55:65] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	10, // 21: comanda.v1.ReadEventsResponse.closing:type_name -> comanda.v1.Closing
+	49, // 22: comanda.v1.ListEventsRequest.time:type_name -> google.protobuf.Timestamp
+	1,  // 23: comanda.v1.ListEventsRequest.filter:type_name -> comanda.v1.EventFilter
+	50, // 24: comanda.v1.ListEventsResponse.events:type_name -> comanda.v1.Event
+	17, // 25: comanda.v1.ConsumeRequest.hello:type_name -> comanda.v1.ConsumeHello
+	18, // 26: comanda.v1.ConsumeRequest.ack:type_name -> comanda.v1.ConsumeAck
+	19, // 27: comanda.v1.ConsumeRequest.nack:type_name -> comanda.v1.ConsumeNack
+	20, // 28: comanda.v1.ConsumeRequest.extend:type_name -> comanda.v1.ConsumeExtend
+	21, // 29: comanda.v1.ConsumeRequest.credits:type_name -> comanda.v1.ConsumeCredits
+	0,  // 30: comanda.v1.ConsumeNack.action:type_name -> comanda.v1.NackAction
+	51, // 31: comanda.v1.ConsumeNack.retry_after:type_name -> google.protobuf.Duration
+	24, // 32: comanda.v1.ConsumeResponse.event:type_name -> comanda.v1.ConsumedEvent
+	25, // 33: comanda.v1.ConsumeResponse.revoked:type_name -> comanda.v1.ConsumeRevoked
+	26, // 34: comanda.v1.ConsumeResponse.heartbeat:type_name -> comanda.v1.ConsumeHeartbeat
+	27, // 35: comanda.v1.ConsumeResponse.closing:type_name -> comanda.v1.ConsumeClosing
+	23, // 36: comanda.v1.ConsumeResponse.welcome:type_name -> comanda.v1.ConsumeWelcome
+	28, // 37: comanda.v1.ConsumeWelcome.group:type_name -> comanda.v1.ConsumerGroup
+	50, // 38: comanda.v1.ConsumedEvent.event:type_name -> comanda.v1.Event
+	49, // 39: comanda.v1.ConsumedEvent.deadline:type_name -> google.protobuf.Timestamp
+	49, // 40: comanda.v1.ConsumeHeartbeat.time:type_name -> google.protobuf.Timestamp
+	1,  // 41: comanda.v1.ConsumerGroup.filter:type_name -> comanda.v1.EventFilter
+	51, // 42: comanda.v1.ConsumerGroup.ack_wait:type_name -> google.protobuf.Duration
+	44, // 43: comanda.v1.GroupStart.beginning:type_name -> comanda.v1.SubscribeRequest.Beginning
+	45, // 44: comanda.v1.GroupStart.now:type_name -> comanda.v1.SubscribeRequest.Now
+	49, // 45: comanda.v1.GroupStart.time:type_name -> google.protobuf.Timestamp
+	28, // 46: comanda.v1.CreateGroupRequest.group:type_name -> comanda.v1.ConsumerGroup
+	29, // 47: comanda.v1.CreateGroupRequest.start:type_name -> comanda.v1.GroupStart
+	28, // 48: comanda.v1.CreateGroupResponse.group:type_name -> comanda.v1.ConsumerGroup
+	34, // 49: comanda.v1.ListGroupsResponse.groups:type_name -> comanda.v1.GroupStatus
+	28, // 50: comanda.v1.GroupStatus.group:type_name -> comanda.v1.ConsumerGroup
+	49, // 51: comanda.v1.GroupStatus.created_at:type_name -> google.protobuf.Timestamp
+	51, // 52: comanda.v1.GroupStatus.oldest_unacknowledged:type_name -> google.protobuf.Duration
+	29, // 53: comanda.v1.SeekGroupRequest.start:type_name -> comanda.v1.GroupStart
+	41, // 54: comanda.v1.ListParkedEventsResponse.events:type_name -> comanda.v1.ParkedEvent
+	49, // 55: comanda.v1.ParkedEvent.parked_at:type_name -> google.protobuf.Timestamp
+	3,  // 56: comanda.v1.EventService.Subscribe:input_type -> comanda.v1.SubscribeRequest
+	11, // 57: comanda.v1.EventService.ReadEvents:input_type -> comanda.v1.ReadEventsRequest
+	14, // 58: comanda.v1.EventService.ListEvents:input_type -> comanda.v1.ListEventsRequest
+	16, // 59: comanda.v1.EventService.Consume:input_type -> comanda.v1.ConsumeRequest
+	30, // 60: comanda.v1.EventService.CreateGroup:input_type -> comanda.v1.CreateGroupRequest
+	32, // 61: comanda.v1.EventService.ListGroups:input_type -> comanda.v1.ListGroupsRequest
+	35, // 62: comanda.v1.EventService.SeekGroup:input_type -> comanda.v1.SeekGroupRequest
+	37, // 63: comanda.v1.EventService.DeleteGroup:input_type -> comanda.v1.DeleteGroupRequest
+	39, // 64: comanda.v1.EventService.ListParkedEvents:input_type -> comanda.v1.ListParkedEventsRequest
+	42, // 65: comanda.v1.EventService.ReplayParkedEvents:input_type -> comanda.v1.ReplayParkedEventsRequest
+	4,  // 66: comanda.v1.EventService.Subscribe:output_type -> comanda.v1.SubscribeResponse
+	12, // 67: comanda.v1.EventService.ReadEvents:output_type -> comanda.v1.ReadEventsResponse
+	15, // 68: comanda.v1.EventService.ListEvents:output_type -> comanda.v1.ListEventsResponse
+	22, // 69: comanda.v1.EventService.Consume:output_type -> comanda.v1.ConsumeResponse
+	31, // 70: comanda.v1.EventService.CreateGroup:output_type -> comanda.v1.CreateGroupResponse
+	33, // 71: comanda.v1.EventService.ListGroups:output_type -> comanda.v1.ListGroupsResponse
+	36, // 72: comanda.v1.EventService.SeekGroup:output_type -> comanda.v1.SeekGroupResponse
+	38, // 73: comanda.v1.EventService.DeleteGroup:output_type -> comanda.v1.DeleteGroupResponse
+	40, // 74: comanda.v1.EventService.ListParkedEvents:output_type -> comanda.v1.ListParkedEventsResponse
+	43, // 75: comanda.v1.EventService.ReplayParkedEvents:output_type -> comanda.v1.ReplayParkedEventsResponse
+	66, // [66:76] is the sub-list for method output_type
+	56, // [56:66] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_events_proto_init() }
@@ -3649,6 +3674,7 @@ func file_comanda_v1_events_proto_init() {
 	file_comanda_v1_events_proto_msgTypes[11].OneofWrappers = []any{
 		(*ReadEventsResponse_Event)(nil),
 		(*ReadEventsResponse_End)(nil),
+		(*ReadEventsResponse_Closing)(nil),
 	}
 	file_comanda_v1_events_proto_msgTypes[13].OneofWrappers = []any{
 		(*ListEventsRequest_Time)(nil),

@@ -46,8 +46,8 @@ type EventServiceClient interface {
 	// with a google.rpc.PreconditionFailure of type LOG, EPOCH or FILTER: the token or the
 	// position is not one of this log, or of this filter.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
-	// ReadEvents sends what is recorded now from a place on, and ends. Errors as of
-	// Subscribe.
+	// ReadEvents sends what is recorded now from a place on, and ends. Errors, and a
+	// Closing message before those that the server causes, as of Subscribe.
 	ReadEvents(ctx context.Context, in *ReadEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadEventsResponse], error)
 	// ListEvents is a page of what is recorded, in the order of the log. Errors as of
 	// Subscribe; INVALID_ARGUMENT also: the page token is of another request.
@@ -224,8 +224,8 @@ type EventServiceServer interface {
 	// with a google.rpc.PreconditionFailure of type LOG, EPOCH or FILTER: the token or the
 	// position is not one of this log, or of this filter.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
-	// ReadEvents sends what is recorded now from a place on, and ends. Errors as of
-	// Subscribe.
+	// ReadEvents sends what is recorded now from a place on, and ends. Errors, and a
+	// Closing message before those that the server causes, as of Subscribe.
 	ReadEvents(*ReadEventsRequest, grpc.ServerStreamingServer[ReadEventsResponse]) error
 	// ListEvents is a page of what is recorded, in the order of the log. Errors as of
 	// Subscribe; INVALID_ARGUMENT also: the page token is of another request.
