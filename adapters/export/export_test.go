@@ -3,6 +3,7 @@ package export_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/csv"
 	"errors"
 	"flag"
@@ -395,6 +396,58 @@ func wantJudged(t *testing.T, l *log, events []export.Event) {
 	c.Through = domain.Position{}.With(0, 1).With(1, 1) // where each order's first event is
 	if rows := rowsOf[export.Order](t, stream(t, c)); len(rows) > 0 {
 		t.Errorf("%d orders have a verdict that came later", len(rows))
+	}
+}
+
+// again is a log that has one event many times.
+type again struct {
+	event *domain.Recorded
+	read  int
+}
+
+func (a *again) Scan(_ context.Context, _ int, after, upTo uint64, handle func(*domain.Recorded) error) error {
+	for at := after + 1; at <= upTo; at++ {
+		a.read++
+		if err := handle(a.event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// full is a disk that is.
+type full struct{}
+
+var errFull = errors.New("no space left on the device")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+// TestAFullDiskEndsTheReading shows that an export whose rows cannot be written ends with
+// why, and long before the log does.
+func TestAFullDiskEndsTheReading(t *testing.T) {
+	l := newLog(t)
+	l.record(t, 0, domain.KindPending, nil)
+	c := l.config(t, export.FormatJSONL, export.TableEvents)
+	endless := new(again)
+	for p := range c.Head.Partitions() {
+		if err := l.Scan(t.Context(), p, 0, c.Head.At(p), func(r *domain.Recorded) error {
+			one := *r
+			endless.event = &one
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const events = 100_000
+	c.Log, c.Head = endless, domain.Position{}.With(0, events)
+	for _, format := range []string{export.FormatCSV, export.FormatJSONL} {
+		c.Format, endless.read = format, 0
+		if _, err := export.Stream(t.Context(), full{}, t.TempDir(), c); !errors.Is(err, errFull) {
+			t.Errorf("%s: %v", format, err)
+		}
+		if endless.read == 0 || endless.read == events {
+			t.Errorf("%s: %d events of %d were read", format, endless.read, events)
+		}
 	}
 }
 

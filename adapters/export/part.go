@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,8 +49,9 @@ const (
 	// openParts are the files that one table has open at a time: recorded times of
 	// a partition hardly go back, but instances' clocks differ around midnight.
 	openParts = 4
-	batchRows = 512
 	partBytes = 1 << 18 // of a file's buffer
+	// endingParts are the files that one table has that get no more rows and are not ended.
+	endingParts = 1
 )
 
 // sink takes a table's rows, in their order, and keeps none of the pointers.
@@ -61,9 +63,10 @@ type parts[T row] struct {
 	dir, table, format string
 	name               string // begins the names of the files
 
-	open []*part[T] // the one that was used last is the last
-	made map[string]int
-	done []File
+	open   []*part[T] // the one that was used last is the last
+	ending []*part[T]
+	made   map[string]int
+	done   []File
 
 	// day is that of the last row, whose recorded time was in the same 24 hours.
 	day      string
@@ -108,7 +111,7 @@ func (p *parts[T]) turnTo(day string) error {
 		}
 	}
 	if len(p.open) == openParts {
-		if err := p.closeOne(); err != nil {
+		if err := p.endOne(); err != nil {
 			return err
 		}
 	}
@@ -122,32 +125,47 @@ func (p *parts[T]) turnTo(day string) error {
 	return nil
 }
 
-func (p *parts[T]) closeOne() error {
+// endOne ends the file that was not used for longest, beside what follows.
+func (p *parts[T]) endOne() error {
 	f := p.open[0]
 	p.open = p.open[1:]
-	if err := f.close(); err != nil {
-		return fmt.Errorf("write %s: %w", f.file.Path, err)
+	f.end()
+	p.ending = append(p.ending, f)
+	return p.ended(endingParts)
+}
+
+// ended waits until no more than so many files are still ending.
+func (p *parts[T]) ended(left int) error {
+	for len(p.ending) > left {
+		f := p.ending[0]
+		if err := f.wait(); err != nil {
+			return fmt.Errorf("write %s: %w", f.file.Path, err)
+		}
+		p.ending, p.done = p.ending[1:], append(p.done, f.file)
 	}
-	p.done = append(p.done, f.file)
 	return nil
 }
 
 // finish ends the files that are open, and lists all.
 func (p *parts[T]) finish() ([]File, error) {
 	for len(p.open) > 0 {
-		if err := p.closeOne(); err != nil {
+		if err := p.endOne(); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.ended(0); err != nil {
+		return nil, err
 	}
 	return p.done, nil
 }
 
 // abandon closes what is open, of files that nobody wants any more.
 func (p *parts[T]) abandon() {
-	for _, f := range p.open {
-		_ = f.out.Close()
+	for _, f := range slices.Concat(p.open, p.ending) {
+		f.abandon()
+		_ = f.out.Close() // closed already, when it was ended
 	}
-	p.open = nil
+	p.open, p.ending = nil, nil
 }
 
 // part is one file that is being written.
@@ -158,7 +176,8 @@ type part[T row] struct {
 	out  *os.File
 	buf  *bufio.Writer
 	hash hash.Hash
-	batch[T]
+	enc  encoder[T]
+	*batch[T]
 }
 
 func newPart[T row](dir, table, format, day, name string) (*part[T], error) {
@@ -175,6 +194,7 @@ func newPart[T row](dir, table, format, day, name string) (*part[T], error) {
 	if p.enc, err = newEncoder[T](format, p.buf); err != nil {
 		return nil, errors.Join(err, p.out.Close())
 	}
+	p.batch = newBatch(p.enc.write, p.finish)
 	return p, nil
 }
 
@@ -198,14 +218,14 @@ func (p *part[T]) add(r *T) error {
 	return p.batch.add(r)
 }
 
-// close ends the file; [publish] makes it durable.
-func (p *part[T]) close() (err error) {
+// finish ends the file; [publish] makes it durable.
+func (p *part[T]) finish() (err error) {
 	defer func() {
 		if closing := p.out.Close(); err == nil {
 			err = closing
 		}
 	}()
-	if err := p.batch.close(); err != nil {
+	if err := p.enc.close(); err != nil {
 		return err
 	}
 	if err := p.buf.Flush(); err != nil {
@@ -217,37 +237,6 @@ func (p *part[T]) close() (err error) {
 	}
 	p.file.Bytes, p.file.SHA256 = info.Size(), hex.EncodeToString(p.hash.Sum(nil))
 	return nil
-}
-
-// batch hands rows on, so many at a time.
-type batch[T row] struct {
-	enc  encoder[T]
-	rows []T
-}
-
-func (b *batch[T]) add(r *T) error {
-	if b.rows == nil {
-		b.rows = make([]T, 0, batchRows)
-	}
-	b.rows = append(b.rows, *r)
-	if len(b.rows) < batchRows {
-		return nil
-	}
-	return b.flush()
-}
-
-func (b *batch[T]) flush() error {
-	err := b.enc.write(b.rows)
-	clear(b.rows)
-	b.rows = b.rows[:0]
-	return err
-}
-
-func (b *batch[T]) close() error {
-	if err := b.flush(); err != nil {
-		return err
-	}
-	return b.enc.close()
 }
 
 // publish gives the files their names, durably: nobody sees one that is not whole.

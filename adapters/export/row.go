@@ -1,7 +1,6 @@
 package export
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -329,8 +328,15 @@ func object(m map[string]string) string {
 	if len(m) == 0 {
 		return "{}"
 	}
-	out := []byte{'{'}
-	for i, key := range slices.Sorted(maps.Keys(m)) {
+	var few [16]string // few keys need no memory, nor do short texts
+	var short [512]byte
+	keys := few[:0]
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	out := append(short[:0], '{')
+	for i, key := range keys {
 		if i > 0 {
 			out = append(out, ',')
 		}

@@ -45,13 +45,13 @@ func Stream(ctx context.Context, w io.Writer, scratch string, c Config) (rows in
 
 // counted is a sink of one file.
 type counted[T row] struct {
-	batch[T]
+	*batch[T]
 
-	rows int64
+	count int64
 }
 
 func (c *counted[T]) add(r *T) error {
-	c.rows++
+	c.count++
 	return c.batch.add(r)
 }
 
@@ -60,11 +60,13 @@ func streamOf[T row](w io.Writer, c *Config, read func(sink[T]) error) (int64, e
 	if err != nil {
 		return 0, err
 	}
-	out := &counted[T]{batch: batch[T]{enc: enc}}
+	out := &counted[T]{batch: newBatch(enc.write, enc.close)}
+	defer out.abandon()
 	if err := read(out); err != nil {
 		return 0, err
 	}
-	return out.rows, out.close()
+	out.end()
+	return out.count, out.wait()
 }
 
 func streamLog(ctx context.Context, c *Config, t *logTables) error {
