@@ -42,7 +42,8 @@ func NewLoader(path string) (*Loader, error) {
 	return &Loader{file: file, pageSize: os.Getpagesize(), next: firstPage, leaves: map[string]*leafWriter{}}, nil
 }
 
-// Bucket is the bucket of that path, to be put to. What is put is copied.
+// Bucket is the bucket of that path, to be put to. What is put is copied, and cannot be
+// read. A key that does not come behind those before it is [ErrOrder].
 func (l *Loader) Bucket(path ...string) *Bucket {
 	tx, joined := &Tx{loader: l}, strings.Join(path, pathSeparator)
 	return &Bucket{tx: tx, path: joined, prefix: joined + keySeparator}
