@@ -5,24 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"sync/atomic"
 
-	"go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
 
 	"comanda.internal/domain"
 	"comanda.internal/projections/kv"
 	"comanda.internal/proto/wire"
-)
-
-// Of a build: how many events, and events of order changes, one transaction
-// writes, and how many sorted entries.
-const (
-	buildEvents  = 32_768
-	buildEntries = 100_000
 )
 
 // Progress is how far a build of views is.
@@ -45,9 +36,10 @@ func (c *counted) progress() Progress {
 // It reads the log once. What each event makes by itself is written at once; the
 // event then waits, on disk, for its range of order ids. The ranges are folded
 // one after the other, so that every order is written once and in its place; what
-// has other keys waits for all orders, and is sorted. Beside what kv and the log's
-// reader need, there are in memory the events of two ranges (a 256th each), 4 MB
-// of those that wait, and some 16 MB for each bucket with other keys.
+// has other keys waits for all orders, and is sorted. A view that is no [Bulk] is applied
+// to a file aside, which is copied at the end. Beside what the log's reader needs, there
+// are in memory the events of two ranges (a 256th each), 4 MB of those that
+// wait, a quarter of one for each bucket, and some 16 MB for each bucket with other keys.
 //
 // Events are decoded when they are folded. So an order whose events do not follow one
 // another is known only when others of its events were written; the build then begins
@@ -63,8 +55,9 @@ type builder struct {
 	// remembered is what the views hold of the log; the build holds it too, or fails.
 	remembered []mark
 
-	bolt   *bbolt.DB
-	db     *kv.DB
+	loader *kv.Loader
+	others []Projection // those that are no Bulk
+	aside  *kv.DB       // a file for the others, until it is copied; nil without any
 	spill  *spill
 	marks  []mark
 	parked []parking // found in folding
@@ -75,11 +68,11 @@ type builder struct {
 // sortedBucket is a bucket that is written at the end: that of a view, or one in it.
 type sortedBucket struct{ view, name string }
 
-func (s sortedBucket) in(tx *kv.Tx) *kv.Bucket {
+func (s sortedBucket) in(l *kv.Loader) *kv.Bucket {
 	if s.name == "" {
-		return tx.Bucket(s.view)
+		return l.Bucket(s.view)
 	}
-	return tx.Bucket(s.view, s.name)
+	return l.Bucket(s.view, s.name)
 }
 
 // built is a file that a build made. Its database is open.
@@ -115,47 +108,70 @@ func (r *Runner) build(ctx context.Context, path string, head domain.Position, c
 
 // attempt is nil when there were found orders that go no further, or events in another form.
 func (b *builder) attempt(ctx context.Context) (done *built, err error) {
-	if err := os.Remove(b.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("build the views: %w", err)
-	}
 	r := b.runner
 	b.marks, b.parked, b.other, b.sorted = make([]mark, len(r.marks)), nil, false, map[sortedBucket]*sorter{}
 	b.count()
-	if b.bolt, err = openDB(b.path); err != nil {
-		return nil, err
-	}
-	b.bolt.NoSync = true // until it is whole
-	b.db = kv.New(b.bolt)
 	defer func() {
 		err = errors.Join(err, b.close())
-		if err != nil || done == nil {
-			done, err = nil, errors.Join(err, b.bolt.Close(), os.Remove(b.path))
+		if err == nil && done != nil {
+			return
+		}
+		if done != nil {
+			err = errors.Join(err, done.db.Discard())
+		}
+		done = nil
+		if removed := os.Remove(b.path); !errors.Is(removed, os.ErrNotExist) {
+			err = errors.Join(err, removed)
 		}
 	}()
-	if b.spill, err = newSpill(b.path + ".events"); err != nil {
-		return nil, err
-	}
-	if err := carry(b.db, r.folder.skipped); err != nil {
-		return nil, fmt.Errorf("build the views: %w", err)
-	}
-	if err := prepare(b.db, r.deps.Log.Identity(), r.deps.Machine.Version(), r.all); err != nil {
+	if err := b.open(); err != nil {
 		return nil, fmt.Errorf("build the views: %w", err)
 	}
 	r.deps.at(PointBuildBegun)
-	for i, step := range []func(context.Context) error{b.read, b.fold, b.entries, b.finish} {
+	for i, step := range []func(context.Context) error{b.read, b.fold, b.entries} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("build the views: %w", err)
 		}
 		if b.again() {
 			return nil, nil //nolint:nilnil // to begin again
 		}
-		r.deps.at([...]Point{PointBuildRead, PointBuildFolded, PointBuildSorted, PointBuildWhole}[i])
+		r.deps.at([...]Point{PointBuildRead, PointBuildFolded, PointBuildSorted}[i])
 	}
-	done = &built{path: b.path, db: kv.New(b.bolt), marks: b.marks, parked: map[domain.OrderID]struct{}{}}
-	for id := range b.without {
-		done.parked[id] = struct{}{}
+	if done, err = b.finish(); err != nil {
+		return done, fmt.Errorf("build the views: %w", err)
 	}
+	r.deps.at(PointBuildWhole)
 	return done, nil
+}
+
+// open makes the files of the build.
+func (b *builder) open() (err error) {
+	if b.loader, err = kv.NewLoader(b.path); err != nil {
+		return err
+	}
+	if b.spill, err = newSpill(b.path + ".events"); err != nil {
+		return err
+	}
+	b.others = nil
+	for _, p := range b.runner.all {
+		if _, ok := p.(Bulk); !ok {
+			b.others = append(b.others, p)
+		}
+	}
+	if len(b.others) == 0 {
+		return nil
+	}
+	path := b.path + ".aside"
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	bolt, err := openDB(path)
+	if err != nil {
+		return err
+	}
+	bolt.NoSync = true // it ends with the process
+	b.aside = kv.New(bolt)
+	return os.Remove(path)
 }
 
 // again reports whether what was found makes the build begin again.
@@ -175,13 +191,19 @@ func (b *builder) count() {
 // close ends what only the build needed.
 func (b *builder) close() error {
 	var errs []error
+	if b.loader != nil {
+		errs = append(errs, b.loader.Close())
+	}
+	if b.aside != nil {
+		errs = append(errs, b.aside.Discard())
+	}
 	if b.spill != nil {
 		errs = append(errs, b.spill.close())
 	}
 	for _, s := range b.sorted {
 		errs = append(errs, s.close())
 	}
-	b.spill, b.sorted = nil, nil
+	b.loader, b.aside, b.spill, b.sorted = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -239,36 +261,24 @@ func (b *builder) compare(events []domain.Stored) error {
 	return nil
 }
 
-// write stores what events make by themselves, many in a transaction, and spills
-// them.
+// write stores what events make by themselves, and spills them.
 func (b *builder) write(ctx context.Context, batches <-chan []domain.Stored) error {
-	for open := true; open; {
-		err := b.db.Load(func(tx *kv.Tx) error {
-			for written := 0; written < buildEvents; {
-				var events []domain.Stored
-				select {
-				case events, open = <-batches:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				if !open {
-					return nil
-				}
-				written += len(events)
-				if err := b.writeEvents(tx, events); err != nil {
-					return err
-				}
+	for {
+		select {
+		case events, open := <-batches:
+			if !open {
+				return nil
 			}
-			return nil
-		})
-		if err != nil {
-			return err
+			if err := b.writeEvents(events); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return nil
 }
 
-func (b *builder) writeEvents(tx *kv.Tx, events []domain.Stored) error {
+func (b *builder) writeEvents(events []domain.Stored) error {
 	b.counted.read.Add(uint64(len(events)))
 	if b.careful {
 		if err := encodeAnew(events); err != nil {
@@ -280,7 +290,7 @@ func (b *builder) writeEvents(tx *kv.Tx, events []domain.Stored) error {
 	}
 	for _, p := range b.runner.all {
 		if bulk, ok := p.(Bulk); ok {
-			if err := bulk.BuildEvents(tx.Bucket(p.Name()), events); err != nil {
+			if err := bulk.BuildEvents(b.loader.Bucket(p.Name()), events); err != nil {
 				return fmt.Errorf("build the view %s: %w", p.Name(), err)
 			}
 		}
@@ -388,123 +398,117 @@ type nothing struct{ Facts }
 // Events are none.
 func (nothing) Events(*kv.Tx, domain.OrderID) ([]domain.Event, error) { return nil, nil }
 
-// writeOrders stores what orders make, many in a transaction.
+// writeOrders stores what orders make.
 func (b *builder) writeOrders(folds <-chan foldedRange, free chan<- []domain.Recorded) error {
-	for open := true; open; {
-		err := b.db.Load(func(tx *kv.Tx) error {
-			for written := 0; written < buildEvents; {
-				var done foldedRange
-				if done, open = <-folds; !open {
-					return nil
-				}
-				if err := b.writeChanges(tx, done.changes); err != nil {
-					return err
-				}
-				written += len(done.room)
-				b.counted.folded.Add(uint64(len(done.room)))
-				free <- done.room
-			}
-			return nil
-		})
-		if err != nil {
+	for done := range folds {
+		if err := b.writeChanges(done.changes); err != nil {
 			return err
 		}
+		b.counted.folded.Add(uint64(len(done.room)))
+		free <- done.room
 	}
 	return nil
 }
 
-func (b *builder) writeChanges(tx *kv.Tx, changes []Change) error {
+func (b *builder) writeChanges(changes []Change) error {
 	for _, p := range b.runner.all {
-		var err error
-		if bulk, ok := p.(Bulk); ok {
-			err = bulk.BuildOrders(tx.Bucket(p.Name()), changes, func(name string, key, value []byte) error {
-				return b.put(sortedBucket{view: p.Name(), name: name}, key, value)
-			})
-		} else {
-			err = p.Apply(tx.Bucket(p.Name()), changes)
+		bulk, ok := p.(Bulk)
+		if !ok {
+			continue
 		}
+		err := bulk.BuildOrders(b.loader.Bucket(p.Name()), changes, func(name string, key, value []byte) error {
+			return b.put(sortedBucket{view: p.Name(), name: name}, key, value)
+		})
 		if err != nil {
 			return fmt.Errorf("build the view %s: %w", p.Name(), err)
 		}
 	}
-	return nil
+	if len(b.others) == 0 || len(changes) == 0 {
+		return nil
+	}
+	return b.aside.Load(func(tx *kv.Tx) error {
+		for _, p := range b.others {
+			if err := p.Apply(tx.Bucket(p.Name()), changes); err != nil {
+				return fmt.Errorf("build the view %s: %w", p.Name(), err)
+			}
+		}
+		return nil
+	})
 }
 
 // put keeps an entry until all are known.
 func (b *builder) put(to sortedBucket, key, value []byte) error {
 	s := b.sorted[to]
 	if s == nil {
-		s = &sorter{path: b.path + ".entries", most: sorterBytes}
+		s = &sorter{path: fmt.Sprintf("%s.entries-%d", b.path, len(b.sorted)), most: sorterBytes}
 		b.sorted[to] = s
 	}
 	return s.add(key, value)
 }
 
+// atOnce is how many buckets are sorted and written at a time.
+const atOnce = 2
+
 // entries writes what was sorted.
 func (b *builder) entries(ctx context.Context) error {
-	byName := func(x, y sortedBucket) int { return cmp.Or(cmp.Compare(x.view, y.view), cmp.Compare(x.name, y.name)) }
-	for _, to := range slices.SortedFunc(maps.Keys(b.sorted), byName) {
-		s := b.sorted[to]
-		if err := b.writeSorted(ctx, to, s); err != nil {
-			return fmt.Errorf("write %s of the view %s: %w", to.name, to.view, err)
-		}
-		if err := s.close(); err != nil {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for to, s := range b.sorted {
+		group.Go(func() error {
+			bucket := to.in(b.loader)
+			err := s.each(func(key, value []byte) error { return errors.Join(ctx.Err(), bucket.Put(key, value)) })
+			if err != nil {
+				return fmt.Errorf("write %s of the view %s: %w", to.name, to.view, err)
+			}
+			return s.close()
+		})
+	}
+	return group.Wait()
+}
+
+// finish makes a file of it, and writes the checkpoint once the rest is on disk, and then
+// that. A built that it returns with an error is open.
+func (b *builder) finish() (*built, error) {
+	var err error
+	if b.aside == nil {
+		err = b.loader.Finish(nil)
+	} else {
+		err = b.aside.Handed(b.loader.Finish)
+	}
+	if err != nil {
+		return nil, err
+	}
+	bolt, err := openDB(b.path)
+	if err != nil {
+		return nil, err
+	}
+	r, done := b.runner, &built{path: b.path, db: kv.New(bolt), marks: b.marks, parked: map[domain.OrderID]struct{}{}}
+	for id := range b.without {
+		done.parked[id] = struct{}{}
+	}
+	if err := carry(done.db, r.folder.skipped); err != nil {
+		return done, err
+	}
+	if err := prepare(done.db, r.deps.Log.Identity(), r.deps.Machine.Version(), r.all); err != nil {
+		return done, err
+	}
+	return done, done.db.Load(b.checkpoint)
+}
+
+// checkpoint writes how far the build is.
+func (b *builder) checkpoint(tx *kv.Tx) error {
+	for _, p := range b.without {
+		if err := putParked(tx, &p); err != nil {
 			return err
 		}
-		delete(b.sorted, to)
+	}
+	for partition, m := range b.marks {
+		if m.sequence == 0 {
+			continue
+		}
+		if err := putMark(tx, partition, m); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-func (b *builder) writeSorted(ctx context.Context, to sortedBucket, s *sorter) error {
-	var waiting []sortedEntry
-	write := func() error {
-		err := b.db.Load(func(tx *kv.Tx) error {
-			bucket := to.in(tx)
-			bucket.Appended()
-			for _, e := range waiting {
-				if err := bucket.Put(e.key, e.value); err != nil {
-					return err
-				}
-			}
-			return ctx.Err()
-		})
-		waiting = waiting[:0]
-		return err
-	}
-	err := s.each(func(key, value []byte) error {
-		waiting = append(waiting, sortedEntry{key: key, value: value})
-		if len(waiting) < buildEntries {
-			return nil
-		}
-		return write()
-	})
-	if err != nil {
-		return err
-	}
-	return write()
-}
-
-// finish writes the checkpoint once the rest is on disk, and then that.
-func (b *builder) finish(context.Context) error {
-	if err := b.bolt.Sync(); err != nil {
-		return err
-	}
-	b.bolt.NoSync = false
-	return b.db.Load(func(tx *kv.Tx) error {
-		for _, p := range b.without {
-			if err := putParked(tx, &p); err != nil {
-				return err
-			}
-		}
-		for partition, m := range b.marks {
-			if m.sequence == 0 {
-				continue
-			}
-			if err := putMark(tx, partition, m); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"comanda.internal/domain"
@@ -252,6 +253,24 @@ func TestAnEventInAnotherFormIsWrittenInOurs(t *testing.T) {
 	if n := s.read.Load(); n != 2 {
 		t.Errorf("the build began %d times, want 2", n)
 	}
+}
+
+// TestABuiltFileIsWhole has bbolt check what no bbolt wrote.
+func TestABuiltFileIsWhole(t *testing.T) {
+	path := viewsPath(t)
+	f := projectiontest.Start(t, path, filled(t), views, projectiontest.AtOnce)
+	f.Wait()
+	f.Stop()
+	f.Close()
+	db, err := kv.OpenBolt(path)
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	must(t, db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			t.Error(err)
+		}
+		return nil
+	}))
 }
 
 // brokenLog ends with an error after some events.

@@ -51,9 +51,10 @@ type Facts interface {
 }
 
 // Bulk is a projection that can be built from nothing in the order of its keys,
-// which is several times faster than by Apply. Its bucket is empty then, and the
-// result is what Apply gives. A build hands any other projection to Apply, with
-// all events of an order in one change.
+// which is several times faster than by Apply. Its bucket is empty then, what is put
+// cannot be read, and the result is what Apply gives. Each bucket is written by one of the ways
+// below, in ascending order of its keys: one that comes too late ends the build. A build hands
+// any other projection to Apply, with all events of an order in one change.
 type Bulk interface {
 	Projection
 	// BuildEvents writes what each event makes by itself, as far as that is known of it

@@ -96,8 +96,8 @@ func unnamed(path string) (*os.File, error) {
 	return file, nil
 }
 
-// each calls yield with all entries in ascending order of keys. What yield keeps
-// is its own until the sorter is closed.
+// each calls yield with all entries in ascending order of keys. They are valid until
+// it returns.
 func (s *sorter) each(yield func(key, value []byte) error) error {
 	if len(s.runs) == 0 {
 		for _, e := range s.sorted() {
@@ -145,12 +145,15 @@ func (s *sorter) close() error {
 	if s.file == nil {
 		return nil
 	}
-	return s.file.Close()
+	file := s.file
+	s.file = nil
+	return file.Close()
 }
 
 // run is a sorted run that is read, at its entry.
 type run struct {
 	in    *bufio.Reader
+	bytes []byte // of the entry
 	entry sortedEntry
 }
 
@@ -164,7 +167,8 @@ func (r *run) next() error {
 	if err != nil {
 		return fmt.Errorf("an entry is cut off: %w", io.ErrUnexpectedEOF)
 	}
-	both := make([]byte, key+value)
+	r.bytes = slices.Grow(r.bytes[:0], int(key+value))[:key+value] //nolint:gosec // as it was written
+	both := r.bytes
 	if _, err := io.ReadFull(r.in, both); err != nil {
 		return fmt.Errorf("an entry is cut off: %w", io.ErrUnexpectedEOF)
 	}

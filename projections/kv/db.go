@@ -59,6 +59,14 @@ func (db *DB) File(fn func(*bbolt.Tx) error) error {
 	return db.bolt.View(fn)
 }
 
+// Handed flushes and calls fn with the file, which it must not close.
+func (db *DB) Handed(fn func(*bbolt.DB) error) error {
+	if err := db.Flush(); err != nil {
+		return err
+	}
+	return fn(db.bolt)
+}
+
 // Discard closes the file without what it does not hold yet.
 func (db *DB) Discard() error {
 	db.flushing.Lock()

@@ -7,6 +7,10 @@
 // last flush is written once. A [Tx] sees both as one state, a [Bucket] reads and
 // a [Cursor] walks it, as bbolt's of the same names do.
 //
+// A [Loader] writes such a file from nothing, of keys that come in their order, without
+// the transactions: for who can begin again when it is cut off. What it made is bbolt's to
+// read and to change, as its test has bbolt check.
+//
 // Invariants:
 //
 //   - An Update is seen whole or not at all, by every Tx that begins after it

@@ -17,6 +17,7 @@ type Tx struct {
 	own      *memory             // the first of layers, of an Update; nil: read only
 	appended map[string]struct{} // the DB's, of an Update
 	load     bool                // what is put goes to the file
+	loader   *Loader             // what is put goes to it; nil: there is a file
 
 	kept    bool   // for who reads next
 	epoch   uint64 // of the file, when it began
@@ -114,8 +115,11 @@ func (b *Bucket) Put(key, value []byte) error {
 func (b *Bucket) Delete(key []byte) error { return b.set(key, entry{gone: true}) }
 
 func (b *Bucket) set(key []byte, e entry) error {
-	if b.tx.load {
+	switch {
+	case b.tx.load:
 		return b.load(key, e)
+	case b.tx.loader != nil:
+		return b.tx.loader.put(b.path, key, e)
 	}
 	own := b.tx.own
 	if own == nil {
