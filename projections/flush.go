@@ -8,6 +8,8 @@ import (
 	"time"
 
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"comanda.internal/projections/kv"
 )
 
 // mostUnflushed is how many times FlushBytes memory may hold while the file
@@ -56,7 +58,7 @@ func (f *flusher) flush(ctx context.Context) error {
 			r.deps.at(PointFlushed)
 			break
 		}
-		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
+		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) || errors.Is(err, kv.ErrDamaged) {
 			return fmt.Errorf("write the views: %w", err)
 		}
 		r.metrics.failures.Inc()

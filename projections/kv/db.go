@@ -52,7 +52,7 @@ func (db *DB) File(fn func(*bbolt.Tx) error) error {
 	if err := db.Flush(); err != nil {
 		return err
 	}
-	return db.bolt.View(fn)
+	return survive(func() error { return db.bolt.View(fn) })
 }
 
 // Discard closes the file without what it does not hold yet.
@@ -69,7 +69,7 @@ func (db *DB) View(fn func(*Tx) error) error {
 		return err
 	}
 	defer tx.file.Rollback() //nolint:errcheck // of a read transaction: nothing to say
-	return fn(tx)
+	return survive(func() error { return fn(tx) })
 }
 
 // begin takes memory and file at one moment: a flush between the two would
@@ -100,8 +100,8 @@ func (db *DB) Update(fn func(*Tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer tx.file.Rollback() //nolint:errcheck // when fn panics, as bbolt does over a damaged page: else Close waits for ever
-	err = db.change(tx, fn)
+	defer tx.file.Rollback() //nolint:errcheck // when fn panics: else Close waits for ever
+	err = survive(func() error { return db.change(tx, fn) })
 	// Before the lock: a flush that grows the file waits in bbolt for this read
 	// transaction, behind it wait those that begin, and they hold the lock
 	// (bbolt db.go, mmap and beginTx).
@@ -186,7 +186,10 @@ func (db *DB) freeze() {
 }
 
 func (db *DB) flushFrozen() error {
-	if err := db.bolt.Update(func(file *bbolt.Tx) error { return write(file, db.frozen, db.isAppended) }); err != nil {
+	err := survive(func() error {
+		return db.bolt.Update(func(file *bbolt.Tx) error { return write(file, db.frozen, db.isAppended) })
+	})
+	if err != nil {
 		return err
 	}
 	db.mu.Lock()
