@@ -131,16 +131,22 @@ func (f *File) View(fn func(tx *kv.Tx) error) error {
 	}
 }
 
-// damaged says what to do about a page that is, when that is what err is of.
+// damaged has the runner know of a damaged page of db, when that is what err is of, and
+// says what to do.
 func (f *File) damaged(db *kv.DB, err error) error {
-	if !errors.Is(err, kv.ErrDamaged) {
-		return err
-	}
-	if f.db() == db {
+	if errors.Is(err, kv.ErrDamaged) && f.db() == db {
 		select {
 		case f.damage <- struct{}{}:
 		default:
 		}
+	}
+	return f.advised(err)
+}
+
+// advised says what to do about a damaged page.
+func (f *File) advised(err error) error {
+	if !errors.Is(err, kv.ErrDamaged) || domain.KindOf(err) == domain.Corrupt {
+		return err
 	}
 	return domain.Errorf(domain.Corrupt,
 		"views %s: %w; a running server builds them anew beside it, as 'comanda views rebuild' does; when none can be started, delete the file", f.path, err)

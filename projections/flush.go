@@ -59,7 +59,7 @@ func (f *flusher) flush(ctx context.Context) error {
 			break
 		}
 		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) || errors.Is(err, kv.ErrDamaged) {
-			return fmt.Errorf("write the views: %w", err)
+			return fmt.Errorf("write the views: %w", r.file.advised(err))
 		}
 		r.metrics.failures.Inc()
 		r.deps.Logger.ErrorContext(ctx, "views cannot be written to their file; trying again",

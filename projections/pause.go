@@ -73,7 +73,7 @@ func (r *Runner) followAll(ctx context.Context, head domain.Position) (j *job, e
 		case j = <-r.jobs:
 			return errPaused
 		case <-r.file.damage:
-			return kv.ErrDamaged
+			return r.file.advised(kv.ErrDamaged)
 		case <-within.Done():
 			return within.Err()
 		}
