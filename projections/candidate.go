@@ -93,7 +93,7 @@ func openCandidate(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{path: path}
+	f := newFile(path)
 	f.open.Store(kv.New(db))
 	return f, nil
 }
@@ -184,7 +184,8 @@ func (r *Runner) promote(ctx context.Context, of *Runner, end func() error) erro
 	if err := end(); err != nil {
 		return err
 	}
-	if err := r.file.succeed(of.file, r.deps.at); err != nil {
+	_, why := r.Outdated()
+	if err := r.file.succeed(of.file, why != ofDamage, r.deps.at); err != nil {
 		return err
 	}
 	r.adoptState(&built{marks: of.marks, parked: of.folder.parked})
@@ -200,23 +201,32 @@ func (r *Runner) adoptState(b *built) {
 	r.mu.Lock()
 	r.outdated = outdated{}
 	r.mu.Unlock()
+	select {
+	case <-r.file.damage: // of the file before
+	default:
+	}
 	r.publish(b.marks)
 	if r.deps.Committed != nil && !r.candidate {
 		r.deps.Committed(nil)
 	}
 }
 
-// succeed puts g's file in the place of f's, which is kept beside it. A process
-// that ends in between leaves one of the two there, whole.
-func (f *File) succeed(g *File, at func(Point)) error {
-	if err := errors.Join(f.db().Flush(), g.db().Flush()); err != nil {
+// succeed puts g's file in the place of f's, which is kept beside it, unless it is
+// damaged. A process that ends in between leaves one of the two there, whole.
+func (f *File) succeed(g *File, keep bool, at func(Point)) error {
+	err := f.db().Flush()
+	if errors.Is(err, kv.ErrDamaged) {
+		keep, err = false, nil
+	}
+	if err = errors.Join(err, g.db().Flush()); err != nil {
 		return fmt.Errorf("promote the views: %w", err)
 	}
 	at(PointFilesLevel)
-	if err := remove(f.path + previous); err != nil {
-		return fmt.Errorf("promote the views: %w", err)
+	err = remove(f.path + previous)
+	if err == nil && keep {
+		err = os.Link(f.path, f.path+previous)
 	}
-	if err := os.Link(f.path, f.path+previous); err != nil {
+	if err != nil {
 		return fmt.Errorf("promote the views: %w", err)
 	}
 	at(PointLinked)

@@ -156,7 +156,8 @@ func (c *committer) restartPace() {
 // write is the transaction: rows, indexes, parked orders and marks, or nothing.
 func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
 	var done folded
-	err := r.file.db().Update(func(tx *kv.Tx) error {
+	db := r.file.db()
+	err := db.Update(func(tx *kv.Tx) error {
 		var err error
 		if done, err = r.apply(tx, events); err != nil {
 			return err
@@ -171,7 +172,7 @@ func (r *Runner) write(events []domain.Recorded, marks []mark) (folded, error) {
 		}
 		return nil
 	})
-	return done, err
+	return done, r.file.damaged(db, err)
 }
 
 // apply folds events, and writes what they change and the orders that they park.

@@ -65,6 +65,11 @@
 // version finds its own file, and goes on. So what an upgrade costs is that reads are of
 // some time ago, and say so, where otherwise there would be none.
 //
+// A damaged page, as far as bbolt notices, is an error of kind Corrupt to who reads it.
+// The views then stand still, too, whoever came upon it, and are built anew by themselves;
+// the damaged file is not kept. Who opens a file that says nothing of itself any more has
+// to delete it.
+//
 // A cancelled build is not resumed. What it has read lies, unsorted, in files that mean
 // nothing without the counts of where it was, to write which with every batch would cost
 // each build more than a rare second one: it is removed, and a new one begins.

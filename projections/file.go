@@ -38,9 +38,10 @@ var (
 // File is a file of views and what it does not hold yet: see package kv. Its
 // methods are safe for concurrent use; Close waits for open transactions.
 type File struct {
-	path string
-	open atomic.Pointer[kv.DB]
-	seen *seen
+	path   string
+	open   atomic.Pointer[kv.DB]
+	seen   *seen
+	damage chan struct{} // of one: a reader came upon some
 }
 
 // Snapshot is a File at one moment. It is valid only within [File.Snapshot]'s
@@ -71,13 +72,15 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{path: path}
+	f := newFile(path)
 	if f.seen, err = openSeen(path, fresh); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	f.open.Store(kv.New(db))
 	return f, nil
 }
+
+func newFile(path string) *File { return &File{path: path, damage: make(chan struct{}, 1)} }
 
 func openDB(path string) (*bbolt.DB, error) {
 	bolt, err := kv.OpenBolt(path)
@@ -122,10 +125,31 @@ func (f *File) View(fn func(tx *kv.Tx) error) error {
 			return fn(tx)
 		})
 		if began || f.db() == db || !errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
-			return err
+			return f.damaged(db, err)
 		}
 		// Another file took its place meanwhile.
 	}
+}
+
+// damaged has the runner know of a damaged page of db, when that is what err is of, and
+// says what to do.
+func (f *File) damaged(db *kv.DB, err error) error {
+	if errors.Is(err, kv.ErrDamaged) && f.db() == db {
+		select {
+		case f.damage <- struct{}{}:
+		default:
+		}
+	}
+	return f.advised(err)
+}
+
+// advised says what to do about a damaged page.
+func (f *File) advised(err error) error {
+	if !errors.Is(err, kv.ErrDamaged) || domain.KindOf(err) == domain.Corrupt {
+		return err
+	}
+	return domain.Errorf(domain.Corrupt,
+		"views %s: %w; a running server builds them anew beside it, as 'comanda views rebuild' does; when none can be started, delete the file", f.path, err)
 }
 
 // db is the file that is there now.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"comanda.internal/projections/kv"
 )
 
 // mostUnflushed is how many times FlushBytes memory may hold while the file
@@ -56,8 +58,8 @@ func (f *flusher) flush(ctx context.Context) error {
 			r.deps.at(PointFlushed)
 			break
 		}
-		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
-			return fmt.Errorf("write the views: %w", err)
+		if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) || errors.Is(err, kv.ErrDamaged) {
+			return fmt.Errorf("write the views: %w", r.file.advised(err))
 		}
 		r.metrics.failures.Inc()
 		r.deps.Logger.ErrorContext(ctx, "views cannot be written to their file; trying again",

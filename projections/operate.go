@@ -29,6 +29,7 @@ type operator struct {
 	current *candidate
 	last    *BuildStatus    // of the build that ended last
 	begin   chan *candidate // of one
+	wake    chan struct{}   // of one: the views cannot go on
 }
 
 // lastUpgradeBackoff is the most time between two tries to replace outdated views.
@@ -52,6 +53,8 @@ func (r *Runner) operate(ctx context.Context) {
 				backoff = min(2*backoff, lastUpgradeBackoff)
 			}
 		case <-again.C:
+			r.upgrade()
+		case <-r.operator.wake:
 			r.upgrade()
 		case <-ctx.Done():
 			return
@@ -161,7 +164,7 @@ func (r *Runner) operable() error {
 // says so, only after [Runner.Promote].
 func (r *Runner) Rebuild(hold bool) (uint64, error) {
 	if err := r.operable(); err != nil {
-		if _, outdated := r.Outdated(); !outdated || isClosed(r.done) {
+		if !r.isOutdated() || isClosed(r.done) {
 			return 0, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
 )
 
 // job is what an operator has done while nothing else changes the views.
@@ -71,6 +72,8 @@ func (r *Runner) followAll(ctx context.Context, head domain.Position) (j *job, e
 		select {
 		case j = <-r.jobs:
 			return errPaused
+		case <-r.file.damage:
+			return r.file.advised(kv.ErrDamaged)
 		case <-within.Done():
 			return within.Err()
 		}

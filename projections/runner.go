@@ -157,7 +157,7 @@ func newRunner(cfg Config, deps Deps, file *File, isCandidate bool, facts Facts,
 		jobs:      make(chan *job), counted: new(counted),
 	}
 	r.answer = sync.OnceFunc(func() { close(r.answering) })
-	r.operator.begin = make(chan *candidate, 1)
+	r.operator.begin, r.operator.wake = make(chan *candidate, 1), make(chan struct{}, 1)
 	h, err := r.adopt()
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (r *Runner) adopt() (header, error) {
 	}
 	if h.identity != "" && len(h.stale) > 0 {
 		if h.legible && len(h.marks) > 0 && !r.candidate && !r.deps.OnlyLook {
-			r.outdated.versions = h.versions
+			r.outdated = outdated{why: ofOlderVersions, versions: h.versions}
 			r.answer()
 			return h, nil
 		}
@@ -281,7 +281,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		return ended(ctx, err)
 	}
 	begin := func() error { return r.catchUp(ctx, head) }
-	if _, still := r.Outdated(); still {
+	if r.isOutdated() {
 		begin = func() error { return r.stillThere(ctx) }
 	}
 	if err := begin(); err != nil {
@@ -294,12 +294,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			return within.Err()
 		})
 	}
-	group.Go(func() error {
-		if err := r.standStill(within); err != nil {
-			return err
-		}
-		return r.keepUp(within, head)
-	})
+	group.Go(func() error { return r.follow(within, head) })
 	return ended(ctx, group.Wait())
 }
 

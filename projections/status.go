@@ -10,8 +10,8 @@ import (
 // Status is how the views are.
 type Status struct {
 	Views     []ViewStatus
-	CaughtUp  bool // with the log of when the process started
-	Outdated  bool // they are of older versions, and stand still until the build takes their place
+	CaughtUp  bool   // with the log of when the process started
+	Outdated  string // why they stand still until a build takes their place; "": they do not
 	Position  domain.Position
 	Head      domain.Position // of the log
 	LagEvents uint64          // in the log and not in the views
@@ -50,13 +50,13 @@ func (r *Runner) Status(ctx context.Context) (*Status, error) {
 		Parked: len(parked),
 	}
 	r.mu.Lock()
-	newest, current, last, starting, older := r.newest, r.operator.current, r.operator.last, r.starting, r.outdated.versions
+	newest, current, last, starting, outdated := r.newest, r.operator.current, r.operator.last, r.starting, r.outdated
 	r.mu.Unlock()
-	s.Outdated = older != nil
+	s.Outdated = outdated.why
 	for _, p := range r.all {
 		version := p.Version()
-		if s.Outdated {
-			version = older[p.Name()]
+		if outdated.versions != nil {
+			version = outdated.versions[p.Name()]
 		}
 		s.Views = append(s.Views, ViewStatus{Name: p.Name(), Version: version})
 	}

@@ -3,11 +3,13 @@ package projections
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"os"
 	"time"
 
 	"comanda.internal/domain"
+	"comanda.internal/projections/kv"
 )
 
 // Legible is a projection whose readers also read what an older version of it wrote,
@@ -35,29 +37,65 @@ func versionOf(stored []byte) (uint32, bool) {
 	return binary.BigEndian.Uint32(stored), true
 }
 
-// outdated is of a runner whose file has older versions that can be read. It
-// stands still: what this program would add to it would be of other versions than what
-// is there, and the program of those, started again, would take it for its own.
+// outdated is of a runner whose file cannot go on, and which stands still.
 type outdated struct {
-	versions map[string]uint32 // of the views in the file; nil: it is not outdated
+	why      string            // "": it goes on
+	versions map[string]uint32 // of the views in the file; nil: they are the program's
 }
+
+// Why views are outdated.
+const (
+	// What this program would add to them would be of other versions than what is there,
+	// and the program of those, started again, would take it for its own.
+	ofOlderVersions = "they are of older versions"
+	// Some of their pages cannot be read or written, and the others can.
+	ofDamage = "their file is damaged"
+)
 
 // Answering is closed when the views may be read: with Ready, or from the beginning when
 // they are of older versions and stand still until those that are built beside them take
 // their place. See [Runner.Outdated].
 func (r *Runner) Answering() <-chan struct{} { return r.answering }
 
-// Outdated is where views of older versions stand still; false when they do not.
-func (r *Runner) Outdated() (domain.Position, bool) {
+// Outdated is where the views stand still, and why, until others that are built beside
+// them take their place; "" when they do not.
+func (r *Runner) Outdated() (at domain.Position, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.position, r.outdated.versions != nil
+	return r.position, r.outdated.why
+}
+
+func (r *Runner) isOutdated() bool {
+	_, why := r.Outdated()
+	return why != ""
+}
+
+// follow keeps the views up to date, and while they cannot go on stands still.
+func (r *Runner) follow(ctx context.Context, head domain.Position) error {
+	for {
+		if err := r.standStill(ctx); err != nil {
+			return err
+		}
+		err := r.keepUp(ctx, head)
+		if !errors.Is(err, kv.ErrDamaged) || r.candidate || r.deps.OnlyLook {
+			return err
+		}
+		r.deps.Logger.ErrorContext(ctx, "file of the views is damaged; they stand still while they are built anew", "error", err)
+		r.metrics.failures.Inc()
+		r.mu.Lock()
+		r.outdated.why = ofDamage
+		r.mu.Unlock()
+		select {
+		case r.operator.wake <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // standStill does jobs until one put new views in the place of outdated ones.
 func (r *Runner) standStill(ctx context.Context) error {
 	for {
-		if _, still := r.Outdated(); !still {
+		if !r.isOutdated() {
 			return nil
 		}
 		select {
@@ -104,11 +142,12 @@ func (r *Runner) seeNewer(recorded time.Time) {
 // upgrade has a build take the place of outdated views: the one that is under way, or a
 // new one.
 func (r *Runner) upgrade() {
-	if _, still := r.Outdated(); !still {
+	if !r.isOutdated() {
 		return
 	}
 	if _, err := r.start(); err == nil {
-		r.deps.Logger.Info("views have older versions; they answer as they are until the build takes their place")
+		_, why := r.Outdated()
+		r.deps.Logger.Info("views stand still, and answer as they are until a build takes their place", "reason", why)
 	}
 	_, _ = r.Promote() // there is one
 }

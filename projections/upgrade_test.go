@@ -89,8 +89,8 @@ func TestOlderViewsAnswerUntilNewOnesAreBuilt(t *testing.T) {
 		t.Error("the older views are not as they were")
 	}
 	position, outdated := f.Runner.Outdated()
-	if !outdated || position.IsZero() || !position.Equal(f.Runner.Position()) {
-		t.Errorf("they stand still at %v, %v; want at %v", position, outdated, f.Runner.Position())
+	if outdated == "" || position.IsZero() || !position.Equal(f.Runner.Position()) {
+		t.Errorf("they stand still at %v, %q; want at %v", position, outdated, f.Runner.Position())
 	}
 	head, err := s.Head(t.Context())
 	must(t, err)
@@ -102,7 +102,7 @@ func TestOlderViewsAnswerUntilNewOnesAreBuilt(t *testing.T) {
 		status, err = f.Runner.Status(t.Context())
 		must(t, err)
 	}
-	if !status.Outdated || status.CaughtUp || status.LagEvents == 0 || status.Build.Number != 1 || !status.Build.Wanted ||
+	if status.Outdated == "" || status.CaughtUp || status.LagEvents == 0 || status.Build.Number != 1 || !status.Build.Wanted ||
 		status.Views[1].Name != "orders" || status.Views[1].Version != orders.New(f.File).Version() {
 		t.Errorf("status = %+v, the build %+v", status, status.Build)
 	}
@@ -116,7 +116,7 @@ func TestOlderViewsAnswerUntilNewOnesAreBuilt(t *testing.T) {
 	close(s.goOn)
 	<-f.Runner.Ready()
 	must(t, <-waited)
-	if _, outdated := f.Runner.Outdated(); outdated {
+	if _, outdated := f.Runner.Outdated(); outdated != "" {
 		t.Error("they are still said to be outdated")
 	}
 	s.Fill(t, 9, 20, 100) // they follow
@@ -178,7 +178,7 @@ func TestViewsThatCannotBeReadDoNotAnswer(t *testing.T) {
 	fill.Close()
 	runner, err := newRunner(t, path, deps(s))
 	must(t, err)
-	if _, outdated := runner.Outdated(); outdated || !runner.Position().IsZero() {
+	if _, outdated := runner.Outdated(); outdated != "" || !runner.Position().IsZero() {
 		t.Errorf("views of a newer version answer at %v", runner.Position())
 	}
 	select {

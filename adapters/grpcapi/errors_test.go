@@ -39,7 +39,12 @@ func readyViews() *views {
 
 func (v *views) Answering() <-chan struct{} { return v.ready }
 
-func (v *views) Outdated() (domain.Position, bool) { return v.outdated, !v.outdated.IsZero() }
+func (v *views) Outdated() (at domain.Position, why string) {
+	if v.outdated.IsZero() {
+		return v.outdated, ""
+	}
+	return v.outdated, "told to"
+}
 
 func (v *views) Wait(ctx context.Context, _ domain.Position) error {
 	if v.wait == nil {

@@ -11,14 +11,14 @@ import (
 	"comanda.internal/domain"
 )
 
-// outdatedHeader is in the header of every answer from views of older versions, which
-// stand still after an upgrade: the position that they stand at.
+// outdatedHeader is in the header of every answer from views that stand still, as after an
+// upgrade: the position that they stand at.
 const outdatedHeader = "comanda-outdated-position"
 
 // tellOutdated says so to the caller.
 func tellOutdated(ctx context.Context, views Views) error {
 	position, outdated := views.Outdated()
-	if !outdated {
+	if outdated == "" {
 		return nil
 	}
 	if err := grpc.SetHeader(ctx, metadata.Pairs(outdatedHeader, position.String())); err != nil {
@@ -44,7 +44,7 @@ func unknownYet(views Views) grpc.UnaryServerInterceptor {
 			if !strings.HasPrefix(info.FullMethod, service) {
 				continue
 			}
-			if position, outdated := views.Outdated(); outdated {
+			if position, outdated := views.Outdated(); outdated != "" {
 				return nil, domain.Errorf(domain.Unavailable, "not known up to position %s, at which the views stand still while they are built anew", position)
 			}
 		}

@@ -155,8 +155,8 @@ type Stats interface {
 type Views interface {
 	// Answering is closed when they may be read.
 	Answering() <-chan struct{}
-	// Outdated is where views of older versions stand still; false when they do not.
-	Outdated() (domain.Position, bool)
+	// Outdated is where they stand still, and why, until others are built; "": they do not.
+	Outdated() (at domain.Position, why string)
 	// Wait blocks until the views hold position.
 	Wait(ctx context.Context, position domain.Position) error
 }

@@ -252,8 +252,8 @@ func (a *app) startViews(ctx context.Context) error {
 // probe says how far a build is that the views began with.
 func (v *views) probe(ctx context.Context) (ops.State, string) {
 	state, why := ops.Closed(v.runner.Ready())(ctx)
-	if position, outdated := v.runner.Outdated(); outdated {
-		return ops.Warning, fmt.Sprintf("of older versions, at position %s; they are built anew beside those that answer", position)
+	if position, outdated := v.runner.Outdated(); outdated != "" {
+		return ops.Warning, fmt.Sprintf("they stand still at position %s, and answer, while others are built: %s", position, outdated)
 	}
 	if p, building := v.runner.Starting(); state != ops.Ready && building {
 		return state, fmt.Sprintf("being built: read %d and folded %d of %d events", p.Read, p.Folded, p.Total)

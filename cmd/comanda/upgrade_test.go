@@ -55,10 +55,10 @@ func TestAnUpgradeAnswersFromTheOlderViews(t *testing.T) {
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("an order that came since: %v, want it unavailable", err)
 	}
-	if text := get(t, "http://"+s.addr.Ops+"/readyz?verbose"); !strings.Contains(text, "[!] views: of older versions, at position "+old.Position) {
+	if text := get(t, "http://"+s.addr.Ops+"/readyz?verbose"); !strings.Contains(text, "[!] views: they stand still at position "+old.Position) {
 		t.Errorf("readyz says %s", text)
 	}
-	if _, out, _ := command(t, "views", "status", "--data-dir", dir); !strings.Contains(out, "the views are of older versions") {
+	if _, out, _ := command(t, "views", "status", "--data-dir", dir); !strings.Contains(out, "the views stand still") {
 		t.Errorf("views status says %s", out)
 	}
 	release()
@@ -67,6 +67,6 @@ func TestAnUpgradeAnswersFromTheOlderViews(t *testing.T) {
 	}
 	await(t, "the build is promoted", func() bool {
 		_, out, _ := command(t, "views", "status", "--data-dir", dir)
-		return !strings.Contains(out, "the views are of older versions") && strings.Contains(out, "promoted")
+		return !strings.Contains(out, "the views stand still") && strings.Contains(out, "promoted")
 	})
 }

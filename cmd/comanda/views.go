@@ -77,8 +77,8 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 	if err := p.flush(); err != nil {
 		return err
 	}
-	if status.GetOutdated() {
-		if _, err := fmt.Fprintln(io.out, "the views are of older versions, and answer as they are until the build takes their place"); err != nil {
+	if why := status.GetOutdated(); why != "" {
+		if _, err := fmt.Fprintf(io.out, "the views stand still until a build takes their place: %s\n", why); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -173,20 +172,18 @@ func (x *Index) isOurs() bool {
 // errDamaged says that a page of the file is none.
 var errDamaged = errors.New("the file is damaged")
 
-// survive does what reads or writes the file. Over a damaged page bbolt panics, or reads
-// behind the end of the file: the error is then errDamaged, and the file goes, so that the next
-// start makes one anew if this one cannot.
-func (x *Index) survive(do func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, r)
-			if e := os.Remove(x.path); !errors.Is(e, fs.ErrNotExist) {
-				err = errors.Join(err, e)
-			}
-		}
-	}()
-	return do()
+// survive does what reads or writes the file. A damaged page is errDamaged, and the file
+// goes, so that the next start makes one anew if this one cannot.
+func (x *Index) survive(do func() error) error {
+	err := do()
+	if !errors.Is(err, kv.ErrDamaged) {
+		return err
+	}
+	err = fmt.Errorf("%w: %w", errDamaged, err)
+	if e := os.Remove(x.path); !errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // reset makes an empty file. Nobody may be reading it.

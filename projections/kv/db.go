@@ -56,7 +56,7 @@ func (db *DB) File(fn func(*bbolt.Tx) error) error {
 	if err := db.Flush(); err != nil {
 		return err
 	}
-	return db.bolt.View(fn)
+	return survive(func() error { return db.bolt.View(fn) })
 }
 
 // Handed flushes and calls fn with the file, which it must not close.
@@ -85,13 +85,15 @@ func (db *DB) View(fn func(*Tx) error) error {
 	defer func() {
 		if ended {
 			db.readers.give(tx)
-		} else { // fn panics, as bbolt does over a damaged page
+		} else { // fn panics, or came upon a damaged page
 			_ = tx.file.Rollback()
 		}
 	}()
-	err = fn(tx)
-	ended = true
-	return err
+	return survive(func() error {
+		err := fn(tx)
+		ended = true
+		return err
+	})
 }
 
 // begin takes memory and file at one moment: a flush between the two would
@@ -129,8 +131,8 @@ func (db *DB) Update(fn func(*Tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer tx.file.Rollback() //nolint:errcheck // when fn panics, as bbolt does over a damaged page: else Close waits for ever
-	err = db.change(tx, fn)
+	defer tx.file.Rollback() //nolint:errcheck // when fn panics: else Close waits for ever
+	err = survive(func() error { return db.change(tx, fn) })
 	// Before the lock: a flush that grows the file waits in bbolt for this read
 	// transaction, behind it wait those that begin, and they hold the lock
 	// (bbolt db.go, mmap and beginTx).

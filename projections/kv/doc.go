@@ -24,6 +24,9 @@
 //   - A Flush that fails changes nothing that is seen, and is tried again by the
 //     next one.
 //
+// A page that is damaged, as far as bbolt notices, is [ErrDamaged] to who reads or writes
+// it, and the end of nothing else.
+//
 // Caveats. Memory holds every key that changed since the last flush and, while a
 // flush runs, those of that flush too: see [DB.Unflushed]. Keys and values that
 // were handed to Put belong to the DB. Buckets need not be created; an empty one

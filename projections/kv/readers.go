@@ -69,7 +69,7 @@ func (r *readers) resume() {
 func (db *DB) write(fn func(*bbolt.Tx) error, then func()) error {
 	db.readers.stop()
 	defer db.readers.resume()
-	if err := db.bolt.Update(fn); err != nil {
+	if err := survive(func() error { return db.bolt.Update(fn) }); err != nil {
 		return err
 	}
 	then()

@@ -180,6 +180,7 @@ func TestADamagedPageIsAnError(t *testing.T) {
 	f.Close()
 	f = projectiontest.Start(t, path, s, proof.Views, projections.Config{})
 	f.Wait()
+	f.Stop() // it would build them anew
 	c := proof.New(f.File, f.Runner, order.Default(), func(p *comandav1.VerifyProblem) { t.Errorf("a problem: %v", p) })
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

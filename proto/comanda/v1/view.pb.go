@@ -80,9 +80,10 @@ type GetViewStatusResponse struct {
 	// The build that goes on, or the one that ended last; unset: there was none since
 	// the server started.
 	Build *ViewBuild `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`
-	// Whether the views are of older versions than the program's: they stand still at their
-	// position, and answer as they are until the build has taken their place.
-	Outdated      bool `protobuf:"varint,8,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	// Why the views stand still at their position, and answer as they are until a build has
+	// taken their place: they are of older versions than the program's, or their file is
+	// damaged. Empty: they follow the log.
+	Outdated      string `protobuf:"bytes,8,opt,name=outdated,proto3" json:"outdated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,11 +167,11 @@ func (x *GetViewStatusResponse) GetBuild() *ViewBuild {
 	return nil
 }
 
-func (x *GetViewStatusResponse) GetOutdated() bool {
+func (x *GetViewStatusResponse) GetOutdated() string {
 	if x != nil {
 		return x.Outdated
 	}
-	return false
+	return ""
 }
 
 // ViewStatus is one view.
@@ -1500,7 +1501,7 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\x0eprevious_bytes\x18\x05 \x01(\x04R\rpreviousBytes\x12#\n" +
 	"\rparked_orders\x18\x06 \x01(\x04R\fparkedOrders\x12+\n" +
 	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\x12\x1a\n" +
-	"\boutdated\x18\b \x01(\bR\boutdated\"\xb5\x01\n" +
+	"\boutdated\x18\b \x01(\tR\boutdated\"\xb5\x01\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
