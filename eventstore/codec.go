@@ -53,14 +53,11 @@ func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) 
 	return r, nil
 }
 
-// decode reads m into r, which is as it was when there is an error.
-func decode(partition int, m *stream.Message, r *domain.Recorded) error {
-	e, encoded, err := wire.Decode(m.Data)
-	if err != nil {
-		return err //nolint:wrapcheck // says what is wrong; the caller adds where
-	}
-	*r = domain.Recorded{Event: e, Partition: partition, Sequence: m.Sequence, Hash: hashOf(m.Data), Encoded: encoded}
-	return nil
+// decode reads m into r, which holds nothing when there is an error.
+func decode(partition int, m *stream.Message, r *domain.Recorded) (err error) {
+	r.Partition, r.Sequence, r.Hash = partition, m.Sequence, hashOf(m.Data)
+	r.Encoded, err = wire.DecodeInto(&r.Event, m.Data)
+	return err //nolint:wrapcheck // says what is wrong; the caller adds where
 }
 
 // misfiled says why e does not belong on subject, or in partition.

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -34,6 +35,7 @@ func (o *verifiedOrder) keep(r *domain.Recorded) {
 		o.broken = true
 		return
 	}
+	o.encoded = slices.Grow(o.encoded, len(encoded)+binary.MaxVarintLen32)
 	o.encoded = append(binary.AppendUvarint(o.encoded, uint64(len(encoded))), encoded...)
 }
 

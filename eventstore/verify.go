@@ -269,13 +269,15 @@ func (v *verification) order(p int, m *stream.Message, id domain.OrderID) (*veri
 	if o := v.young[id]; o != nil {
 		return o, nil
 	}
-	if o, err := v.recall(id); o != nil || err != nil {
-		return o, err
+	digest := maphash.String(v.seed, string(id))
+	_, again := v.seen[digest]
+	if again {
+		if o, err := v.recall(id); o != nil || err != nil {
+			return o, err
+		}
 	}
 	o := &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
 	v.young[id] = o
-	digest := maphash.String(v.seed, string(id))
-	_, again := v.seen[digest]
 	if again || v.opts.Since.At(p) > 0 {
 		if err := v.before(p, m, o, again); err != nil {
 			return nil, err
@@ -365,11 +367,11 @@ func (v *verification) filed(o *verifiedOrder, e *domain.Event, m *stream.Messag
 		}
 		o.subject, o.identity = m.Subject, identity
 	}
-	if got := m.Value(headerID); got != string(e.ID) {
-		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", headerID, got, e.ID)
+	if !m.Is(headerID, string(e.ID)) {
+		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", headerID, m.Value(headerID), e.ID)
 	}
-	if got := m.Value(HeaderType); got != e.Type() {
-		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", HeaderType, got, e.Type())
+	if !m.Is(HeaderType, e.Type()) {
+		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", HeaderType, m.Value(HeaderType), e.Type())
 	}
 	return nil
 }

@@ -380,7 +380,9 @@ func (c *Checker) rest(s *projections.Snapshot, head domain.Position) error {
 func (c *Checker) leftOut(s *projections.Snapshot) error {
 	err := s.Parked(func(id domain.OrderID, why string) {
 		key := c.key(id)
-		c.seen[key] = c.seen[key]
+		kept := c.seen[key]
+		kept.counted = 0
+		c.seen[key] = kept
 		c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
 	})
 	if err != nil {

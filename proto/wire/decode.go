@@ -24,15 +24,22 @@ func Marshal(m proto.Message) ([]byte, error) {
 //
 // An error is of kind Corrupt.
 func Decode(data []byte) (e domain.Event, encoded []byte, err error) {
-	if encoded, ok := scanEnvelope(data, &e); ok {
-		return e, encoded, nil
+	encoded, err = DecodeInto(&e, data)
+	return e, encoded, err
+}
+
+// DecodeInto is Decode into e, whatever e was; the zero event with an error.
+func DecodeInto(e *domain.Event, data []byte) (encoded []byte, err error) {
+	*e = domain.Event{}
+	if encoded, ok := scanEnvelope(data, e); ok {
+		return encoded, nil
 	}
 	var env comandav1.Envelope
 	if err := proto.Unmarshal(data, &env); err != nil {
-		return domain.Event{}, nil, domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
+		return nil, domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
 	}
-	e, err = FromEnvelope(&env)
-	return e, nil, err
+	*e, err = FromEnvelope(&env)
+	return nil, err
 }
 
 // DecodeEvent reads the encoded bytes of an [Event]. An error is of kind Corrupt.
