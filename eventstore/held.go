@@ -1,9 +1,7 @@
 package eventstore
 
 import (
-	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -15,7 +13,7 @@ import (
 // the collector of garbage follows again and again.
 const mostYoung = 1 << 14
 
-// keptOrder is an order that Verify put away: its events as bytes, from which it
+// keptOrder is an order that Verify put away: its events as they are encoded, from which it
 // is folded again when it has another.
 type keptOrder struct {
 	partition int
@@ -24,19 +22,22 @@ type keptOrder struct {
 	revision  uint64
 	told      uint64
 	broken    bool
-	encoded   []byte
+	texts     []string
 	sequences []uint64
 }
 
 // keep adds an event that follows from those before it.
-func (o *verifiedOrder) keep(r *domain.Recorded) {
-	encoded, err := wire.Encoded(r)
-	if err != nil { // it was decoded, so it can be encoded; if not, it is read again
-		o.broken = true
-		return
+func (o *verifiedOrder) keep(r *read) {
+	text := r.text
+	if text == "" { // it is in another form in the log
+		encoded, err := wire.Encoded(r.event)
+		if err != nil { // it was decoded, so it can be encoded; if not, it is read again
+			o.broken = true
+			return
+		}
+		text = string(encoded)
 	}
-	o.encoded = slices.Grow(o.encoded, len(encoded)+binary.MaxVarintLen32)
-	o.encoded = append(binary.AppendUvarint(o.encoded, uint64(len(encoded))), encoded...)
+	o.texts = append(o.texts, text)
 }
 
 // age reports the old orders and puts them away, and makes the young ones old.
@@ -47,7 +48,7 @@ func (v *verification) age() error {
 		}
 		v.kept[id] = keptOrder{
 			partition: o.Partition, sequence: o.Sequence, hash: o.Hash, revision: o.revision, told: o.Told,
-			broken: o.broken, encoded: o.encoded, sequences: o.Sequences,
+			broken: o.broken, texts: o.texts, sequences: o.Sequences,
 		}
 	}
 	clear(v.old)
@@ -78,11 +79,10 @@ func (v *verification) recall(id domain.OrderID) (*verifiedOrder, error) {
 	delete(v.older, id)
 	o := &verifiedOrder{
 		VerifiedOrder: VerifiedOrder{ID: id, Partition: k.partition, Sequence: k.sequence, Hash: k.hash, Sequences: k.sequences, Told: k.told},
-		revision:      k.revision, broken: k.broken, encoded: k.encoded,
+		revision:      k.revision, broken: k.broken, texts: k.texts,
 	}
-	for rest := k.encoded; len(rest) > 0; {
-		size, n := binary.Uvarint(rest)
-		e, err := wire.DecodeEvent(rest[n:][:size])
+	for _, text := range k.texts {
+		e, err := wire.DecodeText(text)
 		if err != nil {
 			return nil, fmt.Errorf("recall %s: %w", id, err)
 		}
@@ -92,7 +92,6 @@ func (v *verification) recall(id domain.OrderID) (*verifiedOrder, error) {
 		if e.Revision == 1 {
 			o.Tenant, o.Source = e.Tenant, e.Source
 		}
-		rest = rest[n:][size:]
 	}
 	v.young[id] = o
 	return o, nil

@@ -44,8 +44,12 @@ func (m *Message) Is(key, value string) bool {
 func (m *Message) raw(key string) []byte {
 	rest := m.RawHeader // NATS/1.0, and "key: value" in lines that end in CR LF
 	for len(rest) > 0 {
-		var line []byte
-		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
+		line := rest
+		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+			line, rest = rest[:end], rest[end+1:]
+		} else {
+			rest = nil
+		}
 		if len(line) > len(key) && string(line[:len(key)]) == key && line[len(key)] == ':' {
 			return bytes.TrimSpace(line[len(key)+1:])
 		}

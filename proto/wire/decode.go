@@ -24,32 +24,36 @@ func Marshal(m proto.Message) ([]byte, error) {
 //
 // An error is of kind Corrupt.
 func Decode(data []byte) (e domain.Event, encoded []byte, err error) {
-	encoded, err = DecodeInto(&e, data)
+	encoded, _, err = DecodeInto(&e, data)
 	return e, encoded, err
 }
 
-// DecodeInto is Decode into e, whatever e was; the zero event with an error.
-func DecodeInto(e *domain.Event, data []byte) (encoded []byte, err error) {
+// DecodeInto is Decode into e, whatever e was; the zero event with an error. text is encoded,
+// "" for nil, in the memory of the event's own texts.
+func DecodeInto(e *domain.Event, data []byte) (encoded []byte, text string, err error) {
 	*e = domain.Event{}
-	if encoded, ok := scanEnvelope(data, e); ok {
-		return encoded, nil
+	if encoded, text, ok := scanEnvelope(data, e); ok {
+		return encoded, text, nil
 	}
 	var env comandav1.Envelope
 	if err := proto.Unmarshal(data, &env); err != nil {
-		return nil, domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
+		return nil, "", domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
 	}
 	*e, err = FromEnvelope(&env)
-	return nil, err
+	return nil, "", err
 }
 
 // DecodeEvent reads the encoded bytes of an [Event]. An error is of kind Corrupt.
-func DecodeEvent(encoded []byte) (domain.Event, error) {
+func DecodeEvent(encoded []byte) (domain.Event, error) { return DecodeText(string(encoded)) }
+
+// DecodeText is DecodeEvent, and the event's texts share memory with encoded.
+func DecodeText(encoded string) (domain.Event, error) {
 	var e domain.Event
-	if scanEvent(string(encoded), &e) {
+	if scanEvent(encoded, &e) {
 		return e, nil
 	}
 	var p comandav1.Event
-	if err := proto.Unmarshal(encoded, &p); err != nil {
+	if err := proto.Unmarshal([]byte(encoded), &p); err != nil {
 		return domain.Event{}, domain.Errorf(domain.Corrupt, "not an event: %w", err)
 	}
 	return FromEvent(&p)
@@ -65,26 +69,27 @@ func Encoded(r *domain.Recorded) ([]byte, error) {
 
 // scanEnvelope reads data without a message in between, if each field is there
 // once at the most, and its event is as Marshal writes it.
-func scanEnvelope(data []byte, e *domain.Event) (encoded []byte, ok bool) {
+func scanEnvelope(data []byte, e *domain.Event) (encoded []byte, text string, ok bool) {
 	var fields [6][]byte
 	for last := protowire.Number(0); len(data) > 0; {
 		number, kind, n := protowire.ConsumeTag(data)
 		if n < 0 || kind != protowire.BytesType || number <= last || int(number) >= len(fields) {
-			return nil, false
+			return nil, "", false
 		}
 		value, m := protowire.ConsumeBytes(data[n:])
 		if m < 0 {
-			return nil, false
+			return nil, "", false
 		}
 		fields[number], last, data = slices.Clip(value), number, data[n+m:]
 	}
-	if len(fields[2]) != len(e.PrevHash) || !utf8.Valid(fields[3]) || !scanEvent(string(fields[1]), e) {
+	text = string(fields[1])
+	if len(fields[2]) != len(e.PrevHash) || !utf8.Valid(fields[3]) || !scanEvent(text, e) {
 		*e = domain.Event{}
-		return nil, false
+		return nil, "", false
 	}
 	copy(e.PrevHash[:], fields[2])
 	e.KeyID, e.SealedPersonal, e.SealedRaw = string(fields[3]), fields[4], fields[5]
-	return fields[1], true
+	return fields[1], text, true
 }
 
 // Of Event, the fields that may repeat, and those that are never absent.
