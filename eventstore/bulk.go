@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -13,7 +14,7 @@ import (
 const (
 	// snapshotFrom is how many events are worth a snapshot.
 	snapshotFrom = 10_000
-	// bulkBatch is how many messages are handed over at a time.
+	// bulkBatch is how many messages are handed over at a time, unless the log says otherwise.
 	bulkBatch = 1024
 )
 
@@ -22,10 +23,11 @@ const (
 // as a snapshot, which costs the server half of what a consumer does; a snapshot
 // that fails, as by an event that the server cannot read or because handle took longer than
 // the server waits, is gone on with by a consumer, which passes over what is damaged.
-// What is handed over is the callee's, the slice is not.
-func (l *Log) read(ctx context.Context, p int, since, head uint64, handle func([]stream.Message) error) error {
+// What is handed over is the callee's, the slice is not; unless it is lent: header and data are
+// then used again once the next call has returned.
+func (l *Log) read(ctx context.Context, p int, since, head uint64, lent bool, handle func([]stream.Message) error) error {
 	if head-since >= l.cfg.SnapshotFrom && since <= head/4 {
-		b := &bulk{since: since, head: head, last: since, handle: handle}
+		b := &bulk{since: since, head: head, last: since, size: cmp.Or(l.bulkBatch, bulkBatch), lent: lent, handle: handle}
 		b.read(ctx, l, p)
 		if b.refused != nil {
 			return b.refused
@@ -41,11 +43,14 @@ func (l *Log) read(ctx context.Context, p int, since, head uint64, handle func([
 // bulk is one snapshot that is read.
 type bulk struct {
 	since, head uint64
+	size        int // of a batch
+	lent        bool
 	handle      func([]stream.Message) error
 
 	batch   []stream.Message
-	last    uint64 // handed over
-	refused error  // by handle
+	bodies  [2]arena // of batch, and of the one before, while they are lent
+	last    uint64   // handed over
+	refused error    // by handle
 }
 
 // read goes as far as the snapshot does.
@@ -82,7 +87,7 @@ func (b *bulk) messages(r io.Reader) error {
 		return domain.Errorf(domain.Invalid, "%d of %d events are wanted: not worth it", b.head, s.State.Last)
 	}
 	for {
-		m, err := s.Keep()
+		m, err := s.Into(b.take)
 		switch {
 		case errors.Is(err, io.EOF):
 			return b.flush()
@@ -101,7 +106,7 @@ func (b *bulk) add(m snapshot.Message) error {
 	b.batch = append(b.batch, stream.Message{
 		Subject: m.Subject, RawHeader: m.Body[:m.Header:m.Header], Data: m.Body[m.Header:], Sequence: m.Sequence,
 	})
-	if len(b.batch) < bulkBatch {
+	if len(b.batch) < b.size {
 		return nil
 	}
 	return b.flush()
@@ -116,5 +121,32 @@ func (b *bulk) flush() error {
 	}
 	b.last = b.batch[len(b.batch)-1].Sequence
 	b.batch = b.batch[:0]
+	b.bodies[0], b.bodies[1] = b.bodies[1], b.bodies[0]
+	b.bodies[0].free = b.bodies[0].all
 	return nil
+}
+
+// take is room for a body.
+func (b *bulk) take(size int) []byte {
+	if b.lent {
+		return b.bodies[0].take(size)
+	}
+	return make([]byte, size)
+}
+
+// arena is memory for the bodies of a batch.
+type arena struct{ all, free []byte }
+
+// arenaSize is enough for most batches.
+const arenaSize = 3 << 20
+
+// take is room of this size. When there is none left, what was taken stays where it is.
+func (a *arena) take(size int) []byte {
+	if len(a.free) < size {
+		a.all = make([]byte, max(arenaSize, 2*len(a.all), size))
+		a.free = a.all
+	}
+	taken := a.free[:size:size]
+	a.free = a.free[size:]
+	return taken
 }

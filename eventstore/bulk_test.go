@@ -85,6 +85,48 @@ func TestASnapshotReadsWhatAConsumerDoes(t *testing.T) {
 	}
 }
 
+// Verify reads into memory that it uses again: each event is its own all the same, and
+// what is kept of orders stays.
+func TestVerifyReadsManyBatches(t *testing.T) {
+	s, node, dir := fast(t, eventstore.Config{})
+	kinds := []domain.Kind{domain.KindStarted, domain.KindPending, domain.KindApproved}
+	const orders = 9
+	for i, kind := range kinds {
+		for n := range orders {
+			record(t, s, fact(n, i, kind))
+		}
+	}
+	bulk := open(t, node.Conn(), dir, eventstore.Config{SnapshotFrom: 1}, eventstore.RecorderConfig{})
+	eventstore.Batches(bulk.Log, 2)
+	want, at, states := scanned(t, s, 0, orders*uint64(len(kinds))), 0, map[domain.OrderID]string{}
+	for _, memory := range []int{0, 2} { // of 2 events: orders are put away, and folded again
+		at = 0
+		report, err := bulk.Verify(t.Context(), eventstore.VerifyOptions{
+			EventsInMemory: memory,
+			Event: func(r *domain.Recorded) error {
+				if diff := gocmp.Diff(want[at], *r); diff != "" {
+					t.Errorf("event %d (-consumer +verify):\n%s", at, diff)
+				}
+				at++
+				return nil
+			},
+			Order: func(o eventstore.VerifiedOrder) error {
+				states[o.ID] = o.State.Status.String() + " of " + string(o.State.Identity.ProviderOrderID)
+				return nil
+			},
+		})
+		if err != nil || report.ProblemCount > 0 || at != len(want) || len(states) != orders {
+			t.Fatalf("%d events of %d, %d orders, %+v, %v", at, len(want), len(states), report, err)
+		}
+		for i := range want {
+			e := &want[i].Event
+			if got := states[e.OrderID]; got != "approved of "+e.Fact.ProviderOrderID {
+				t.Errorf("%s ends %s", e.OrderID, got)
+			}
+		}
+	}
+}
+
 // What handle refuses ends the reading at once, with its error.
 func TestScanEndsWithTheErrorOfHandle(t *testing.T) {
 	s, _, _ := fast(t, eventstore.Config{})

@@ -43,7 +43,7 @@ func encode(e *domain.Event, expected uint64) (*nats.Msg, error) {
 // decode reads a stored message. An error is of kind Corrupt and names the place.
 func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) {
 	var r domain.Recorded
-	err := decode(partition, m, &r)
+	_, err := decode(partition, m, &r)
 	if err == nil {
 		err = misfiled(&r.Event, m.Subject, partition, l.identity.Partitions)
 	}
@@ -53,14 +53,11 @@ func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) 
 	return r, nil
 }
 
-// decode reads m into r, which is as it was when there is an error.
-func decode(partition int, m *stream.Message, r *domain.Recorded) error {
-	e, encoded, err := wire.Decode(m.Data)
-	if err != nil {
-		return err //nolint:wrapcheck // says what is wrong; the caller adds where
-	}
-	*r = domain.Recorded{Event: e, Partition: partition, Sequence: m.Sequence, Hash: hashOf(m.Data), Encoded: encoded}
-	return nil
+// decode reads m into r, which holds nothing when there is an error. text is as in [wire.DecodeInto].
+func decode(partition int, m *stream.Message, r *domain.Recorded) (text string, err error) {
+	r.Partition, r.Sequence, r.Hash = partition, m.Sequence, hashOf(m.Data)
+	r.Encoded, text, err = wire.DecodeInto(&r.Event, m.Data)
+	return text, err //nolint:wrapcheck // says what is wrong; the caller adds where
 }
 
 // misfiled says why e does not belong on subject, or in partition.

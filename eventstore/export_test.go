@@ -30,3 +30,6 @@ func (s *Strangers) Found(old bool) { s.s.found(old) }
 
 // Surprise tells of one that was taken for new and was not.
 func (s *Strangers) Surprise() { s.s.surprise() }
+
+// Batches has a log hand over so many messages of a snapshot at a time.
+func Batches(l *Log, of int) { l.bulkBatch = of }

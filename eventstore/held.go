@@ -1,7 +1,6 @@
 package eventstore
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"comanda.internal/domain"
@@ -14,7 +13,7 @@ import (
 // the collector of garbage follows again and again.
 const mostYoung = 1 << 14
 
-// keptOrder is an order that Verify put away: its events as bytes, from which it
+// keptOrder is an order that Verify put away: its events as they are encoded, from which it
 // is folded again when it has another.
 type keptOrder struct {
 	partition int
@@ -23,18 +22,22 @@ type keptOrder struct {
 	revision  uint64
 	told      uint64
 	broken    bool
-	encoded   []byte
+	texts     []string
 	sequences []uint64
 }
 
 // keep adds an event that follows from those before it.
-func (o *verifiedOrder) keep(r *domain.Recorded) {
-	encoded, err := wire.Encoded(r)
-	if err != nil { // it was decoded, so it can be encoded; if not, it is read again
-		o.broken = true
-		return
+func (o *verifiedOrder) keep(r *read) {
+	text := r.text
+	if text == "" { // it is in another form in the log
+		encoded, err := wire.Encoded(r.event)
+		if err != nil { // it was decoded, so it can be encoded; if not, it is read again
+			o.broken = true
+			return
+		}
+		text = string(encoded)
 	}
-	o.encoded = append(binary.AppendUvarint(o.encoded, uint64(len(encoded))), encoded...)
+	o.texts = append(o.texts, text)
 }
 
 // age reports the old orders and puts them away, and makes the young ones old.
@@ -45,7 +48,7 @@ func (v *verification) age() error {
 		}
 		v.kept[id] = keptOrder{
 			partition: o.Partition, sequence: o.Sequence, hash: o.Hash, revision: o.revision, told: o.Told,
-			broken: o.broken, encoded: o.encoded, sequences: o.Sequences,
+			broken: o.broken, texts: o.texts, sequences: o.Sequences,
 		}
 	}
 	clear(v.old)
@@ -76,11 +79,11 @@ func (v *verification) recall(id domain.OrderID) (*verifiedOrder, error) {
 	delete(v.older, id)
 	o := &verifiedOrder{
 		VerifiedOrder: VerifiedOrder{ID: id, Partition: k.partition, Sequence: k.sequence, Hash: k.hash, Sequences: k.sequences, Told: k.told},
-		revision:      k.revision, broken: k.broken, encoded: k.encoded,
+		revision:      k.revision, broken: k.broken, texts: k.texts,
 	}
-	for rest := k.encoded; len(rest) > 0; {
-		size, n := binary.Uvarint(rest)
-		e, err := wire.DecodeEvent(rest[n:][:size])
+	for _, text := range k.texts {
+		var e domain.Event
+		_, err := wire.ReadEvent(text, &e)
 		if err != nil {
 			return nil, fmt.Errorf("recall %s: %w", id, err)
 		}
@@ -90,7 +93,6 @@ func (v *verification) recall(id domain.OrderID) (*verifiedOrder, error) {
 		if e.Revision == 1 {
 			o.Tenant, o.Source = e.Tenant, e.Source
 		}
-		rest = rest[n:][size:]
 	}
 	v.young[id] = o
 	return o, nil

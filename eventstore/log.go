@@ -29,6 +29,8 @@ type Log struct {
 	watch      *watch
 	send       sender    // submit, unless a test stands between
 	damage     []Problem // found by an Open that inspects
+
+	bulkBatch int // how many messages of a snapshot are handed over at a time; 0 is the default
 }
 
 // Open finds the log or makes it, and compares its streams with what they should

@@ -12,7 +12,16 @@ import (
 type scanned struct {
 	messages []stream.Message
 	events   []domain.Recorded
+	texts    []string
 	broken   []error
+}
+
+// read is one message, and its event.
+type read struct {
+	message *stream.Message
+	event   *domain.Recorded
+	text    string // see decode
+	broken  error  // why it is no event; nil: it is
 }
 
 // scansAhead is how many of them there are; each has a thousand messages at most.
@@ -29,15 +38,16 @@ func (l *Log) Scan(ctx context.Context, partition int, after, upTo uint64, handl
 		return domain.Errorf(domain.Invalid, "partition %d: the log has %d", partition, len(l.readers))
 	}
 	last := after
-	err := l.scan(ctx, partition, after, upTo, func(m *stream.Message, r *domain.Recorded, broken error) error {
-		if m.Sequence != last+1 {
-			return eventsMissing(partition, last, m.Sequence)
+	err := l.scan(ctx, partition, after, upTo, false, func(r *read) error {
+		sequence := r.message.Sequence
+		if sequence != last+1 {
+			return eventsMissing(partition, last, sequence)
 		}
-		if broken != nil {
-			return domain.Errorf(domain.Corrupt, "%s at %d: %w", OrdersStream(partition), m.Sequence, broken)
+		if r.broken != nil {
+			return domain.Errorf(domain.Corrupt, "%s at %d: %w", OrdersStream(partition), sequence, r.broken)
 		}
-		last = m.Sequence
-		return handle(r)
+		last = sequence
+		return handle(r.event)
 	})
 	if err == nil && last < upTo {
 		return eventsMissing(partition, last, upTo+1)
@@ -51,27 +61,27 @@ func eventsMissing(partition int, last, next uint64) error {
 
 // scan reads and decodes in one goroutine and calls check, whose error ends it, in the
 // caller's, with each message and its event, or why it is none. The event is valid until check
-// returns.
-func (l *Log) scan(
-	ctx context.Context, p int, since, head uint64, check func(m *stream.Message, r *domain.Recorded, broken error) error,
-) error {
+// returns, and if it is lent so is what it points to, but for its texts.
+func (l *Log) scan(ctx context.Context, p int, since, head uint64, lent bool, check func(*read) error) error {
 	if since >= head {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	read, free := make(chan *scanned), make(chan *scanned, scansAhead)
+	// What is lent to the next but one is not used any more: there is no room in decoded, so
+	// who takes from it has done with what it took before.
+	decoded, free := make(chan *scanned), make(chan *scanned, scansAhead)
 	for range scansAhead {
 		free <- new(scanned)
 	}
 	ended := make(chan error, 1)
 	go func() {
-		defer close(read)
-		ended <- l.read(ctx, p, since, head, func(ms []stream.Message) error {
+		defer close(decoded)
+		ended <- l.read(ctx, p, since, head, lent, func(ms []stream.Message) error {
 			s := <-free // checked, or left over
 			s.decode(p, ms)
 			select {
-			case read <- s:
+			case decoded <- s:
 				return nil
 			case <-ctx.Done():
 				free <- s
@@ -80,9 +90,9 @@ func (l *Log) scan(
 		})
 	}()
 	var err error
-	for s := range read {
+	for s := range decoded {
 		for i := 0; i < len(s.messages) && err == nil; i++ {
-			err = check(&s.messages[i], &s.events[i], s.broken[i])
+			err = check(&read{&s.messages[i], &s.events[i], s.texts[i], s.broken[i]})
 		}
 		if err != nil {
 			cancel() // what was read meanwhile is passed over
@@ -98,11 +108,12 @@ func (l *Log) scan(
 // decode takes the place of what s held.
 func (s *scanned) decode(p int, ms []stream.Message) {
 	s.messages = append(s.messages[:0], ms...)
-	s.broken = s.broken[:0]
+	s.texts, s.broken = s.texts[:0], s.broken[:0]
 	if len(s.events) < len(ms) {
 		s.events = make([]domain.Recorded, len(ms))
 	}
 	for i := range ms {
-		s.broken = append(s.broken, decode(p, &ms[i], &s.events[i]))
+		text, broken := decode(p, &ms[i], &s.events[i])
+		s.texts, s.broken = append(s.texts, text), append(s.broken, broken)
 	}
 }

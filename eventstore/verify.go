@@ -65,7 +65,8 @@ type VerifyOptions struct {
 	// Progress is called now and then with the events read and those to read.
 	Progress func(events, total uint64)
 	// Event is called for every event that can be read, to compare views with. Its
-	// error ends the check. What it is given is valid until it returns.
+	// error ends the check. What it is given is valid until it returns, and so is what that
+	// points to, but for texts.
 	Event func(*domain.Recorded) error
 	// Order is called for every order whose revisions hold, to compare views
 	// with. Its error ends the check.
@@ -171,7 +172,7 @@ type verifiedOrder struct {
 
 	subject  string          // of the last event that lay where it belongs
 	identity domain.Identity // of that event
-	encoded  []byte          // its events, each after its length
+	texts    []string        // its events, encoded
 }
 
 const progressEvery = 1 << 13
@@ -183,9 +184,9 @@ func (v *verification) partition(p int, since, head uint64) error {
 		return nil
 	}
 	last, holes := since, ranges(nil)
-	err := v.log.scan(v.ctx, p, since, head, func(m *stream.Message, r *domain.Recorded, broken error) error {
-		holes = v.sequence(p, &last, m.Sequence, holes)
-		return v.event(p, m, r, broken)
+	err := v.log.scan(v.ctx, p, since, head, true, func(r *read) error {
+		holes = v.sequence(p, &last, r.message.Sequence, holes)
+		return v.event(p, r)
 	})
 	if err != nil {
 		return err
@@ -239,10 +240,10 @@ func (v *verification) lost(p int, rule Rule, from, to uint64, how string) {
 	v.problem(Problem{Rule: rule, Partition: p, Sequence: from, Through: to, Detail: fmt.Sprintf("%d to %d are %s", from, to, how)})
 }
 
-// event checks one message, which is r unless it is broken, against what came
-// before it in its order. The error is of the options' own functions, or of reading the order's earlier events.
-func (v *verification) event(p int, m *stream.Message, r *domain.Recorded, broken error) error {
+// event checks one message against what came before it in its order. The error is of the options' own functions, or of reading the order's earlier events.
+func (v *verification) event(p int, r *read) error {
 	v.count()
+	m := r.message
 	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 	if slot, ok := slotOf(m.Subject); !ok || partitionOf(slot, v.log.identity.Partitions) != p {
 		v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: m.Sequence, Detail: "a subject that is not of this partition"})
@@ -252,8 +253,8 @@ func (v *verification) event(p int, m *stream.Message, r *domain.Recorded, broke
 	if err != nil {
 		return err
 	}
-	if v.check(p, m, o, r, broken, false) && v.opts.Event != nil {
-		if err := v.opts.Event(r); err != nil {
+	if v.check(p, o, r, false) && v.opts.Event != nil {
+		if err := v.opts.Event(r.event); err != nil {
 			return err
 		}
 		o.Told++
@@ -269,13 +270,15 @@ func (v *verification) order(p int, m *stream.Message, id domain.OrderID) (*veri
 	if o := v.young[id]; o != nil {
 		return o, nil
 	}
-	if o, err := v.recall(id); o != nil || err != nil {
-		return o, err
+	digest := maphash.String(v.seed, string(id))
+	_, again := v.seen[digest]
+	if again {
+		if o, err := v.recall(id); o != nil || err != nil {
+			return o, err
+		}
 	}
 	o := &verifiedOrder{VerifiedOrder: VerifiedOrder{ID: id, Partition: p}}
 	v.young[id] = o
-	digest := maphash.String(v.seed, string(id))
-	_, again := v.seen[digest]
 	if again || v.opts.Since.At(p) > 0 {
 		if err := v.before(p, m, o, again); err != nil {
 			return nil, err
@@ -299,7 +302,8 @@ func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet 
 		if earlier.Sequence >= m.Sequence {
 			return errReached
 		}
-		v.check(p, &earlier, o, &r, decode(p, &earlier, &r), quiet)
+		text, broken := decode(p, &earlier, &r)
+		v.check(p, o, &read{&earlier, &r, text, broken}, quiet)
 		return nil
 	})
 	if err == nil || errors.Is(err, errReached) {
@@ -308,19 +312,20 @@ func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet 
 	return storeError(fmt.Sprintf("read the events of %s before %d", o.ID, m.Sequence), err)
 }
 
-// check holds one message, which is r unless it is broken, against what came
-// before it in its order; false when it is no event. quiet reports nothing.
-func (v *verification) check(p int, m *stream.Message, o *verifiedOrder, r *domain.Recorded, broken error, quiet bool) bool {
+// check holds one message against what came before it in its order; false when it
+// is no event. quiet reports nothing.
+func (v *verification) check(p int, o *verifiedOrder, r *read, quiet bool) bool {
+	m := r.message
 	found := finding{v: v, partition: p, sequence: m.Sequence, order: o.ID, quiet: quiet}
 	prev := o.Hash
-	if broken != nil {
+	if r.broken != nil {
 		o.Sequence, o.Hash = m.Sequence, hashOf(m.Data)
-		found.report(RuleDecode, broken.Error())
+		found.report(RuleDecode, r.broken.Error())
 		o.broken = true
 		return false
 	}
-	o.Sequence, o.Hash = m.Sequence, r.Hash
-	e := &r.Event
+	o.Sequence, o.Hash = m.Sequence, r.event.Hash
+	e := &r.event.Event
 	if err := v.filed(o, e, m, p); err != nil {
 		found.report(RuleMisfiled, err.Error())
 	}
@@ -365,11 +370,11 @@ func (v *verification) filed(o *verifiedOrder, e *domain.Event, m *stream.Messag
 		}
 		o.subject, o.identity = m.Subject, identity
 	}
-	if got := m.Value(headerID); got != string(e.ID) {
-		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", headerID, got, e.ID)
+	if !m.Is(headerID, string(e.ID)) {
+		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", headerID, m.Value(headerID), e.ID)
 	}
-	if got := m.Value(HeaderType); got != e.Type() {
-		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", HeaderType, got, e.Type())
+	if !m.Is(HeaderType, e.Type()) {
+		return domain.Errorf(domain.Corrupt, "header %s is %q, should be %q", HeaderType, m.Value(HeaderType), e.Type())
 	}
 	return nil
 }

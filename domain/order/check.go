@@ -28,10 +28,9 @@ func (m *Machine) Replay(h *History, before *State, e *domain.Event) (next *Hist
 	if before != nil && before.MachineVersion != m.version {
 		before = nil
 	}
-	d, err := m.decide(h, before, e.Fact, Meta{
-		Tenant: e.Tenant, Source: e.Source, ReceivedAt: e.ReceivedAt, Now: e.RecordedAt, Cause: e.Cause,
-	})
-	if err != nil {
+	var d Decision
+	fact, meta := e.Fact, Meta{Tenant: e.Tenant, Source: e.Source, ReceivedAt: e.ReceivedAt, Now: e.RecordedAt, Cause: e.Cause}
+	if err := m.decide(h, before, &fact, &meta, &d); err != nil {
 		return nil, nil, domain.Errorf(domain.Corrupt, "event %s: it cannot have been decided: %w", e.ID, err)
 	}
 	if err := compareDecided(e, &d.Event); err != nil {

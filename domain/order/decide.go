@@ -11,52 +11,58 @@ import (
 // clock. The error's kind is Invalid (a fact that breaks the domain's rules), Refused
 // (a resolution that is not legal) or Exhausted (an order has at most MaxFacts).
 func (m *Machine) Decide(h *History, fact domain.Fact, meta Meta) (Decision, error) {
-	return m.decide(h, nil, fact, meta)
-}
-
-// decide is Decide with the fold of h, or nil.
-func (m *Machine) decide(h *History, before *State, fact domain.Fact, meta Meta) (Decision, error) {
-	if m.edges == nil {
-		return Decision{}, domain.Errorf(domain.Internal, "the machine has no table")
-	}
-	fact = normal(fact)
-	if err := validate(&fact, &meta); err != nil {
+	var d Decision
+	if err := m.decide(h, nil, &fact, &meta, &d); err != nil {
 		return Decision{}, err
 	}
-	e := newEvent(h, fact, &meta)
-	if h != nil && e.OrderID != h.order {
-		return Decision{}, domain.Errorf(domain.Invalid, "a fact of order %s, decided on order %s", e.OrderID, h.order)
+	return d, nil
+}
+
+// decide is Decide with the fold of h, or nil, into d, which is empty. It makes fact
+// [normal]. By pointers, because replay decides every event of a log and they are large.
+func (m *Machine) decide(h *History, before *State, fact *domain.Fact, meta *Meta, d *Decision) error {
+	if m.edges == nil {
+		return domain.Errorf(domain.Internal, "the machine has no table")
 	}
-	if d, ok := m.duplicate(h, &e); ok {
-		return d, nil
+	normal(fact)
+	if err := validate(fact, meta); err != nil {
+		return err
+	}
+	e := &d.Event
+	newEvent(e, h, fact, meta)
+	if h != nil && e.OrderID != h.order {
+		return domain.Errorf(domain.Invalid, "a fact of order %s, decided on order %s", e.OrderID, h.order)
+	}
+	if m.duplicate(h, d) {
+		return nil
 	}
 	if h.Revision() >= MaxFacts {
-		return Decision{}, domain.Errorf(domain.Exhausted, "order %s has its %d facts", e.OrderID, MaxFacts)
+		return domain.Errorf(domain.Exhausted, "order %s has its %d facts", e.OrderID, MaxFacts)
 	}
 	if before == nil {
 		before = m.Fold(h)
 	}
-	d := Decision{Before: before, Original: e.ID}
+	d.Before, d.Original = before, e.ID
 	if fact.Kind == domain.KindResolved {
-		if err := h.legal(&fact, d.Before); err != nil {
-			return Decision{}, err
+		if err := h.legal(fact, before); err != nil {
+			return err
 		}
 	}
 	e.Revision = h.Revision() + 1
 	e.RecordedAt = h.recordedAt(fact.Kind, meta.Now)
 	e.MachineVersion = m.version
-	next := h.with(&e)
+	next, added := h.with(e)
 	is := m.run(next, e.ID)
 	d.After = is.state(next)
-	m.judge(&e, h, &d, &is)
-	next.entry(e.ID).verdict = e.Verdict // still ours alone
-	d.Event, d.History = e, next
-	return d, nil
+	m.judge(e, h, d, &is)
+	added.verdict = e.Verdict // still ours alone
+	d.History = next
+	return nil
 }
 
-// normal is the fact as it is stored: a cancellation because nobody paid is an
+// normal makes a fact what is stored: a cancellation because nobody paid is an
 // expiry, and personal data is sealed elsewhere.
-func normal(f domain.Fact) domain.Fact {
+func normal(f *domain.Fact) {
 	if f.Kind == domain.KindCancelled && (f.Reason == domain.ReasonExpired || f.Reason == domain.ReasonPaymentFailed) {
 		f.Kind = domain.KindExpired
 	}
@@ -66,22 +72,18 @@ func normal(f domain.Fact) domain.Fact {
 		f.OccurredAt = time.Time{} // before year 1 is no date either
 	}
 	f.Personal = nil
-	return f
 }
 
-// newEvent is what is known of the event before it is decided.
-func newEvent(h *History, fact domain.Fact, meta *Meta) domain.Event {
-	order := h.orderOf(fact.Identity(meta.Tenant))
-	e := domain.Event{
-		ID: domain.NewEventID(meta.Source, order, fact.Kind, fact.Key), OrderID: order,
-		Tenant: meta.Tenant, Source: meta.Source, Fact: fact, ReceivedAt: meta.ReceivedAt.UTC(),
-		Digest: digest(&fact), Cause: meta.Cause,
-	}
+// newEvent puts into e, which is empty, what is known of the event before it is decided.
+func newEvent(e *domain.Event, h *History, fact *domain.Fact, meta *Meta) {
+	e.OrderID = h.orderOf(fact.Identity(meta.Tenant))
+	e.ID = domain.NewEventID(meta.Source, e.OrderID, fact.Kind, fact.Key)
+	e.Tenant, e.Source, e.Fact, e.ReceivedAt = meta.Tenant, meta.Source, *fact, meta.ReceivedAt.UTC()
+	e.Digest, e.Cause = digest(fact), meta.Cause
 	e.EffectiveAt, e.TimeInferred = fact.OccurredAt, false
 	if fact.OccurredAt.IsZero() || fact.OccurredAt.After(e.ReceivedAt.Add(MaxAhead)) {
 		e.EffectiveAt, e.TimeInferred = e.ReceivedAt, true
 	}
-	return e
 }
 
 // orderOf is the id of the order that identity names, most likely h's.
@@ -92,22 +94,25 @@ func (h *History) orderOf(identity domain.Identity) domain.OrderID {
 	return identity.OrderID()
 }
 
-// duplicate is the decision on a fact that is already stored: by its event id;
+// duplicate decides on a fact that is already stored: by its event id;
 // or, where a codec concluded it, by a real one of its kind and effective time.
-func (m *Machine) duplicate(h *History, e *domain.Event) (Decision, bool) {
+// False: it is not.
+func (m *Machine) duplicate(h *History, d *Decision) bool {
+	e := &d.Event
 	stored := h.entry(e.ID)
 	reused := stored != nil && stored.digest != shortDigest(&e.Digest)
 	if stored == nil && e.Fact.Inferred {
 		stored = h.real(e.Fact.Kind, e.EffectiveAt)
 	}
 	if stored == nil {
-		return Decision{}, false
+		return false
 	}
 	now := m.Fold(h)
-	return Decision{
+	*d = Decision{
 		Event:    domain.Event{ID: e.ID, OrderID: e.OrderID, Fact: e.Fact, Verdict: domain.VerdictDuplicate},
 		Original: stored.id, IDReused: reused, Before: now, After: now, History: h,
-	}, true
+	}
+	return true
 }
 
 // judge writes into e what it did.

@@ -72,19 +72,20 @@ func (h *History) With(e *domain.Event) (*History, error) {
 	if e.Fact.Kind == domain.KindUnknown || e.Fact.Kind >= domain.KindCount || (e.Fact.Kind == domain.KindResolved) != (e.Fact.Resolution != nil) {
 		return nil, domain.Errorf(domain.Corrupt, "order %s: event %s is no fact: kind %s", e.OrderID, e.ID, e.Fact.Kind)
 	}
-	return h.with(e), nil
+	next, _ := h.with(e)
+	return next, nil
 }
 
-// with is With for an event that is known to fit.
-func (h *History) with(e *domain.Event) *History {
-	next := &History{}
+// with is With for an event that is known to fit, and what was added.
+func (h *History) with(e *domain.Event) (next *History, added *entry) {
+	next = &History{}
 	if h == nil {
 		next.order, next.identity, next.keyID = e.OrderID, e.Fact.Identity(e.Tenant), e.KeyID
 		next.source, next.first = e.Source, e.RecordedAt
 	} else {
 		*next = *h
 	}
-	added := newEntry(e)
+	added = newEntry(e)
 	place, _ := slices.BinarySearchFunc(next.facts, added, compareEntries)
 	facts := make([]*entry, len(next.facts)+1)
 	copy(facts, next.facts[:place])
@@ -94,12 +95,17 @@ func (h *History) with(e *domain.Event) *History {
 	next.recorded, next.version = e.RecordedAt, e.MachineVersion
 	next.resolutions = next.resolutions || added.kind == domain.KindResolved
 	next.inferred = next.inferred || added.inferred
-	return next
+	return next, added
 }
 
 func newEntry(e *domain.Event) *entry {
 	f := &e.Fact
-	r := &rest{
+	both := new(struct { // one piece of memory
+		entry entry
+		rest  rest
+	})
+	r := &both.rest
+	*r = rest{
 		reference: f.Reference, detail: f.Detail, currency: f.Amounts.Currency, method: f.Payment.Method,
 		phase: f.Payment.Phase, refundID: f.Payment.RefundID, customEvent: f.CustomEvent,
 		installments: f.Payment.Installments,
@@ -109,7 +115,7 @@ func newEntry(e *domain.Event) *entry {
 	if f.Resolution != nil {
 		r.resolution = *f.Resolution
 	}
-	return &entry{
+	both.entry = entry{
 		// UTC also drops a monotonic reading, which would make times compare
 		// otherwise before the log than after it.
 		id: e.ID, at: e.EffectiveAt.UTC(), received: e.ReceivedAt.UTC(), revision: e.Revision,
@@ -117,6 +123,7 @@ func newEntry(e *domain.Event) *entry {
 		undated: e.TimeInferred, inferred: f.Inferred, reason: f.Reason, payment: f.Payment.PaymentID,
 		paid: f.Amounts.Paid, refunded: f.Amounts.Refunded, refund: f.Amounts.Refund, rest: r,
 	}
+	return &both.entry
 }
 
 // compareEntries is the order in which facts fold: effective time, rank, receipt

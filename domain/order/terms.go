@@ -90,9 +90,10 @@ func (h *History) keyed(f *domain.Fact, meta *Meta) (domain.Kind, bool) {
 	if h == nil {
 		return domain.KindUnknown, false
 	}
-	own := normal(*f).Kind
+	own := *f
+	normal(&own)
 	for kind := domain.KindUnknown + 1; kind < domain.KindCount; kind++ {
-		if kind != own && h.entry(domain.NewEventID(meta.Source, h.order, kind, f.Key)) != nil {
+		if kind != own.Kind && h.entry(domain.NewEventID(meta.Source, h.order, kind, f.Key)) != nil {
 			return kind, true
 		}
 	}
@@ -133,11 +134,12 @@ func (m *Machine) Leads(h *History, fact domain.Fact, meta Meta) []Lead {
 	before := m.Fold(h)
 	leads := make([]Lead, 0, kindsEnd-firstKind)
 	for kind := firstKind; kind < kindsEnd; kind++ {
-		d, err := m.decide(h, before, domain.Fact{
+		var d Decision
+		what := domain.Fact{
 			Kind: kind, Provider: fact.Provider, Account: fact.Account, ProviderOrderID: fact.ProviderOrderID,
 			OccurredAt: fact.OccurredAt, Key: "\x00what if", Payment: domain.Payment{PaymentID: fact.Payment.PaymentID},
-		}, meta)
-		if err != nil {
+		}
+		if err := m.decide(h, before, &what, &meta, &d); err != nil {
 			return nil
 		}
 		leads = append(leads, Lead{

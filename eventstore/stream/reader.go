@@ -29,15 +29,32 @@ func (m *Message) Value(key string) string {
 	if m.Header != nil {
 		return m.Header.Get(key)
 	}
+	return string(m.raw(key))
+}
+
+// Is reports whether [Message.Value] of key is value.
+func (m *Message) Is(key, value string) bool {
+	if m.Header != nil {
+		return m.Header.Get(key) == value
+	}
+	return string(m.raw(key)) == value
+}
+
+// raw is the first value of a header in the bytes as they are stored.
+func (m *Message) raw(key string) []byte {
 	rest := m.RawHeader // NATS/1.0, and "key: value" in lines that end in CR LF
 	for len(rest) > 0 {
-		var line []byte
-		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
-		if value, ok := bytes.CutPrefix(line, []byte(key)); ok && len(value) > 0 && value[0] == ':' {
-			return string(bytes.TrimSpace(value[1:]))
+		line := rest
+		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+			line, rest = rest[:end], rest[end+1:]
+		} else {
+			rest = nil
+		}
+		if len(line) > len(key) && string(line[:len(key)]) == key && line[len(key)] == ':' {
+			return bytes.TrimSpace(line[len(key)+1:])
 		}
 	}
-	return ""
+	return nil
 }
 
 // Reader reads one stream. It is safe for concurrent use.

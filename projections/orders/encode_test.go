@@ -20,7 +20,7 @@ import (
 
 // drawn draws every field of v by its type, so that none that is added later is forgotten.
 func drawn(t *rapid.T, v reflect.Value, name string) {
-	switch at, isTime := v.Addr().Interface().(*time.Time); {
+	switch at, isTime := reflect.TypeAssert[*time.Time](v.Addr()); {
 	case isTime:
 		if rapid.Bool().Draw(t, name) {
 			*at = time.Unix(rapid.Int64Range(-10, 1<<33).Draw(t, name), rapid.Int64Range(0, 999_999_999).Draw(t, name)).UTC()
@@ -35,7 +35,7 @@ func drawn(t *rapid.T, v reflect.Value, name string) {
 		for i := range v.NumField() {
 			drawn(t, v.Field(i), v.Type().Field(i).Name)
 		}
-		if amount, ok := v.Addr().Interface().(*domain.Amount); ok && !amount.Known {
+		if amount, ok := reflect.TypeAssert[*domain.Amount](v.Addr()); ok && !amount.Known {
 			amount.Minor = 0
 		}
 	case reflect.Slice:

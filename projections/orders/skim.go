@@ -154,7 +154,7 @@ func eachField(stored []byte, yield func(field protowire.Number, v uint64, from,
 			yield(field, v, 0, -1)
 			continue
 		}
-		if v > uint64(len(stored)-at) {
+		if v > uint64(len(stored)-at) { //nolint:gosec // not negative
 			return false
 		}
 		yield(field, 0, at, at+int(v)) //nolint:gosec // within stored

@@ -86,6 +86,7 @@ type seen struct {
 // gathered is what is compared together.
 type gathered struct {
 	events []timeline.Told
+	bytes  []byte // of events
 	orders []Order
 	until  domain.Position // up to which the views are needed
 }
@@ -106,7 +107,7 @@ func New(file *projections.File, views Waiter, machine *order.Machine, report fu
 func (c *Checker) Compared() uint64 { return c.compared }
 
 // Event compares what the timeline stores of r, byte for byte, when the views hold
-// it. It keeps nothing of r but its bytes and its count. Errors are as Order's, also of
+// it. It keeps nothing of r but a copy of its bytes, its ids and its count. Errors are as Order's, also of
 // what came before.
 func (c *Checker) Event(ctx context.Context, r *domain.Recorded) error {
 	encoded, err := wire.Encoded(r)
@@ -116,8 +117,11 @@ func (c *Checker) Event(ctx context.Context, r *domain.Recorded) error {
 	c.events.Event(&r.Event)
 	c.told++
 	g := &c.gathered
+	kept := len(g.bytes)
+	g.bytes = append(g.bytes, encoded...) // as it grows, what was kept stays where it was
 	g.events = append(g.events, timeline.Told{
-		Partition: r.Partition, Sequence: r.Sequence, Order: r.Event.OrderID, ID: r.Event.ID, Revision: r.Event.Revision, Encoded: encoded,
+		Partition: r.Partition, Sequence: r.Sequence, Order: r.Event.OrderID, ID: r.Event.ID, Revision: r.Event.Revision,
+		Encoded: g.bytes[kept:len(g.bytes):len(g.bytes)],
 	})
 	g.need(r.Partition, r.Sequence)
 	if len(g.events) < mostGathered {
@@ -190,7 +194,7 @@ func (c *Checker) ended() error {
 	c.running = nil
 	clear(c.spare.events)
 	clear(c.spare.orders)
-	c.spare = gathered{events: c.spare.events[:0], orders: c.spare.orders[:0]}
+	c.spare = gathered{events: c.spare.events[:0], bytes: c.spare.bytes[:0], orders: c.spare.orders[:0]}
 	return err
 }
 
@@ -380,7 +384,9 @@ func (c *Checker) rest(s *projections.Snapshot, head domain.Position) error {
 func (c *Checker) leftOut(s *projections.Snapshot) error {
 	err := s.Parked(func(id domain.OrderID, why string) {
 		key := c.key(id)
-		c.seen[key] = c.seen[key]
+		kept := c.seen[key]
+		kept.counted = 0
+		c.seen[key] = kept
 		c.problem(RuleDiffers, Order{ID: id}, "parked: "+why)
 	})
 	if err != nil {

@@ -169,7 +169,7 @@ func (c *Checker) ofTimeline(s *projections.Snapshot, id domain.OrderID, of *exp
 		return nil, err
 	}
 	if err != nil || len(events) < int(of.revision) {
-		return nil, nil //nolint:nilnil // the log is asked
+		return nil, nil //nolint:nilnil,nilerr // the log is asked
 	}
 	o, err := fold(id, events[:of.revision])
 	if err != nil {

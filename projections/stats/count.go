@@ -95,10 +95,8 @@ func (t *Tally) reached(k key, s *order.State, at time.Time, times int64) {
 	for _, step := range s.Path {
 		was[step.To] = true
 	}
-	counted := []counter{{ordersSlot, times}}
-	if slices.Contains([]bool{
-		was[domain.StatusPending], was[domain.StatusApproved], was[domain.StatusRefused], was[domain.StatusRefunded], was[domain.StatusChargeback],
-	}, true) {
+	counted := append(make([]counter, 0, 2+len(was)), counter{ordersSlot, times})
+	if was[domain.StatusPending] || was[domain.StatusApproved] || was[domain.StatusRefused] || was[domain.StatusRefunded] || was[domain.StatusChargeback] {
 		counted = append(counted, counter{chargedSlot, times})
 	}
 	for status, reached := range was {

@@ -58,7 +58,7 @@ func (t *Tally) write(b *kv.Bucket) error {
 		if err != nil {
 			return err
 		}
-		if value := row.sum(delta).encode(); value == nil {
+		if value := row.sum(*delta).encode(); value == nil {
 			err = rows.Delete(rowKey)
 		} else {
 			err = rows.Put(rowKey, value)
@@ -78,7 +78,10 @@ func (v *View) Check(t *Tally, report func(problem string)) error {
 		for table, bucket := range buckets {
 			err := tx.Bucket(name, bucket).ForEach(func(k, value []byte) error {
 				full := append([]byte{byte(table)}, k...) //nolint:gosec // one of four
-				want := t.rows[string(full)].encode()
+				var want []byte
+				if row := t.rows[string(full)]; row != nil {
+					want = row.encode()
+				}
 				if want != nil {
 					found++
 				}

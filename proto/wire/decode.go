@@ -24,15 +24,23 @@ func Marshal(m proto.Message) ([]byte, error) {
 //
 // An error is of kind Corrupt.
 func Decode(data []byte) (e domain.Event, encoded []byte, err error) {
-	if encoded, ok := scanEnvelope(data, &e); ok {
-		return e, encoded, nil
+	encoded, _, err = DecodeInto(&e, data)
+	return e, encoded, err
+}
+
+// DecodeInto is Decode into e, whatever e was; the zero event with an error. text is encoded,
+// "" for nil, in the memory of the event's own texts.
+func DecodeInto(e *domain.Event, data []byte) (encoded []byte, text string, err error) {
+	*e = domain.Event{}
+	if encoded, text, ok := scanEnvelope(data, e); ok {
+		return encoded, text, nil
 	}
 	var env comandav1.Envelope
 	if err := proto.Unmarshal(data, &env); err != nil {
-		return domain.Event{}, nil, domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
+		return nil, "", domain.Errorf(domain.Corrupt, "not an envelope: %w", err)
 	}
-	e, err = FromEnvelope(&env)
-	return e, nil, err
+	*e, err = FromEnvelope(&env)
+	return nil, "", err
 }
 
 // DecodeEvent reads the encoded bytes of an [Event]. An error is of kind Corrupt.
@@ -66,15 +74,16 @@ func Encoded(r *domain.Recorded) ([]byte, error) {
 
 // scanEnvelope reads data without a message in between, if each field is there
 // once at the most, and its event is as Marshal writes it.
-func scanEnvelope(data []byte, e *domain.Event) (encoded []byte, ok bool) {
+func scanEnvelope(data []byte, e *domain.Event) (encoded []byte, text string, ok bool) {
 	fields, ok := fieldsOf(data)
-	if !ok || !scanEvent(string(fields[1]), e) {
+	text = string(fields[1])
+	if !ok || !scanEvent(text, e) {
 		*e = domain.Event{}
-		return nil, false
+		return nil, "", false
 	}
 	copy(e.PrevHash[:], fields[2])
 	e.KeyID, e.SealedPersonal, e.SealedRaw = string(fields[3]), fields[4], fields[5]
-	return fields[1], true
+	return fields[1], text, true
 }
 
 // fieldsOf are the fields of an envelope by their numbers, if each is there once at the

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ const (
 	consumerPrefix = "consumers/"
 	// mostEntry bounds one entry: what a server takes as a payload at the most.
 	mostEntry = 64 << 20
+	// readSize is of the reads from the decompressor; those of an archive's reader are of two pages.
+	readSize = 64 << 10
 )
 
 // Consumer is a consumer and how far it is.
@@ -42,11 +45,12 @@ type Reader struct {
 	last    uint64
 	seen    uint64
 	buf     []byte
+	take    func(size int) []byte // nil: buf is used again
 }
 
 // NewReader reads r up to the first message. Errors of what r holds are of kind Corrupt.
 func NewReader(r io.Reader) (*Reader, error) {
-	s := &Reader{archive: archive.NewReader(s2.NewReader(r))}
+	s := &Reader{archive: archive.NewReader(bufio.NewReaderSize(s2.NewReader(r), readSize))}
 	if err := s.entry(stateEntry, &s.State); err != nil {
 		return nil, err
 	}
@@ -86,19 +90,23 @@ func (s *Reader) body(header *archive.Header) error {
 	if size > mostEntry {
 		return domain.Errorf(domain.Corrupt, "an entry of %d bytes", size)
 	}
-	if int64(cap(s.buf)) < size {
+	switch {
+	case s.take != nil:
+		s.buf = s.take(int(size))
+	case int64(cap(s.buf)) < size:
 		s.buf = make([]byte, size)
+	default:
+		s.buf = s.buf[:size]
 	}
-	s.buf = s.buf[:size]
 	if _, err := io.ReadFull(s.archive, s.buf); err != nil {
 		return corrupt(err)
 	}
 	return nil
 }
 
-// Keep is Next, and the message's body is the caller's.
-func (s *Reader) Keep() (Message, error) {
-	s.buf = nil
+// Into is Next, and the message's body is in memory that take has given for its size.
+func (s *Reader) Into(take func(size int) []byte) (Message, error) {
+	s.take = take
 	return s.Next()
 }
 
