@@ -103,6 +103,9 @@ func (l *Log) stageBatches() error {
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
+	if _, err := l.cfg.StageBatches(StreamIntake); err != nil { // a checkout may be sending one just now
+		l.cfg.Logger.Warn("batches of the intake are staged on disk, which is slower", "error", err)
+	}
 	if l.cfg.BatchFrom == 0 {
 		l.cfg.BatchFrom = batchFrom
 		if inMemory {
