@@ -86,8 +86,8 @@ func (l *Log) connectWriters(conn *nats.Conn) error {
 	if err := l.stageBatches(); err != nil {
 		return err
 	}
-	for range l.identity.Partitions {
-		l.committers = append(l.committers, newCommitter(l.publisher, &l.cfg))
+	for p := range l.identity.Partitions {
+		l.committers = append(l.committers, newCommitter(l.publisher, l.readers[p], &l.cfg))
 	}
 	return nil
 }
