@@ -44,7 +44,8 @@ const (
 // their way. One order has at most one event here: the recorder holds the order.
 type committer struct {
 	publisher *stream.Publisher
-	timeout   time.Duration // of a batch
+	reader    *stream.Reader // is told what was stored
+	timeout   time.Duration  // of a batch
 	batchFrom int
 	most      int // singles on their way
 
@@ -76,8 +77,8 @@ type turn struct {
 	err   error
 }
 
-func newCommitter(p *stream.Publisher, cfg *Config) *committer {
-	c := &committer{publisher: p, timeout: cfg.AppendTimeout, batchFrom: cfg.BatchFrom, from: cfg.BatchFrom, most: singlesInFlight}
+func newCommitter(p *stream.Publisher, r *stream.Reader, cfg *Config) *committer {
+	c := &committer{publisher: p, reader: r, timeout: cfg.AppendTimeout, batchFrom: cfg.BatchFrom, from: cfg.BatchFrom, most: singlesInFlight}
 	if cfg.BatchFrom == BatchNever { // nothing is to be gained by queueing
 		c.batchFrom, c.from, c.most = math.MaxInt, math.MaxInt, math.MaxInt
 	}
@@ -104,7 +105,11 @@ func (c *committer) submit(ctx context.Context, m *nats.Msg) (stream.Ack, error)
 			return t.ack, t.err
 		}
 		defer c.singleDone(ctx)
-		return c.publisher.Publish(ctx, m) //nolint:wrapcheck // classified by the caller
+		ack, err := c.publisher.Publish(ctx, m)
+		if err == nil && !ack.Duplicate {
+			c.reader.Stored(asStored(m, ack.Sequence))
+		}
+		return ack, err //nolint:wrapcheck // classified by the caller
 	case <-ctx.Done():
 		c.abandon(ctx, q)
 		return stream.Ack{}, fmt.Errorf("%w: %w", stream.ErrNoAnswer, ctx.Err())
@@ -242,10 +247,19 @@ func (c *committer) commit(ctx context.Context, batch []*queued) {
 	}
 	c.rested = 0
 	first := ack.Sequence - uint64(len(batch)) + 1
+	stored := make([]stream.Message, len(batch))
+	for i, m := range msgs {
+		stored[i] = asStored(m, first+uint64(i))
+	}
+	c.reader.Stored(stored...)
 	for i, q := range batch {
 		q.turn <- turn{ack: stream.Ack{Stream: ack.Stream, Sequence: first + uint64(i)}}
 	}
 	c.dispatch(ctx)
+}
+
+func asStored(m *nats.Msg, sequence uint64) stream.Message {
+	return stream.Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Sequence: sequence}
 }
 
 // sendAgain puts the events of a batch that failed before all others.

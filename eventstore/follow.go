@@ -9,7 +9,8 @@ import (
 
 // Follow hands every event of a partition after the sequence after to handle, in
 // order and in batches of what is there, and then live. It survives lost connections and
-// moved leaders by itself. It returns nil when ctx ends, and otherwise the error of
+// moved leaders by itself. What this log appended comes when it is acknowledged, before the
+// server hands it out. It returns nil when ctx ends, and otherwise the error of
 // handle, or one of kind Corrupt: an event that cannot be read, or one that is missing.
 //
 // handle may keep the events, not the slice.

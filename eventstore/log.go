@@ -88,8 +88,8 @@ func (l *Log) connectWriters(conn *nats.Conn) error {
 	if err := l.stageBatches(); err != nil {
 		return err
 	}
-	for range l.identity.Partitions {
-		l.committers = append(l.committers, newCommitter(l.publisher, &l.cfg))
+	for p := range l.identity.Partitions {
+		l.committers = append(l.committers, newCommitter(l.publisher, l.readers[p], &l.cfg))
 	}
 	return nil
 }
@@ -104,6 +104,9 @@ func (l *Log) stageBatches() error {
 	inMemory, err := l.cfg.StageBatches(streams...)
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
+	}
+	if _, err := l.cfg.StageBatches(StreamIntake); err != nil { // a checkout may be sending one just now
+		l.cfg.Logger.Warn("batches of the intake are staged on disk, which is slower", "error", err)
 	}
 	if l.cfg.BatchFrom == 0 {
 		l.cfg.BatchFrom = batchFrom

@@ -60,12 +60,14 @@ func TestStreamsAreAsDesigned(t *testing.T) {
 	}
 	forever := side("audit.*", jetstream.LimitsPolicy, 0)
 	forever.DenyDelete, forever.DenyPurge = true, true
+	intake := side("intake.*", jetstream.LimitsPolicy, 7*day)
+	intake.Atomic = true
 	want := map[string]settings{
 		"ORDERS-00":  log("orders.00.*.*", "orders.3f.*.*"),
 		"ORDERS-01":  log("orders.40.*.*", "orders.7f.*.*"),
 		"ORDERS-02":  log("orders.80.*.*", "orders.bf.*.*"),
 		"ORDERS-03":  log("orders.c0.*.*", "orders.ff.*.*"),
-		"INTAKE":     side("intake.*", jetstream.WorkQueuePolicy, 7*day),
+		"INTAKE":     intake,
 		"QUARANTINE": side("quarantine.*.*", jetstream.LimitsPolicy, 180*day),
 		"RELAY":      side("relay.>", jetstream.LimitsPolicy, 7*day),
 		"AUDIT":      forever,

@@ -142,7 +142,11 @@ func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
 		}
 		created = created || isNew
 	}
-	for _, cfg := range l.sideStreams() {
+	intake, err := l.renewIntake(ctx)
+	if err != nil {
+		return created, err
+	}
+	for _, cfg := range append(l.sideStreams(), intake) {
 		_, isNew, err := stream.Ensure(ctx, l.js, cfg, l.cfg.Logger)
 		if err != nil {
 			return created, err //nolint:wrapcheck // Ensure names the stream
@@ -172,12 +176,6 @@ func (l *Log) partitionConfig(p int) jetstream.StreamConfig {
 }
 
 func (l *Log) sideStreams() []jetstream.StreamConfig {
-	intake := base(StreamIntake, l.cfg.Replicas, "intake.*")
-	intake.Description = "messages of the checkout that wait to be recorded"
-	intake.Retention = jetstream.WorkQueuePolicy
-	intake.MaxAge = intakeAge
-	intake.Duplicates = intakeWindow
-
 	quarantine := base(StreamQuarantine, l.cfg.Replicas, "quarantine.*.*")
 	quarantine.Description = "messages that could not become a fact"
 	quarantine.MaxAge = quarantineAge
@@ -196,7 +194,7 @@ func (l *Log) sideStreams() []jetstream.StreamConfig {
 	canary.Description = "what is written only to see whether anything can be"
 	canary.Discard = jetstream.DiscardOld
 	canary.MaxMsgs = 1
-	return []jetstream.StreamConfig{intake, quarantine, relay, audit, canary}
+	return []jetstream.StreamConfig{quarantine, relay, audit, canary}
 }
 
 func base(name string, replicas int, subjects ...string) jetstream.StreamConfig {

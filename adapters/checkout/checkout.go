@@ -24,6 +24,7 @@ type Checkout struct {
 	metrics *metrics
 	ready   chan struct{}
 	opened  sync.Once
+	sweeps  sweeps
 }
 
 // New makes a checkout that hands messages of sources to in. js is a handle on
@@ -63,7 +64,11 @@ func (c *Checkout) Run(ctx context.Context) error {
 		return err
 	}
 	crew := c.startCrew(ctx)
-	defer crew.stop()
+	defer c.end(ctx, crew)
+	c.sweeps.due.Store(true) // for what an earlier process left
+	var sweeping sync.WaitGroup
+	defer sweeping.Wait()
+	sweeping.Go(func() { c.keepSwept(ctx) })
 	for {
 		err = c.take(ctx, consumer, crew)
 		if ctx.Err() != nil {
@@ -76,14 +81,25 @@ func (c *Checkout) Run(ctx context.Context) error {
 	}
 }
 
+// end waits for what is in hand and sends the last acknowledgements.
+func (c *Checkout) end(ctx context.Context, crew *crew) {
+	crew.stop()
+	ctx = context.WithoutCancel(ctx)
+	limited, cancel := context.WithTimeout(ctx, confirmWait)
+	defer cancel()
+	if err := c.js.Conn().FlushWithContext(limited); err != nil {
+		c.logger.WarnContext(ctx, "last acknowledgements not confirmed", "error", err)
+	}
+}
+
 // open finds the stream, which is the log's to make, and finds or makes the consumer.
 func (c *Checkout) open(ctx context.Context) (jetstream.Consumer, error) {
 	s, err := c.js.Stream(ctx, Stream)
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "open stream %s: %w", Stream, err)
 	}
-	if config := s.CachedInfo().Config; config.Retention != jetstream.WorkQueuePolicy {
-		return nil, domain.Errorf(domain.Refused, "stream %s is no work queue, so what was recorded would stay in it", Stream)
+	if config := s.CachedInfo().Config; config.DenyPurge {
+		return nil, domain.Errorf(domain.Refused, "stream %s cannot be purged, so what was recorded would stay in it", Stream)
 	}
 	consumer, err := s.CreateOrUpdateConsumer(ctx, c.cfg.consumer())
 	if err != nil {

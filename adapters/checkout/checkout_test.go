@@ -94,10 +94,8 @@ func TestPublishedAndAnswered(t *testing.T) {
 			}
 		})
 	}
-	must(t, r.stop()) // every acknowledgement is confirmed before Run ends
-	if n := h.waiting(t); n != 0 {
-		t.Errorf("%d messages left in %s", n, checkout.Stream)
-	}
+	h.wantStored(t, 0)
+	must(t, r.stop())
 }
 
 // The event carries when its message came into INTAKE, and the cause.
@@ -159,10 +157,8 @@ func TestBadInput(t *testing.T) {
 	if n := h.head(t); n != 0 {
 		t.Errorf("%d events in the log", n)
 	}
+	h.wantStored(t, 0) // or they come again for ever
 	must(t, r.stop())
-	if n := h.waiting(t); n != 0 {
-		t.Errorf("%d messages left in %s: they will come again for ever", n, checkout.Stream)
-	}
 }
 
 // An id that may not stand in a header is in the outcome's body all the same.
@@ -300,9 +296,7 @@ func TestStop(t *testing.T) {
 	if got := h.next(t); got.Outcome != "applied" {
 		t.Errorf("the one in hand: %+v", got)
 	}
-	if n := h.waiting(t); n != messages-1 {
-		t.Errorf("%d messages left in %s, want %d", n, checkout.Stream, messages-1)
-	}
+	h.wantUndone(t, messages-1)
 	// Given back, they come at once: AckWait is a minute, and next waits 20 s.
 	h.start(t, options{cfg: checkout.Config{AckWait: time.Minute}})
 	for range messages - 1 {

@@ -21,7 +21,7 @@ const (
 
 // Config bounds the work. The zero value is the defaults.
 type Config struct {
-	// Workers is how many orders are recorded at once. Default 64.
+	// Workers is how many orders are recorded at once. Default 256.
 	Workers int `yaml:"workers"`
 	// MaxAckPending is how many messages are taken from the stream and not yet
 	// done, those that wait for another try among them. Default 512.
@@ -52,7 +52,7 @@ type Config struct {
 const maxBody = 256 << 10
 
 func (c *Config) setDefaults() {
-	setDefault(&c.Workers, 64)
+	setDefault(&c.Workers, 256)
 	setDefault(&c.MaxAckPending, 512)
 	setDefault(&c.MaxBody, maxBody)
 	setDefault(&c.RecordTimeout, 10*time.Second)

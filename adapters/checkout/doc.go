@@ -6,9 +6,16 @@
 // ends. The body is what the source's codec reads: the platform's JSON, or
 // Comanda's own CloudEvent. received_at is the message's time in INTAKE.
 //
-// A message leaves INTAKE when it is durable elsewhere and its outcome was
+// A message is acknowledged when it is durable elsewhere and its outcome was
 // published: in at least once, one effect, because the recorder knows every fact
 // by its event id; so an outcome may come twice, the second time as a duplicate.
+//
+// INTAKE is no work queue: a server of one replica that syncs always (nats-server 2.15,
+// server/filestore.go, removeMsg) syncs each message that leaves one by itself. What is
+// acknowledged is purged four times a second, many messages with a few syncs, up to the
+// first that is not. After a crash some that were acknowledged come again. Who sends
+// waits for one sync a message, or for one of an atomic batch.
+//
 // Messages of one order are worked on in their order and beside those of others;
 // one that must be tried again may fall behind, which changes verdicts and never the order.
 //

@@ -220,12 +220,38 @@ func (h *house) next(t *testing.T) outcome {
 	return o
 }
 
-// waiting is how many messages are in INTAKE.
-func (h *house) waiting(t *testing.T) uint64 {
+// wantStored waits until so many messages are in INTAKE.
+func (h *house) wantStored(t *testing.T, want uint64) {
 	t.Helper()
-	s, err := h.js.Stream(t.Context(), checkout.Stream)
-	must(t, err)
-	return s.CachedInfo().State.Msgs
+	await(t, want, "messages stored", func() uint64 {
+		s, err := h.js.Stream(t.Context(), checkout.Stream)
+		must(t, err)
+		return s.CachedInfo().State.Msgs
+	})
+}
+
+// wantUndone waits until so many messages of INTAKE are not acknowledged.
+func (h *house) wantUndone(t *testing.T, want uint64) {
+	t.Helper()
+	await(t, want, "messages not acknowledged", func() uint64 {
+		c, err := h.js.Consumer(t.Context(), checkout.Stream, checkout.Durable)
+		must(t, err)
+		info := c.CachedInfo()
+		return info.NumPending + uint64(info.NumAckPending)
+	})
+}
+
+func await(t *testing.T, want uint64, of string, now func() uint64) {
+	t.Helper()
+	for deadline := time.Now().Add(3 * answerWait); ; {
+		got := now()
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d %s in %s, want %d", got, of, checkout.Stream, want)
+		}
+	}
 }
 
 func (h *house) head(t *testing.T) uint64 {

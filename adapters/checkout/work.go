@@ -34,24 +34,22 @@ func (c *Checkout) work(ctx context.Context, j *job) {
 		c.tryAgain(ctx, j, err)
 		return
 	}
-	// The acknowledgement is confirmed, so that the message does not come again
-	// when this process ends now; and the outcome went out before on the same connection.
-	c.confirm(ctx, j)
+	c.acknowledge(ctx, j)
 	c.metrics.accepted.Inc()
 }
 
-// confirmWait bounds the wait for an acknowledgement's own acknowledgement: it
-// never comes when the consumer was deleted, and the lane waits meanwhile.
+// confirmWait bounds the wait for the acknowledgements of who ends.
 const confirmWait = 2 * time.Second
 
-// confirm acknowledges. Without an answer the message may come again, and is
-// then a duplicate.
-func (c *Checkout) confirm(ctx context.Context, j *job) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmWait)
-	defer cancel()
-	if err := j.msg.DoubleAck(ctx); err != nil {
-		c.logger.WarnContext(ctx, "acknowledgement not confirmed", "source", string(j.source), "sequence", j.sequence, "error", err)
+// acknowledge says that j is done, after its outcome and on the same connection. The
+// server says nothing to that, and writes it down within a tenth of a second (nats-server
+// 2.15, server/filestore.go, consumerFileStore.flushLoop): a message whose
+// acknowledgement is lost comes again, and is then a duplicate.
+func (c *Checkout) acknowledge(ctx context.Context, j *job) {
+	if err := j.msg.Ack(); err != nil {
+		c.logger.WarnContext(ctx, "message not acknowledged", "source", string(j.source), "sequence", j.sequence, "error", err)
 	}
+	c.sweeps.due.Store(true)
 }
 
 func (c *Checkout) commit(ctx context.Context, j *job) (intake.Receipt, error) {
@@ -78,6 +76,7 @@ func (c *Checkout) refuse(ctx context.Context, j *job) {
 	if err := j.msg.TermWithReason("too large"); err != nil {
 		c.logger.WarnContext(ctx, "refusal not confirmed", "source", string(j.source), "sequence", j.sequence, "error", err)
 	}
+	c.sweeps.due.Store(true)
 	c.metrics.refused.Inc()
 }
 
@@ -110,6 +109,7 @@ func (c *Checkout) tryAgain(ctx context.Context, j *job, err error) {
 		level = slog.LevelWarn
 	}
 	delay := c.delay(j.tries)
+	c.sweeps.hold(delay)
 	c.logger.Log(ctx, level, "message not accepted, will try again",
 		"source", string(j.source), "sequence", j.sequence, "tries", j.tries, "delay", delay, "error", err)
 	c.metrics.retried.Inc()

@@ -19,6 +19,7 @@ const (
 	overHTTP   = "http"
 	overRecord = "record" // a request, answered when the fact is durable
 	overIntake = "intake" // a message in INTAKE, until its outcome is heard
+	overBatch  = "batch"  // the same, but what waits to be sent goes as one batch
 )
 
 // natsConns is how many connections the clients share, as those of one program do.
@@ -26,7 +27,8 @@ const natsConns = 4
 
 // natsDoor is a checkout that sends the same messages as the webhooks.
 type natsDoor struct {
-	conns []*nats.Conn
+	conns     []*nats.Conn
+	gatherers []*gatherer // one for each
 
 	mu    sync.Mutex
 	heard map[string]chan []byte // by message id: who waits for its outcome
@@ -41,6 +43,12 @@ func openNATSDoor(dir string) (*natsDoor, error) {
 			return nil, err
 		}
 		d.conns = append(d.conns, conn)
+		g, err := newGatherer(conn)
+		if err != nil {
+			d.close()
+			return nil, err
+		}
+		d.gatherers = append(d.gatherers, g)
 	}
 	if _, err := d.conns[0].Subscribe("outcome."+string(bench.Source), d.outcome); err != nil {
 		d.close()
@@ -50,6 +58,9 @@ func openNATSDoor(dir string) (*natsDoor, error) {
 }
 
 func (d *natsDoor) close() {
+	for _, g := range d.gatherers {
+		g.close()
+	}
 	for _, conn := range d.conns {
 		conn.Close()
 	}
@@ -78,6 +89,27 @@ func (d *natsDoor) record(ctx context.Context, client int, _ string, body []byte
 
 // intake publishes a message and waits until it is stored and its outcome heard.
 func (d *natsDoor) intake(ctx context.Context, client int, id string, body []byte) (answer []byte, failure string) {
+	return d.stored(ctx, id, body, func(m *nats.Msg) string {
+		stored, err := d.conns[client%len(d.conns)].RequestMsgWithContext(ctx, m)
+		switch {
+		case err != nil:
+			return "connection"
+		case bytes.Contains(stored.Data, []byte(`"error"`)):
+			return "not stored"
+		}
+		return ""
+	})
+}
+
+// batch is intake, but the message goes with those of the clients beside.
+func (d *natsDoor) batch(ctx context.Context, client int, id string, body []byte) (answer []byte, failure string) {
+	return d.stored(ctx, id, body, func(m *nats.Msg) string {
+		return d.gatherers[client%len(d.gatherers)].send(m)
+	})
+}
+
+// stored has send store a message and waits for its outcome.
+func (d *natsDoor) stored(ctx context.Context, id string, body []byte, send func(*nats.Msg) (failure string)) (answer []byte, failure string) {
 	outcome := make(chan []byte, 1)
 	d.mu.Lock()
 	d.heard[id] = outcome
@@ -85,12 +117,8 @@ func (d *natsDoor) intake(ctx context.Context, client int, id string, body []byt
 	m := nats.NewMsg("intake." + string(bench.Source))
 	m.Data = body
 	m.Header.Set(nats.MsgIdHdr, id)
-	stored, err := d.conns[client%len(d.conns)].RequestMsgWithContext(ctx, m)
-	switch {
-	case err != nil:
-		return nil, "connection"
-	case bytes.Contains(stored.Data, []byte(`"error"`)):
-		return nil, "not stored"
+	if failure = send(m); failure != "" {
+		return nil, failure
 	}
 	select {
 	case answer = <-outcome:
@@ -107,8 +135,11 @@ const answerLimit = 30 * time.Second
 func (b *ingestBench) overNATS(ctx context.Context, over string, clients int) bench.Result {
 	b.serial++
 	send := b.nats.record
-	if over == overIntake {
+	switch over {
+	case overIntake:
 		send = b.nats.intake
+	case overBatch:
+		send = b.nats.batch
 	}
 	buffers := make([][]byte, clients)
 	load := bench.Load{Clients: clients, Duration: b.cmd.Duration, PerSecond: b.cmd.Rate}

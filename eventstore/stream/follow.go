@@ -15,7 +15,7 @@ import (
 
 const (
 	pullBatch     = 2048             // messages on their way at most
-	maxHandled    = 1024             // messages in one call of handle
+	maxHandled    = tailSize         // messages in one call of handle
 	pullExpires   = 30 * time.Second // of one request
 	pullHeartbeat = 3 * time.Second
 	scanHeartbeat = time.Second     // of a scan, which asks the leader then
@@ -140,7 +140,12 @@ func (f *follower) loop(ctx context.Context, messages <-chan *nats.Msg, status <
 	silence := time.NewTimer(pullSilence)
 	defer silence.Stop()
 	for {
+		stored, err := f.takeTail()
+		if err != nil {
+			return err
+		}
 		select {
+		case <-stored:
 		case <-ctx.Done():
 			return nil
 		case <-status: // the connection was lost meanwhile, and with it our request
@@ -161,6 +166,24 @@ func (f *follower) loop(ctx context.Context, messages <-chan *nats.Msg, status <
 			}
 		}
 	}
+}
+
+// takeTail hands over what this process stored after what was handed over before, and
+// says when there is more. A scan does without, and so does who wants some subjects only.
+func (f *follower) takeTail() (more <-chan struct{}, err error) {
+	if f.bounded || len(f.subjects) > 0 {
+		return nil, nil //nolint:nilnil // nil is never closed
+	}
+	more = f.reader.tail.changed() // before the look, so that nothing is missed
+	f.batch = f.reader.tail.after(f.last, f.batch[:0])
+	if len(f.batch) == 0 {
+		return more, nil
+	}
+	if err := f.handle(f.batch); err != nil {
+		return nil, err
+	}
+	f.last = f.batch[len(f.batch)-1].Sequence
+	return more, nil
 }
 
 // take reads m and whatever else is already here, and hands it over.
@@ -195,6 +218,9 @@ func (f *follower) read(m *nats.Msg) error {
 		return errRestart // one was lost on the way: read it again
 	}
 	f.delivered, f.outstanding = d.consumerSeq, f.outstanding-1
+	if d.streamSeq <= f.last { // the tail was faster
+		return nil
+	}
 	if f.bounded && d.streamSeq > f.upTo {
 		return errDone
 	}

@@ -63,6 +63,7 @@ type Reader struct {
 	conn   *nats.Conn
 	stream string
 	log    *slog.Logger
+	tail   tail
 }
 
 // NewReader is a reader of the named stream. It logs when following starts over.

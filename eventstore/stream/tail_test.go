@@ -1,0 +1,91 @@
+package stream_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"comanda.internal/eventstore/stream"
+)
+
+// following collects what a follow hands over.
+func following(t *testing.T, r *stream.Reader, after uint64) <-chan stream.Message {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	seen, done := make(chan stream.Message, 10_000), make(chan error, 1)
+	go func() {
+		done <- r.Follow(ctx, after, nil, func(ms []stream.Message) error {
+			for _, m := range ms {
+				seen <- m
+			}
+			return nil
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return seen
+}
+
+// Who follows is told of what this process stored before the server hands it out, and
+// not again when it does.
+func TestStoredIsFollowedAtOnce(t *testing.T) {
+	js, p := create(t)
+	r := stream.NewReader(js, name, discard)
+	publish(t, p, msg("t.a", "1", -1))
+	seen := following(t, r, 0)
+	if m := <-seen; m.Sequence != 1 {
+		t.Fatalf("%d is the first", m.Sequence)
+	}
+	r.Stored(stream.Message{Subject: "t.b", Data: []byte("2"), Sequence: 2}) // the server has it later
+	if m := <-seen; m.Sequence != 2 || m.Subject != "t.b" || string(m.Data) != "2" {
+		t.Fatalf("%+v is the second", m)
+	}
+	publish(t, p, msg("t.b", "2", -1))
+	publish(t, p, msg("t.a", "3", -1))
+	if m := <-seen; m.Sequence != 3 || string(m.Data) != "3" {
+		t.Fatalf("%+v is the third", m)
+	}
+}
+
+// Whatever of a stream was stored by this process, told in whatever order, and
+// forgotten since: every message comes once, in order, to whoever follows from anywhere.
+func TestStoredByThisProcessAndByOthers(t *testing.T) {
+	const messages = 1500 // more than are remembered
+	js, p := create(t)
+	r := stream.NewReader(js, name, discard)
+	early := following(t, r, 0)
+	var untold []stream.Message
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range messages {
+		m := msg("t.a", string(rune('a'+i%26)), -1)
+		m.Header.Del("Nats-Msg-Id")
+		ack := publish(t, p, m)
+		if i/100%3 != 0 { // the others are another process's
+			untold = append(untold, stream.Message{Subject: m.Subject, Header: m.Header, Data: m.Data, Sequence: ack.Sequence})
+		}
+		if rnd.IntN(4) == 0 {
+			rnd.Shuffle(len(untold), func(i, j int) { untold[i], untold[j] = untold[j], untold[i] })
+			r.Stored(untold...)
+			untold = nil
+		}
+	}
+	r.Stored(untold...)
+	for after, seen := range map[uint64]<-chan stream.Message{0: early, 10: following(t, r, 10), messages - 300: following(t, r, messages-300)} {
+		var got []uint64
+		for range messages - after {
+			m := <-seen
+			if want := string(rune('a' + (m.Sequence-1)%26)); string(m.Data) != want {
+				t.Fatalf("%d is %q, want %q", m.Sequence, m.Data, want)
+			}
+			got = append(got, m.Sequence)
+		}
+		if got[0] != after+1 || !slices.IsSorted(got) || len(slices.Compact(got)) != int(messages-after) {
+			t.Errorf("after %d come %d messages from %d, not each once and in order", after, len(got), got[0])
+		}
+	}
+}
