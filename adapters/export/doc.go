@@ -21,7 +21,8 @@
 //   - No personal data but in the tables personal and customers, whose files are their
 //     owner's alone: for all others nothing sealed is opened. That it is opened for those,
 //     by whom and why, is recorded first, each time that an export begins or goes on, and
-//     stands in the manifest. These two are of the keys, too: who was erased since
+//     stands in the manifest. What was opened is on disk nowhere but below its table's
+//     directory, also before it is whole. These two are of the keys, too: who was erased since
 //     is in what was written before and null after. Nowhere are an operator's own words,
 //     tracking addresses and what a provider wrote as a date.
 //
