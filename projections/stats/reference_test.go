@@ -307,7 +307,7 @@ func TestEveryCountIsThePlainOne(t *testing.T) {
 		f.Wait()
 		f.Stop()
 		view, all := stats.New(f.File), observe(t, s)
-		for range 4 {
+		for range 6 {
 			q := aQuery(rt)
 			same(rt, rows, "funnel", q, plainFunnel(all, q), view.Funnel)
 			same(rt, rows, "approval", q, plainApproval(all, q), view.Approval)
