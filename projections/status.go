@@ -10,8 +10,9 @@ import (
 // Status is how the views are.
 type Status struct {
 	Views     []ViewStatus
-	CaughtUp  bool   // with the log of when the process started
-	Outdated  string // why they stand still until a build takes their place; "": they do not
+	Beside    []Beside // what follows the log in a file of its own; of whoever keeps it
+	CaughtUp  bool     // with the log of when the process started
+	Outdated  string   // why they stand still until a build takes their place; "": they do not
 	Position  domain.Position
 	Head      domain.Position // of the log
 	LagEvents uint64          // in the log and not in the views
@@ -31,6 +32,27 @@ type Status struct {
 type ViewStatus struct {
 	Name    string
 	Version uint32
+}
+
+// Beside is how what follows the log in a file of its own is; its fields are as those of
+// [Status].
+type Beside struct {
+	ViewStatus
+
+	Position  domain.Position
+	LagEvents uint64
+	Lag       time.Duration
+	FileBytes int64
+}
+
+// Behind is how something is that has read up to position, the newest event of which was
+// recorded at newest, into the file at path.
+func Behind(view ViewStatus, head, position domain.Position, newest, now time.Time, path string) Beside {
+	b := Beside{ViewStatus: view, Position: position, LagEvents: missing(head, position), FileBytes: sizeOf(path)}
+	if b.LagEvents > 0 && !newest.IsZero() {
+		b.Lag = max(0, now.Sub(newest))
+	}
+	return b
 }
 
 // Status asks the log for its head, and says how the views are.

@@ -39,6 +39,13 @@ func (s *viewService) GetViewStatus(ctx context.Context, _ *comandav1.GetViewSta
 			LagEvents: status.LagEvents, LagSeconds: status.Lag.Seconds(), FileBytes: unsigned(status.FileBytes),
 		})
 	}
+	for i := range status.Beside {
+		v := &status.Beside[i]
+		out.Views = append(out.Views, &comandav1.ViewStatus{
+			Name: v.Name, Version: v.Version, Position: v.Position.String(),
+			LagEvents: v.LagEvents, LagSeconds: v.Lag.Seconds(), FileBytes: unsigned(v.FileBytes),
+		})
+	}
 	return out, nil
 }
 

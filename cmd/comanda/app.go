@@ -336,7 +336,7 @@ func (a *app) startGRPC(ctx context.Context) error {
 		Orders: a.views.orders, Histories: a.views.timeline, Purchases: purchases.New(a.views.file),
 		Conflicts: conflicts.New(a.views.file), Attention: attention.New(a.views.file), Stats: stats.New(a.views.file),
 		Views: a.views.runner, Log: a.log, Groups: consumers,
-		Past: asof.New(a.views.file), Customers: a.views.customers, Verifier: a.verifier(), Operator: a.views.runner, Replayer: whatif.New(a.views.file),
+		Past: asof.New(a.views.file), Customers: a.views.customers, Verifier: a.verifier(), Operator: &operator{a.views.runner, a.views.customers, a.now}, Replayer: whatif.New(a.views.file),
 		Recorder: a.recorder, Room: a.views.room, Sources: a.cfg.shown(),
 		Access: authority, Clock: a.now, Logger: a.logger, Registerer: a.registry,
 	})

@@ -26,5 +26,6 @@
 //     broken is logged, counted, and passed over.
 //
 // Caveats. The entries of an erased person, which find nothing, stay until the file is
-// made anew: delete it, and it is. 'verify' does not prove the index.
+// made anew: delete it, and it is. [Index.Status] tells how far it is behind, as 'views status'
+// does; 'verify' does not prove the index, for it would have to open every event.
 package customers

@@ -214,6 +214,9 @@ func (x *Index) add(ctx context.Context, partition int, events []domain.Recorded
 	}
 	x.mu.Lock()
 	x.marks[partition] = m
+	if newest.Event.RecordedAt.After(x.newest) {
+		x.newest = newest.Event.RecordedAt
+	}
 	close(x.changed)
 	x.changed = make(chan struct{})
 	x.mu.Unlock()

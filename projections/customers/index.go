@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	bbolterrors "go.etcd.io/bbolt/errors"
@@ -58,6 +59,7 @@ type Index struct {
 
 	mu        sync.Mutex
 	marks     []mark
+	newest    time.Time        // when the newest event that Run added was recorded; zero: it added none
 	unchecked map[int]struct{} // partitions whose remembered event was not yet seen again
 	changed   chan struct{}    // closed when marks change, then replaced
 }
@@ -226,6 +228,15 @@ func (x *Index) position() (domain.Position, <-chan struct{}) {
 		}
 	}
 	return p, x.changed
+}
+
+// Status is how far the index is behind head.
+func (x *Index) Status(head domain.Position, now time.Time) projections.Beside {
+	have, _ := x.position()
+	x.mu.Lock()
+	newest := x.newest
+	x.mu.Unlock()
+	return projections.Behind(projections.ViewStatus{Name: "customers", Version: version}, head, have, newest, now, x.path)
 }
 
 // Wait blocks until the index has read up to position, or ctx ends. The error's kind is

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -105,6 +106,22 @@ func TestWhoWasErasedIsNotFound(t *testing.T) {
 	must(t, os.Remove(path))
 	x, _ = s.open(path, s.deps())
 	same(t, "made anew", sorted(kept.OrderID), s.found(x, "loja", email("ana@example.com")))
+}
+
+func TestItSaysHowFarBehindItIs(t *testing.T) {
+	s := newStore(t)
+	x, _ := s.open(filepath.Join(t.TempDir(), "customers.db"), s.deps())
+	s.record("loja", 1, "a", ana)
+	s.found(x, "loja", email("ana@example.com")) // waits for it
+	head, err := s.log.Head(t.Context())
+	must(t, err)
+	now := time.Now().Add(time.Hour)
+	if b := x.Status(head, now); b.Name != "customers" || b.Version == 0 || !b.Position.Equal(head) || b.LagEvents != 0 || b.Lag != 0 || b.FileBytes == 0 {
+		t.Errorf("level with the log it is %+v", b)
+	}
+	if b := x.Status(head.With(0, head.At(0)+5), now); b.LagEvents != 5 || b.Lag < time.Hour || !b.Position.Equal(head) {
+		t.Errorf("five events behind it is %+v", b)
+	}
 }
 
 // counting is a vault that counts what it opens.

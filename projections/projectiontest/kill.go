@@ -52,7 +52,7 @@ func (d Doom) Execute(t *testing.T) {
 	child.Env = append(os.Environ(), envPoint+"="+string(d.Point), envDir+"="+d.Dir, envRound+"="+strconv.Itoa(d.Round))
 	out, err := child.CombinedOutput()
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL { //nolint:errcheck // on Linux it is one
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Fatalf("%s: the process ends with %v, want it to be killed there; it says:\n%s", d.Point, err, out)
 	}
 }

@@ -65,7 +65,8 @@ func (*GetViewStatusRequest) Descriptor() ([]byte, []int) {
 // GetViewStatusResponse is how the views are.
 type GetViewStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The views, which share one file, and so position and lag.
+	// The views, which share one file, and so position and lag; then the index by customer,
+	// which has its own.
 	Views []*ViewStatus `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
 	// Whether they have caught up with the log of when the server started.
 	CaughtUp bool `protobuf:"varint,2,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
