@@ -59,7 +59,7 @@ func (r *reading) heldFor() uint64 {
 // In the end it has missed nothing.
 func TestAClientThatReadsAMessageASecond(t *testing.T) {
 	const (
-		seconds, aSecond = 4, 1000
+		seconds, aSecond = 3, 1000
 		ringSize         = 512 << 10
 		// The smallest page, for every partition one that is begun, and events of some
 		// hundred bytes in 64 kB on each side of the connection.

@@ -218,7 +218,7 @@ func TestATenantIsToldOfItsOwnAndNothingElse(t *testing.T) {
 					within.store = &store{}
 					*within.store = *g.store
 					within.t = t
-					ctx, cancel := context.WithTimeout(g.as(t.Context(), as), time.Minute)
+					ctx, cancel := context.WithTimeout(g.as(t.Context(), as), 5*time.Minute)
 					a := &asking{guarded: &within, ctx: ctx, as: as, tenant: tenant, fences: fences}
 					var want []string
 					for _, tenant := range slices.Sorted(maps.Keys(merchants)) {

@@ -4,20 +4,21 @@
     python3 comanda_example.py HOST:PORT wait TENANT REFERENCE
 
 COMANDA_TOKEN is the bearer token, COMANDA_CA a PEM file of authorities, for TLS.
-Needs what requirements.txt names; the code of the messages is generated at the start.
+Needs what requirements.txt names, or what README.md names of Debian; the code of the messages
+is generated at the start.
 """
 
 import os
 import pathlib
 import random
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
 
 import grpc
-import grpc_tools
-from grpc_tools import protoc
 
 PROTO = pathlib.Path(__file__).resolve().parents[2]  # the folder of comanda/ and buf/
 
@@ -25,9 +26,12 @@ PROTO = pathlib.Path(__file__).resolve().parents[2]  # the folder of comanda/ an
 def generate(out):
     """Makes the modules of comanda.v1, and of what it imports, importable."""
     files = sorted(str(f.relative_to(PROTO)) for part in ("comanda", "buf") for f in (PROTO / part).rglob("*.proto"))
-    own = pathlib.Path(grpc_tools.__file__).parent / "_proto"  # google/protobuf
-    code = protoc.main(["protoc", f"-I{PROTO}", f"-I{own}", f"--python_out={out}", f"--grpc_python_out={out}", *files])
-    if code != 0:
+    arguments = [f"-I{PROTO}", f"--python_out={out}", f"--grpc_python_out={out}"]
+    if plugin := shutil.which("grpc_python_plugin"):  # Debian's, whose grpc_tools are too old
+        command = ["protoc", f"--plugin=protoc-gen-grpc_python={plugin}"]
+    else:
+        command = [sys.executable, "-m", "grpc_tools.protoc"]  # it knows where google/protobuf is
+    if subprocess.run([*command, *arguments, *files]).returncode != 0:
         raise SystemExit("the contract cannot be compiled")
     sys.path.insert(0, out)
 
