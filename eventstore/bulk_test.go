@@ -111,7 +111,7 @@ func TestVerifyReadsManyBatches(t *testing.T) {
 				return nil
 			},
 			Order: func(o eventstore.VerifiedOrder) error {
-				states[o.ID] = o.State.Status.String() + " of " + string(o.State.Identity.ProviderOrderID)
+				states[o.ID] = o.State.Status.String() + " of " + o.State.Identity.ProviderOrderID
 				return nil
 			},
 		})

@@ -105,7 +105,7 @@ func newEntry(e *domain.Event) *entry {
 		rest  rest
 	})
 	r := &both.rest
-	*r = rest{
+	both.rest = rest{
 		reference: f.Reference, detail: f.Detail, currency: f.Amounts.Currency, method: f.Payment.Method,
 		phase: f.Payment.Phase, refundID: f.Payment.RefundID, customEvent: f.CustomEvent,
 		installments: f.Payment.Installments,
