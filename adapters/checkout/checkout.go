@@ -81,14 +81,17 @@ func (c *Checkout) Run(ctx context.Context) error {
 	}
 }
 
-// end waits for what is in hand and sends the last acknowledgements.
+// end waits for what is in hand, and removes what is done, so that no person's data stay
+// in the intake of a server that was stopped; unless messages wait there to be given
+// out again, which the next start would have later for that (see sweeps.hold).
 func (c *Checkout) end(ctx context.Context, crew *crew) {
 	crew.stop()
 	ctx = context.WithoutCancel(ctx)
 	limited, cancel := context.WithTimeout(ctx, confirmWait)
 	defer cancel()
-	if err := c.js.Conn().FlushWithContext(limited); err != nil {
-		c.logger.WarnContext(ctx, "last acknowledgements not confirmed", "error", err)
+	consumer, err := c.js.Consumer(limited, Stream, Durable)
+	if err == nil && consumer.CachedInfo().NumAckPending == 0 {
+		c.trySweep(limited)
 	}
 }
 

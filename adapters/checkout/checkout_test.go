@@ -94,8 +94,8 @@ func TestPublishedAndAnswered(t *testing.T) {
 			}
 		})
 	}
+	must(t, r.stop()) // what is done is removed before Run ends
 	h.wantStored(t, 0)
-	must(t, r.stop())
 }
 
 // The event carries when its message came into INTAKE, and the cause.

@@ -13,8 +13,8 @@
 // INTAKE is no work queue: a server of one replica that syncs always (nats-server 2.15,
 // server/filestore.go, removeMsg) syncs each message that leaves one by itself. What is
 // acknowledged is purged four times a second, many messages with a few syncs, up to the
-// first that is not. After a crash some that were acknowledged come again. Who sends
-// waits for one sync a message, or for one of an atomic batch.
+// first that is not, and all of it when Run ends. After a crash some that were acknowledged
+// come again. Who sends waits for one sync a message, or for one of an atomic batch.
 //
 // Messages of one order are worked on in their order and beside those of others;
 // one that must be tried again may fall behind, which changes verdicts and never the order.

@@ -38,16 +38,19 @@ func (c *Checkout) work(ctx context.Context, j *job) {
 	c.metrics.accepted.Inc()
 }
 
-// confirmWait bounds the wait for the acknowledgements of who ends.
+// confirmWait bounds the wait for an acknowledgement's own acknowledgement: it
+// never comes when the consumer was deleted, and the lane waits meanwhile.
 const confirmWait = 2 * time.Second
 
-// acknowledge says that j is done, after its outcome and on the same connection. The
-// server says nothing to that, and writes it down within a tenth of a second (nats-server
-// 2.15, server/filestore.go, consumerFileStore.flushLoop): a message whose
-// acknowledgement is lost comes again, and is then a duplicate.
+// acknowledge says that j is done, after its outcome and on the same connection, and waits
+// until the server knows: what is done is then removed before this process ends. The
+// server writes it down within a tenth of a second (nats-server 2.15, server/filestore.go,
+// consumerFileStore.flushLoop): after a crash the message may come again, and is then a duplicate.
 func (c *Checkout) acknowledge(ctx context.Context, j *job) {
-	if err := j.msg.Ack(); err != nil {
-		c.logger.WarnContext(ctx, "message not acknowledged", "source", string(j.source), "sequence", j.sequence, "error", err)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmWait)
+	defer cancel()
+	if err := j.msg.DoubleAck(ctx); err != nil {
+		c.logger.WarnContext(ctx, "acknowledgement not confirmed", "source", string(j.source), "sequence", j.sequence, "error", err)
 	}
 	c.sweeps.due.Store(true)
 }
