@@ -47,6 +47,9 @@ func (l *Log) renewIntake(ctx context.Context) (jetstream.StreamConfig, error) {
 		return want, nil
 	case l.cfg.Inspect:
 		return info.Config, nil
+	case info.Config.Discard != jetstream.DiscardNew: // a limit would remove what is there; it is refused
+		want.Retention = jetstream.WorkQueuePolicy
+		return want, nil
 	}
 	removed, err := l.removeQueue(ctx, info.Config)
 	if err != nil {
@@ -84,6 +87,11 @@ func (l *Log) removeQueue(ctx context.Context, have jetstream.StreamConfig) (rem
 	if idle {
 		_, err = l.js.Publish(ctx, intakeLast, nil)
 		if err == nil {
+			// A stream that is made while the server still removes an older one of that name
+			// has what this one held (nats-server 2.15, server/filestore.go, Delete).
+			if err := s.Purge(ctx, jetstream.WithPurgeSubject(intakeClosed)); err != nil {
+				return false, err //nolint:wrapcheck // the caller says of what
+			}
 			return true, l.js.DeleteStream(ctx, StreamIntake) //nolint:wrapcheck // the caller says of what
 		}
 		if stream.CodeOfClient(err) != stream.CodeStoreFailed {

@@ -104,6 +104,22 @@ func TestIntakeOfAnOlderLog(t *testing.T) {
 	}
 }
 
+// A limit on an intake that somebody had discard old messages would lose them.
+func TestIntakeThatDiscards(t *testing.T) {
+	_, node, _ := fast(t, eventstore.Config{})
+	js, err := jetstream.New(node.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	queued(t, js, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld })
+	publish(t, js, "intake.a")
+	publish(t, js, "intake.b")
+	if _, err := eventstore.Open(t.Context(), node.Conn(), eventstore.Config{}); err == nil {
+		t.Error("it is taken as it is")
+	}
+	wantIntake(t, js, jetstream.WorkQueuePolicy, 2)
+}
+
 // Another instance that waits for messages keeps its stream.
 func TestIntakeThatIsRead(t *testing.T) {
 	s, node, _ := fast(t, eventstore.Config{})
