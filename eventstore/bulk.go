@@ -94,6 +94,7 @@ func (b *bulk) messages(r io.Reader) error {
 		case err != nil:
 			return errors.Join(b.flush(), err)
 		case m.Sequence <= b.since || m.Sequence > b.head: // what came meanwhile is read to its end and left out
+			b.bodies[0].giveBack(len(m.Body))
 		default:
 			if err := b.add(m); err != nil {
 				return err
@@ -149,4 +150,11 @@ func (a *arena) take(size int) []byte {
 	taken := a.free[:size:size]
 	a.free = a.free[size:]
 	return taken
+}
+
+// giveBack takes back what was taken last, if any was: size bytes.
+func (a *arena) giveBack(size int) {
+	if used := len(a.all) - len(a.free); used >= size {
+		a.free = a.all[used-size:]
+	}
 }

@@ -207,3 +207,10 @@ func TestVerifyNamesDamageThatEndsASnapshot(t *testing.T) {
 		t.Errorf("%d events were proven\n%s", report.Events, said.String())
 	}
 }
+
+// What a check passes over before it begins takes no room of what it keeps.
+func TestWhatIsPassedOverTakesNoRoom(t *testing.T) {
+	if got := eventstore.SkippedRoom(10_000, 1500); got != eventstore.ArenaSize {
+		t.Errorf("%d bytes are kept, want %d", got, eventstore.ArenaSize)
+	}
+}

@@ -33,3 +33,16 @@ func (s *Strangers) Surprise() { s.s.surprise() }
 
 // Batches has a log hand over so many messages of a snapshot at a time.
 func Batches(l *Log, of int) { l.bulkBatch = of }
+
+// ArenaSize is the least room for the bodies of a batch.
+const ArenaSize = arenaSize
+
+// SkippedRoom is the room for a batch after so many bodies of a size were passed over.
+func SkippedRoom(bodies, size int) int {
+	var a arena
+	for range bodies {
+		a.take(size)
+		a.giveBack(size)
+	}
+	return len(a.all)
+}

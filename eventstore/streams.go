@@ -142,7 +142,7 @@ func (l *Log) ensureAll(ctx context.Context) (created bool, err error) {
 		}
 		created = created || isNew
 	}
-	intake, err := l.renewIntake(ctx)
+	intake, err := l.intakeConfig(ctx)
 	if err != nil {
 		return created, err
 	}

@@ -91,7 +91,7 @@ func TestBatchOfACheckout(t *testing.T) {
 	h.wantStored(t, 0)
 }
 
-// A log made before has a work queue, until a start finds it empty: it is read as well.
+// A log made before has a work queue, which is read as well.
 func TestIntakeThatIsAWorkQueue(t *testing.T) {
 	h := newHouse(t)
 	s, err := h.js.Stream(t.Context(), checkout.Stream)

@@ -108,7 +108,7 @@ func (d *desk) heed(entry jetstream.KeyValueEntry) error {
 	for _, l := range d.lanes {
 		switch {
 		case l.hold != nil || l.busy || len(l.queue) == 0:
-		case l.queue[0].rec.Partition != partition || l.queue[0].rec.Sequence > through:
+		case l.first().Partition != partition || l.first().Sequence > through:
 		case l.flight == nil && !credit:
 			l.giveBack()
 		case d.held < d.groups.cfg.MaxHeld && (l.flight != nil || d.step(l) == stepGive):
@@ -126,9 +126,18 @@ func (l *lane) giveBack() {
 	l.queue, l.known = nil, false
 }
 
-// shelve has l hold its head, which stays with the member that has it.
+// first is the event of l that is with a member, or the first that waits: one that was settled
+// may have come again and wait before it.
+func (l *lane) first() *domain.Recorded {
+	if l.flight != nil {
+		return l.flight.rec
+	}
+	return &l.queue[0].rec
+}
+
+// shelve has l hold its first event, which stays with the member that has it.
 func (d *desk) shelve(l *lane) {
-	f, head := l.flight, &l.queue[0].rec
+	f, head := l.flight, l.first()
 	h := hold{Revision: head.Event.Revision, Seen: l.last(), NextAt: d.now().UTC()}
 	h.of(head)
 	if f != nil {

@@ -2,9 +2,11 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -37,7 +39,7 @@ var ofViews = []string{
 func unknownYet(views Views) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		answer, err := handler(ctx, request)
-		if err == nil || domain.KindOf(err) != domain.NotFound {
+		if err == nil || domain.KindOf(err) != domain.NotFound || isOfSource(err) {
 			return answer, err
 		}
 		for _, service := range ofViews {
@@ -50,4 +52,14 @@ func unknownYet(views Views) grpc.UnaryServerInterceptor {
 		}
 		return answer, err
 	}
+}
+
+// isOfSource reports whether err says that there is no such source, which no log can tell.
+func isOfSource(err error) bool {
+	var of *detailedError
+	if !errors.As(err, &of) {
+		return false
+	}
+	info, ok := of.detail.(*errdetails.ResourceInfo)
+	return ok && info.GetResourceType() == sourceResource
 }

@@ -47,6 +47,14 @@ func TestViewsThatStandStillSaySo(t *testing.T) {
 			if code := status.Code(err); outdated.IsZero() != (code == codes.NotFound) || !outdated.IsZero() != (code == codes.Unavailable) {
 				t.Errorf("of what they do not know they say %v", err)
 			}
+			_, err = s.orders.WaitOrder(t.Context(), &comandav1.WaitOrderRequest{
+				Order: &comandav1.WaitOrderRequest_SourceOrder{
+					SourceOrder: &comandav1.SourceOrder{Source: "nobody", ProviderOrderId: "A-1"},
+				},
+			})
+			if status.Code(err) != codes.NotFound {
+				t.Errorf("of a source that is not configured they say %v", err)
+			}
 		})
 	}
 }

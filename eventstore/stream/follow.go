@@ -114,6 +114,9 @@ func (f *follower) session(ctx context.Context) error {
 	}
 	f.consumer, f.delivered, f.outstanding = consumer, 0, 0
 	defer f.deleteConsumer(ctx)
+	if !f.bounded {
+		f.reader.tail.forget()
+	}
 	if f.bounded && pending == 0 {
 		if err := f.exhausted(ctx); err != nil {
 			return err

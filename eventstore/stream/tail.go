@@ -2,8 +2,12 @@ package stream
 
 import "sync"
 
-// tailSize is how many messages a reader remembers of those that its own process stored.
-const tailSize = 1024
+const (
+	// tailSize is how many messages at most a reader remembers of those that its own
+	// process stored, and tailBytes how much of headers and data.
+	tailSize  = 1024
+	tailBytes = 4 << 20
+)
 
 // tail is the newest messages that this process stored, for those who follow the
 // stream. The server hands out a message only when it is not syncing the next one: its
@@ -12,9 +16,12 @@ const tailSize = 1024
 // after its acknowledgement. Whoever follows takes what comes next from wherever it is
 // first, and passes over what the server hands out again.
 type tail struct {
-	mu   sync.Mutex
-	held [tailSize]Message // at the rest of its sequence
-	more chan struct{}     // closed when there is more, then replaced
+	mu    sync.Mutex
+	held  [tailSize]Message // at the rest of its sequence
+	bytes int               // of what is held
+	low   uint64            // nothing below it is held
+	high  uint64            // nor above it
+	more  chan struct{}     // closed when there is more, then replaced
 }
 
 // Stored tells those who follow the stream that these messages are in it, as the
@@ -24,15 +31,51 @@ func (r *Reader) Stored(messages ...Message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range messages {
-		place := &t.held[messages[i].Sequence%tailSize]
-		if place.Sequence <= messages[i].Sequence {
-			*place = messages[i]
+		t.put(&messages[i])
+	}
+	for ; t.bytes > tailBytes; t.low++ {
+		if place := &t.held[t.low%tailSize]; place.Sequence == t.low {
+			t.bytes -= place.size()
+			*place = Message{}
 		}
 	}
 	if t.more != nil {
 		close(t.more)
 		t.more = nil
 	}
+}
+
+func (t *tail) put(m *Message) {
+	place := &t.held[m.Sequence%tailSize]
+	if place.Sequence > m.Sequence {
+		return
+	}
+	t.bytes += m.size() - place.size()
+	*place = *m
+	t.high = max(t.high, m.Sequence)
+	if t.low > m.Sequence || t.low+tailSize <= t.high {
+		t.low = t.high - min(t.high, tailSize-1)
+	}
+}
+
+// size is about what m takes of memory.
+func (m *Message) size() int {
+	n := len(m.Subject) + len(m.Data) + len(m.RawHeader)
+	for key, values := range m.Header {
+		n += len(key)
+		for _, value := range values {
+			n += len(value)
+		}
+	}
+	return n
+}
+
+// forget has those who follow take what comes next from the server: after a lost
+// connection it may be another, or hold less than it did.
+func (t *tail) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held, t.bytes, t.low, t.high = [tailSize]Message{}, 0, 0, 0
 }
 
 // changed is closed when there is more than now.

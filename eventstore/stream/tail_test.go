@@ -89,3 +89,25 @@ func TestStoredByThisProcessAndByOthers(t *testing.T) {
 		}
 	}
 }
+
+// What a server lost, or never had, is not told to who begins to follow it; nor is more
+// kept than a few megabytes.
+func TestStoredIsForgotten(t *testing.T) {
+	js, p := create(t)
+	r := stream.NewReader(js, name, discard)
+	for sequence := uint64(1); sequence <= 5; sequence++ {
+		r.Stored(stream.Message{Subject: "t.lost", Sequence: sequence})
+	}
+	publish(t, p, msg("t.a", "1", -1))
+	seen := following(t, r, 0)
+	if m := <-seen; m.Subject != "t.a" {
+		t.Fatalf("%+v is the first", m)
+	}
+	large := make([]byte, 64<<10)
+	for sequence := uint64(2); sequence <= 500; sequence++ {
+		r.Stored(stream.Message{Subject: "t.a", Data: large, Sequence: 502 - sequence}) // 2 comes last
+	}
+	if most := stream.TailBytes + len(large); r.Remembered() > most || r.Remembered() < most/2 {
+		t.Errorf("%d bytes are remembered", r.Remembered())
+	}
+}
