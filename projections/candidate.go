@@ -214,11 +214,14 @@ func (r *Runner) adoptState(b *built) {
 // succeed puts g's file in the place of f's, which is kept beside it, unless it is
 // damaged. A process that ends in between leaves one of the two there, whole.
 func (f *File) succeed(g *File, keep bool, at func(Point)) error {
-	err := f.db().Flush()
-	if errors.Is(err, kv.ErrDamaged) {
-		keep, err = false, nil
+	err := g.db().Flush()
+	if err == nil && keep {
+		err = f.db().Flush()
 	}
-	if err = errors.Join(err, g.db().Flush()); err != nil {
+	if errors.Is(err, kv.ErrDamaged) && keep {
+		return f.succeed(g, false, at)
+	}
+	if err != nil {
 		return fmt.Errorf("promote the views: %w", err)
 	}
 	at(PointFilesLevel)

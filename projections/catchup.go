@@ -20,7 +20,7 @@ func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 		}
 		behind += at - m.sequence
 	}
-	if behind < uint64(r.cfg.BuildFrom) || behind < total/5 { //nolint:gosec // validated: not negative
+	if !r.anew && (behind < uint64(r.cfg.BuildFrom) || behind < total/5) { //nolint:gosec // validated: not negative
 		return nil
 	}
 	began := r.deps.Clock()
@@ -34,7 +34,7 @@ func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && r.candidate:
+	case err != nil && (r.candidate || r.anew):
 		return err
 	case err != nil:
 		r.deps.Logger.WarnContext(ctx, "views cannot be built at once; they follow the log instead", "error", err)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"comanda.internal/domain"
 	"comanda.internal/projections"
@@ -111,6 +112,65 @@ func TestDamageIsBuiltAnew(t *testing.T) {
 			exists(t, path+".previous", false)
 			must(t, readAll(f.File))
 		})
+	}
+}
+
+// A file of which nothing is left to write to, while memory holds more than it, is replaced
+// like any other: bbolt keeps its lock over such a file for ever.
+func TestDamageOfEveryPage(t *testing.T) {
+	for name, harm := range map[string]func(file *os.File, size int64) error{
+		"cut off": func(file *os.File, _ int64) error { return file.Truncate(int64(3 * os.Getpagesize())) },
+		"wiped": func(file *os.File, size int64) error {
+			_, err := file.WriteAt(make([]byte, size-int64(2*os.Getpagesize())), int64(2*os.Getpagesize()))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, path := filled(t), viewsPath(t)
+			build(t, path, s)
+			f := projectiontest.Start(t, path, s, views, projections.Config{CacheFacts: 1, FlushInterval: time.Hour})
+			<-f.Runner.Ready()
+			s.Fill(t, 9, 10, 50)
+			f.Wait()
+			file, err := os.OpenFile(path, os.O_WRONLY, 0)
+			must(t, err)
+			info, err := file.Stat()
+			must(t, err)
+			must(t, harm(file, info.Size()))
+			must(t, file.Close())
+			if err := readAll(f.File); domain.KindOf(err) != domain.Corrupt {
+				t.Fatalf("read: %v, want an error of kind corrupt", err)
+			}
+			for { // the status is of the damaged file, too
+				if status, err := f.Runner.Status(t.Context()); err == nil && status.Build != nil {
+					break
+				}
+			}
+			ended(t, f.Runner, 1, projections.Promoted)
+			f.Wait()
+			if !bytes.Equal(f.Dump(), fresh(t, s, views)) {
+				t.Error("the views hold other bytes than those of the whole log")
+			}
+		})
+	}
+}
+
+// A build that waits for an operator takes the place of views that cannot go on.
+func TestDamageWhileABuildIsHeld(t *testing.T) {
+	s, path := filled(t), viewsPath(t)
+	build(t, path, s)
+	f := projectiontest.Start(t, path, s, views, projections.Config{CacheFacts: 1})
+	<-f.Runner.Ready()
+	number, err := f.Runner.Rebuild(true)
+	must(t, err)
+	_, err = f.Runner.AwaitBuild(t.Context(), number)
+	must(t, err)
+	flip(t, path)
+	if err := readAll(f.File); domain.KindOf(err) != domain.Corrupt {
+		t.Fatalf("read: %v, want an error of kind corrupt", err)
+	}
+	for b, err := f.Runner.AwaitBuild(t.Context(), number); b.Outcome != projections.Promoted; b, err = f.Runner.AwaitBuild(t.Context(), number) {
+		must(t, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"time"
 
@@ -29,7 +30,6 @@ type operator struct {
 	current *candidate
 	last    *BuildStatus    // of the build that ended last
 	begin   chan *candidate // of one
-	wake    chan struct{}   // of one: the views cannot go on
 }
 
 // lastUpgradeBackoff is the most time between two tries to replace outdated views.
@@ -48,13 +48,13 @@ func (r *Runner) operate(ctx context.Context) {
 	for backoff := firstBackoff; ; {
 		select {
 		case c := <-r.operator.begin:
-			if r.note(ctx, c, c.run(ctx)) == Failed {
-				again.Reset(backoff) // for what is outdated
-				backoff = min(2*backoff, lastUpgradeBackoff)
+			if r.note(ctx, c, c.run(ctx)) != Failed {
+				backoff = firstBackoff
+				continue
 			}
+			again.Reset(backoff) // for what is outdated
+			backoff = min(2*backoff, lastUpgradeBackoff)
 		case <-again.C:
-			r.upgrade()
-		case <-r.operator.wake:
 			r.upgrade()
 		case <-ctx.Done():
 			return
@@ -89,7 +89,12 @@ func (r *Runner) note(ctx context.Context, c *candidate, err error) (outcome str
 	default:
 		s.Outcome, s.Detail = Failed, err.Error()
 	}
-	r.deps.Logger.InfoContext(ctx, "a build of views ended", "build", s.Number, "outcome", s.Outcome, "detail", s.Detail)
+	level := slog.LevelInfo
+	if s.Outcome == Failed {
+		level = slog.LevelError
+		r.metrics.failures.Inc()
+	}
+	r.deps.Logger.Log(ctx, level, "a build of views ended", "build", s.Number, "outcome", s.Outcome, "detail", s.Detail)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.operator.last, r.operator.current = &s, nil

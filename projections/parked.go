@@ -189,7 +189,8 @@ func (r *Runner) unpark(p Parked, events []domain.Recorded, reason string) (stil
 		f.skipped[at] = entry
 	}
 	var done folded
-	err = r.file.db().Update(func(tx *kv.Tx) error {
+	db := r.file.db()
+	err = db.Update(func(tx *kv.Tx) error {
 		if entry != "" {
 			if err := putSkipped(tx, at, entry); err != nil {
 				return err
@@ -203,9 +204,9 @@ func (r *Runner) unpark(p Parked, events []domain.Recorded, reason string) (stil
 	})
 	if err == nil {
 		r.deps.at(PointUnparked)
-		err = r.file.db().Flush() // an operator's word is kept at once
+		err = db.Flush() // an operator's word is kept at once
 	}
-	if err != nil {
+	if err = r.file.damaged(db, err); err != nil {
 		*f = before
 		return nil, fmt.Errorf("unpark %s: %w", p.Order, err)
 	}

@@ -121,6 +121,7 @@ type Runner struct {
 	jobs      chan *job
 
 	candidate bool // nobody reads its file yet
+	anew      bool // its file is of other versions, and is not followed into
 	counted   *counted
 
 	mu       sync.Mutex
@@ -157,7 +158,7 @@ func newRunner(cfg Config, deps Deps, file *File, isCandidate bool, facts Facts,
 		jobs:      make(chan *job), counted: new(counted),
 	}
 	r.answer = sync.OnceFunc(func() { close(r.answering) })
-	r.operator.begin, r.operator.wake = make(chan *candidate, 1), make(chan struct{}, 1)
+	r.operator.begin = make(chan *candidate, 1)
 	h, err := r.adopt()
 	if err != nil {
 		return nil, err
@@ -195,7 +196,11 @@ func (r *Runner) adopt() (header, error) {
 			"the views %s are of log %s; this is log %s; delete the file to build them of this one", r.file.path, h.identity, identity)
 	}
 	if h.identity != "" && len(h.stale) > 0 {
-		if h.legible && len(h.marks) > 0 && !r.candidate && !r.deps.OnlyLook {
+		switch {
+		case r.deps.OnlyLook && len(h.marks) > 0:
+			r.anew = true // and what is there stays until that is built
+			return header{parked: map[domain.OrderID]struct{}{}, skipped: h.skipped}, nil
+		case h.legible && len(h.marks) > 0 && !r.candidate:
 			r.outdated = outdated{why: ofOlderVersions, versions: h.versions}
 			r.answer()
 			return h, nil

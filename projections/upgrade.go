@@ -85,10 +85,7 @@ func (r *Runner) follow(ctx context.Context, head domain.Position) error {
 		r.mu.Lock()
 		r.outdated.why = ofDamage
 		r.mu.Unlock()
-		select {
-		case r.operator.wake <- struct{}{}:
-		default:
-		}
+		r.upgrade()
 	}
 }
 

@@ -28,15 +28,21 @@ func (v renewed) Reads(version uint32) bool { return version == v.View.Version()
 
 var (
 	newerBucket = "newer"
-	newerKey    = []byte("key")
 )
 
 func (v renewed) Apply(b *kv.Bucket, changes []projections.Change) error {
-	return errors.Join(v.View.Apply(b, changes), b.Bucket(newerBucket).Put(newerKey, []byte("1")))
+	return errors.Join(v.View.Apply(b, changes), v.mark(b, changes))
 }
 
 func (v renewed) BuildOrders(b *kv.Bucket, changes []projections.Change, put projections.Put) error {
-	return errors.Join(v.View.BuildOrders(b, changes, put), b.Bucket(newerBucket).Put(newerKey, []byte("1")))
+	return errors.Join(v.View.BuildOrders(b, changes, put), v.mark(b, changes))
+}
+
+func (v renewed) mark(b *kv.Bucket, changes []projections.Change) (err error) {
+	for i := range changes {
+		err = errors.Join(err, b.Bucket(newerBucket).Put([]byte(changes[i].Order), []byte("1")))
+	}
+	return err
 }
 
 // newViews are the views of the next version of the program.
@@ -68,6 +74,22 @@ func (l *slowLog) Scan(ctx context.Context, partition int, after, upTo uint64, h
 		}
 	}
 	return l.Script.Scan(ctx, partition, after, upTo, handle)
+}
+
+func (l *slowLog) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
+	if after == 0 && upTo > 1 {
+		if l.tear != nil {
+			if err := l.tear(); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-l.goOn:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return l.Script.Stored(ctx, partition, after, upTo, handle)
 }
 
 // upgraded is views of the version before, as the next version of the program finds
@@ -302,5 +324,37 @@ func TestViewsOfAnOlderMachineAnswer(t *testing.T) {
 	}
 	if _, err := os.Stat(path + ".previous"); err != nil {
 		t.Errorf("they were not built beside the older ones: %v", err)
+	}
+}
+
+// Who only looks, and may be stopped at any time, leaves older views as they are until those
+// of this version are built.
+func TestWhoOnlyLooksEmptiesNoOlderViews(t *testing.T) {
+	s, path := filled(t), viewsPath(t)
+	build(t, path, s)
+	oldMachine(t, path)
+	before, err := os.ReadFile(path)
+	must(t, err)
+	d := deps(s)
+	d.OnlyLook = true
+	file := openFile(t, path)
+	facts, others := views(file)
+	r, err := projections.New(projections.Config{}, d, file, facts, others...)
+	must(t, err)
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, before) {
+		t.Fatalf("the file is another before it is read (%v)", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- r.Run(ctx) }()
+	<-r.Ready()
+	cancel()
+	if err := <-ran; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	var now bytes.Buffer
+	must(t, file.Dump(&now))
+	if !bytes.Equal(now.Bytes(), fresh(t, s, views)) {
+		t.Error("the views hold other bytes than those of the whole log")
 	}
 }

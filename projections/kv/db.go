@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidwall/btree"
 	"go.etcd.io/bbolt"
@@ -22,6 +23,9 @@ type DB struct {
 	frozen *memory // being flushed; nil: nothing is
 
 	readers readers
+	// broken says that a write came upon a damaged page. bbolt's rollback may have, too
+	// (tx.go, rollback), and holds its lock for ever then: such a file is left open.
+	broken atomic.Bool
 }
 
 // memory is keys by bucket path and key. What is published is never changed.
@@ -47,7 +51,12 @@ func New(bolt *bbolt.DB) *DB {
 // open transactions.
 func (db *DB) Close() error {
 	err := db.Flush()
+	db.flushing.Lock()
+	defer db.flushing.Unlock()
 	db.readers.stop()
+	if db.broken.Load() {
+		return err
+	}
 	return errors.Join(err, db.bolt.Close())
 }
 
@@ -72,6 +81,9 @@ func (db *DB) Discard() error {
 	db.flushing.Lock()
 	defer db.flushing.Unlock()
 	db.readers.stop()
+	if db.broken.Load() {
+		return nil
+	}
 	return db.bolt.Close()
 }
 

@@ -1,10 +1,13 @@
 package kv
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // idleReaders are how many read transactions wait for the next who reads, and
@@ -69,7 +72,17 @@ func (r *readers) resume() {
 func (db *DB) write(fn func(*bbolt.Tx) error, then func()) error {
 	db.readers.stop()
 	defer db.readers.resume()
-	if err := survive(func() error { return db.bolt.Update(fn) }); err != nil {
+	if db.broken.Load() {
+		return ErrDamaged
+	}
+	err := survive(func() error { return db.bolt.Update(fn) })
+	switch {
+	case errors.Is(err, ErrDamaged):
+		db.broken.Store(true)
+		return err
+	case errors.Is(err, bbolterrors.ErrIncompatibleValue): // a key that is a bucket, or the other way round
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	case err != nil:
 		return err
 	}
 	then()
