@@ -26,9 +26,7 @@ var _ projections.Legible = renewed{}
 func (v renewed) Version() uint32           { return v.View.Version() + 1 }
 func (v renewed) Reads(version uint32) bool { return version == v.View.Version() }
 
-var (
-	newerBucket = "newer"
-)
+var newerBucket = "newer"
 
 func (v renewed) Apply(b *kv.Bucket, changes []projections.Change) error {
 	return errors.Join(v.View.Apply(b, changes), v.mark(b, changes))
