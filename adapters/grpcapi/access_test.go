@@ -177,7 +177,7 @@ func TestWhoLosesAccessHearsIt(t *testing.T) {
 	}
 	g.server = serve(t, grpcapi.Config{UnaryTimeout: time.Hour}, grpcapi.Deps{
 		Views: waits, Clock: time.Now, Logger: slog.New(slog.DiscardHandler), Access: g.authority,
-		Verifier: verifier(func(ctx context.Context, _ domain.Position, _ func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+		Verifier: verifier(func(ctx context.Context, _ grpcapi.Check, _ func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
 			close(running)
 			<-ctx.Done()
 			return nil, ctx.Err()

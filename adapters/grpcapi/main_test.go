@@ -177,7 +177,7 @@ func (s *store) groups() *groups.Groups {
 // noVerifier is for tests that do not verify.
 type noVerifier struct{}
 
-func (noVerifier) Verify(context.Context, domain.Position, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+func (noVerifier) Verify(context.Context, grpcapi.Check, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
 	return nil, domain.Errorf(domain.Internal, "not in this test")
 }
 

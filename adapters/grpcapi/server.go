@@ -189,7 +189,15 @@ type Log interface {
 // Verifier proves log and views.
 type Verifier interface {
 	// Verify calls progress now and then; its error ends the check.
-	Verify(ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
+	Verify(ctx context.Context, check Check, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
+}
+
+// Check is what is to be proven. The zero value is all of the log and the views.
+type Check struct {
+	// Since is a position after which only is proven.
+	Since domain.Position
+	// Customers has the index of customers proven, too; not with Since.
+	Customers bool
 }
 
 // Deps is what a Server reads through. All but Access and Registerer are required.

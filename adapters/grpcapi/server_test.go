@@ -120,10 +120,10 @@ func TestReflectionListsTheServices(t *testing.T) {
 }
 
 // verifier runs what the test says.
-type verifier func(context.Context, domain.Position, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
+type verifier func(context.Context, grpcapi.Check, func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error)
 
-func (v verifier) Verify(ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
-	return v(ctx, since, progress)
+func (v verifier) Verify(ctx context.Context, check grpcapi.Check, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+	return v(ctx, check, progress)
 }
 
 func TestVerifySendsProgressAndOneReport(t *testing.T) {
@@ -131,9 +131,9 @@ func TestVerifySendsProgressAndOneReport(t *testing.T) {
 	report := &comandav1.VerifyReport{Events: 2, Orders: 1, Problems: []*comandav1.VerifyProblem{{Rule: "chain"}}, ProblemCount: 1}
 	s := serve(t, grpcapi.Config{}, grpcapi.Deps{
 		Views: readyViews(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Verifier: verifier(func(_ context.Context, got domain.Position, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
-			if !got.Equal(since) {
-				t.Errorf("since = %v, want %v", got, since)
+		Verifier: verifier(func(_ context.Context, got grpcapi.Check, progress func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+			if !got.Since.Equal(since) || got.Customers {
+				t.Errorf("check = %v, want since %v", got, since)
 			}
 			return report, errors.Join(
 				progress(&comandav1.VerifyProgress{Events: 1, Total: 2}),
@@ -145,6 +145,11 @@ func TestVerifySendsProgressAndOneReport(t *testing.T) {
 	must(t, err)
 	if _, err := bad.Recv(); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("a position that is none: %v, want INVALID_ARGUMENT", err)
+	}
+	both, err := s.views.Verify(t.Context(), &comandav1.VerifyRequest{SincePosition: since.String(), Customers: true})
+	must(t, err)
+	if _, err := both.Recv(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("customers since a position: %v, want INVALID_ARGUMENT", err)
 	}
 	stream, err := s.views.Verify(t.Context(), &comandav1.VerifyRequest{SincePosition: since.String()})
 	must(t, err)
@@ -169,7 +174,7 @@ func TestOneCheckAtATimeAndNoneBeyondTheServersEnd(t *testing.T) {
 	running := make(chan struct{})
 	s := serve(t, grpcapi.Config{}, grpcapi.Deps{
 		Views: readyViews(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Verifier: verifier(func(ctx context.Context, _ domain.Position, _ func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
+		Verifier: verifier(func(ctx context.Context, _ grpcapi.Check, _ func(*comandav1.VerifyProgress) error) (*comandav1.VerifyReport, error) {
 			close(running)
 			<-ctx.Done()
 			return nil, ctx.Err()

@@ -24,7 +24,10 @@ type viewService struct {
 // log, so there is one at a time.
 func (s *viewService) Verify(r *comandav1.VerifyRequest, stream grpc.ServerStreamingServer[comandav1.VerifyResponse]) error {
 	var check checker
-	since := check.position("since_position", r.GetSincePosition())
+	what := Check{Since: check.position("since_position", r.GetSincePosition()), Customers: r.GetCustomers()}
+	if what.Customers && r.GetSincePosition() != "" {
+		check.violate("customers", "proves the whole index: not together with since_position")
+	}
 	if err := check.err(); err != nil {
 		return err
 	}
@@ -34,7 +37,7 @@ func (s *viewService) Verify(r *comandav1.VerifyRequest, stream grpc.ServerStrea
 	defer s.running.Unlock()
 	ctx, cancel := untilClosing(stream.Context(), s.closing)
 	defer cancel()
-	report, err := s.verifier.Verify(ctx, since, func(p *comandav1.VerifyProgress) error {
+	report, err := s.verifier.Verify(ctx, what, func(p *comandav1.VerifyProgress) error {
 		return stream.Send(&comandav1.VerifyResponse{Message: &comandav1.VerifyResponse_Progress{Progress: p}})
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"comanda.internal/adapters/export"
+	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/cmd/comanda/bench"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -182,7 +183,7 @@ func (b *replayBench) verifyLog(ctx context.Context) error {
 
 // verifyViews is what comanda verify does.
 func (b *replayBench) verifyViews(ctx context.Context) error {
-	report, err := b.verifier().Verify(ctx, domain.Position{}, func(*comandav1.VerifyProgress) error { return nil })
+	report, err := b.verifier().Verify(ctx, grpcapi.Check{}, func(*comandav1.VerifyProgress) error { return nil })
 	if err != nil {
 		return err
 	}

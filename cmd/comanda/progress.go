@@ -19,6 +19,7 @@ type progress struct {
 	now      func() time.Time
 
 	began, shown time.Time
+	events       uint64 // the last that was told of
 }
 
 const (
@@ -44,6 +45,10 @@ func (p *progress) show(m *comandav1.VerifyProgress) {
 	if m == nil {
 		return
 	}
+	if m.GetEvents() < p.events { // they are read again
+		p.began = p.now()
+	}
+	p.events = m.GetEvents()
 	if now := p.now(); p.due(now) {
 		p.tell(now, m.GetEvents(), m.GetTotal(), p.words(m, now))
 	}

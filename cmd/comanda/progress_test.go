@@ -55,3 +55,17 @@ func TestProgressOfNothing(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// Events that are read again are counted from then.
+func TestProgressBeginsAgain(t *testing.T) {
+	now := time.Unix(0, 0)
+	var out bytes.Buffer
+	p := newProgress(&stdio{err: &out, now: func() time.Time { return now }})
+	for _, events := range []uint64{1000, 0, 100} {
+		now = now.Add(10 * time.Second)
+		p.show(&comandav1.VerifyProgress{Events: events, Total: 1000})
+	}
+	if want := "verifying: 10 %, 100 of 1000 events, 10/s, 1m30s left\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%q, want its end to be %q", out.String(), want)
+	}
+}

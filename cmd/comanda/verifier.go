@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/eventstore"
@@ -28,20 +29,26 @@ const (
 	mostAffected = 100  // orders are listed with a problem; all are counted
 )
 
-// Verify reads the log after since and up to its head as it is now.
+// Verify reads the log up to its head as it is now, and then again for the customers.
 func (v *verifier) Verify(
-	ctx context.Context, since domain.Position, progress func(*comandav1.VerifyProgress) error,
+	ctx context.Context, what grpcapi.Check, progress func(*comandav1.VerifyProgress) error,
 ) (*comandav1.VerifyReport, error) {
+	if what.Customers { // an index that is not made is no matter for later
+		if err := v.views.customers.Wait(ctx, domain.Position{}); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	report, _, err := v.check(ctx, eventstore.VerifyOptions{
-		Since: since,
-		Progress: func(events, total uint64) {
-			if err := progress(&comandav1.VerifyProgress{Events: events, Total: total}); err != nil {
-				cancel(err) // nobody listens any more
-			}
-		},
-	})
+	tell := func(events, total uint64) {
+		if err := progress(&comandav1.VerifyProgress{Events: events, Total: total}); err != nil {
+			cancel(err) // nobody listens any more
+		}
+	}
+	report, _, err := v.check(ctx, eventstore.VerifyOptions{Since: what.Since, Progress: tell})
+	if err == nil && what.Customers {
+		err = v.customers(ctx, report, tell)
+	}
 	return report, err
 }
 
@@ -175,10 +182,10 @@ func add(report *comandav1.VerifyReport, p *comandav1.VerifyProblem) {
 }
 
 // verifyOffline opens the files of a data directory on which no server runs, and
-// verifies them; it needs no keys. Views that are behind catch up first. A log
+// verifies them; only for the customers it needs keys. Views that are behind catch up first. A log
 // that serve would refuse as damaged is opened all the same.
 func verifyOffline(
-	ctx context.Context, cmd *serveCmd, out *stdio, since domain.Position, show func(*comandav1.VerifyProgress),
+	ctx context.Context, cmd *serveCmd, out *stdio, what grpcapi.Check, show func(*comandav1.VerifyProgress),
 ) (report *comandav1.VerifyReport, err error) {
 	a, err := openOffline(ctx, cmd, out)
 	if a != nil {
@@ -187,9 +194,14 @@ func verifyOffline(
 	if err != nil {
 		return nil, err
 	}
+	if what.Customers {
+		if err := a.lookAtCustomers(ctx); err != nil {
+			return nil, err
+		}
+	}
 	views := &lenient{Waiter: a.views.runner}
 	v := &verifier{log: a.log, views: &a.views, wait: views}
-	report, err = v.Verify(ctx, since, func(p *comandav1.VerifyProgress) error {
+	report, err = v.Verify(ctx, what, func(p *comandav1.VerifyProgress) error {
 		show(p)
 		return nil
 	})

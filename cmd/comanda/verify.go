@@ -12,18 +12,21 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/domain"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
 // verifyCmd proves a log and its views.
 type verifyCmd struct {
-	Server  string `help:"gRPC address of the server. Default: the one that runs on --data-dir." placeholder:"HOST:PORT"`
-	DataDir string `help:"Data directory: of a running server, or to be opened when none runs." default:"./comanda-data" type:"path"`
-	Config  string `help:"Configuration file of the server that does not run." type:"path"`
-	NATSURL string `name:"nats-url" help:"NATS server of the server that does not run."`
-	Since   string `help:"Prove only what comes after this position, against what is before it. Default: everything." placeholder:"POSITION"`
-	Output  string `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
+	Server    string `help:"gRPC address of the server. Default: the one that runs on --data-dir." placeholder:"HOST:PORT"`
+	DataDir   string `help:"Data directory: of a running server, or to be opened when none runs." default:"./comanda-data" type:"path"`
+	Config    string `help:"Configuration file of the server that does not run." type:"path"`
+	NATSURL   string `name:"nats-url" help:"NATS server of the server that does not run."`
+	Since     string `help:"Prove only what comes after this position, against what is before it. Default: everything." placeholder:"POSITION"`
+	Customers bool   `help:"Also prove the index of customers, which opens the personal data of every event; not with --since. Takes longer than all the rest."`
+	KeyFile   string `type:"path" help:"Key-encryption key of the server that does not run, for --customers; none: the data directory's." placeholder:"FILE"`
+	Output    string `short:"o" enum:"table,json" default:"table" help:"Output format: table or json."`
 
 	credentialFlags
 }
@@ -35,11 +38,14 @@ func (c *verifyCmd) Run(ctx context.Context, out *stdio) error {
 	if err != nil {
 		return usagef("--since: %v", err)
 	}
+	if c.Customers && c.Since != "" {
+		return usagef("--customers proves the whole index: not together with --since")
+	}
 	progress := newProgress(out)
 	report, err := c.ask(ctx, progress.show)
-	if c.Server == "" && exitCode(err) == exitUnavailable {
-		serve := &serveCmd{DataDir: c.DataDir, Config: c.Config, NATSURL: c.NATSURL, LogLevel: "error"}
-		report, err = verifyOffline(ctx, serve, out, since, progress.show)
+	if c.Server == "" && exitCode(err) == exitUnavailable && !answered(err) {
+		serve := &serveCmd{DataDir: c.DataDir, Config: c.Config, NATSURL: c.NATSURL, KeyFile: c.KeyFile, LogLevel: "error"}
+		report, err = verifyOffline(ctx, serve, out, grpcapi.Check{Since: since, Customers: c.Customers}, progress.show)
 	}
 	progress.done()
 	if err != nil {
@@ -60,7 +66,7 @@ func (c *verifyCmd) ask(
 ) (report *comandav1.VerifyReport, err error) {
 	flags := clientFlags{Server: c.Server, DataDir: c.DataDir, credentialFlags: c.credentialFlags}
 	err = flags.with(func(conn *grpc.ClientConn) error {
-		stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{SincePosition: c.Since})
+		stream, err := comandav1.NewViewServiceClient(conn).Verify(ctx, &comandav1.VerifyRequest{SincePosition: c.Since, Customers: c.Customers})
 		for err == nil && report == nil {
 			var m *comandav1.VerifyResponse
 			if m, err = stream.Recv(); err == nil {
@@ -74,6 +80,12 @@ func (c *verifyCmd) ask(
 		return err
 	})
 	return report, err
+}
+
+// answered reports whether err is what a server said: its errors have details.
+func answered(err error) bool {
+	s, ok := status.FromError(err)
+	return ok && len(s.Proto().GetDetails()) > 0
 }
 
 func (c *verifyCmd) print(out io.Writer, report *comandav1.VerifyReport) error {
@@ -92,6 +104,10 @@ func (c *verifyCmd) print(out io.Writer, report *comandav1.VerifyReport) error {
 	}
 	_, err := fmt.Fprintf(out, "verified %d events of %d orders, %d view rows: %d problems\n",
 		report.GetEvents(), report.GetOrders(), report.GetRowsCompared(), report.GetProblemCount())
+	if customers := report.GetCustomers(); err == nil && customers != nil {
+		_, err = fmt.Fprintf(out, "verified %d entries of customers up to position %q, and %d left over of people who were erased\n",
+			customers.GetEntries(), customers.GetPosition(), customers.GetLeftOver())
+	}
 	if err == nil && report.GetPosition() != "" {
 		_, err = fmt.Fprintf(out, "read up to position %s\n", report.GetPosition())
 	}

@@ -27,5 +27,7 @@
 //
 // Caveats. The entries of an erased person, which find nothing, stay until the file is
 // made anew: delete it, and it is. [Index.Status] tells how far it is behind, as 'views status'
-// does; 'verify' does not prove the index, for it would have to open every event.
+// does. [Index.Verify] proves the index, for 'verify --customers', up to where it has read; [Look] is for that when no
+// server runs. An entry that names a data key which is not there counts as left over, whoever wrote it: it
+// finds nothing.
 package customers

@@ -188,24 +188,34 @@ func (f *follower) run(ctx context.Context) error {
 // entry is what one name makes.
 type entry struct{ key, value []byte }
 
-// add makes the entries of events and moves the mark.
-func (x *Index) add(ctx context.Context, partition int, events []domain.Recorded, head domain.Position) error {
-	if len(events) == 0 {
-		return nil
-	}
+// open makes the entries of each of events. broken is told, at any time, which cannot be opened.
+func (x *Index) open(ctx context.Context, events []domain.Recorded, broken func(*domain.Event, error)) ([][]entry, error) {
 	made := make([][]entry, len(events))
 	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(openers)
 	for i := range events {
 		if len(events[i].Event.SealedPersonal) > 0 {
 			group.Go(func() (err error) {
-				made[i], err = x.entries(within, &events[i].Event)
+				made[i], err = x.entries(within, &events[i].Event, broken)
 				return err
 			})
 		}
 	}
-	if err := group.Wait(); err != nil {
-		return err //nolint:wrapcheck // Run says of what
+	return made, group.Wait() //nolint:wrapcheck // Run says of what
+}
+
+// add makes the entries of events and moves the mark.
+func (x *Index) add(ctx context.Context, partition int, events []domain.Recorded, head domain.Position) error {
+	if len(events) == 0 {
+		return nil
+	}
+	made, err := x.open(ctx, events, func(e *domain.Event, err error) {
+		x.broken.Inc()
+		x.deps.Logger.ErrorContext(ctx, "personal data of an event cannot be opened; its customer is not found by it",
+			"event_id", string(e.ID), "order_id", string(e.OrderID), "error", err)
+	})
+	if err != nil {
+		return err
 	}
 	newest := &events[len(events)-1]
 	m := mark{sequence: newest.Sequence, hash: newest.Hash}
@@ -258,7 +268,7 @@ func (x *Index) room(ctx context.Context) error {
 }
 
 // entries are those of one event; none when it was erased or cannot be opened.
-func (x *Index) entries(ctx context.Context, e *domain.Event) ([]entry, error) {
+func (x *Index) entries(ctx context.Context, e *domain.Event, broken func(*domain.Event, error)) ([]entry, error) {
 	var personal domain.Personal
 	err := x.persist(ctx, func() (err error) {
 		personal, err = x.deps.Vault.Reveal(ctx, e)
@@ -270,9 +280,7 @@ func (x *Index) entries(ctx context.Context, e *domain.Event) ([]entry, error) {
 	case domain.KindOf(err) == domain.NotFound:
 		return nil, nil
 	case err != nil:
-		x.broken.Inc()
-		x.deps.Logger.ErrorContext(ctx, "personal data of an event cannot be opened; its customer is not found by it",
-			"event_id", string(e.ID), "order_id", string(e.OrderID), "error", err)
+		broken(e, err)
 		return nil, nil
 	}
 	pepper := x.pepper(e.Tenant)

@@ -53,6 +53,8 @@ type Index struct {
 	db     *kv.DB
 	broken prometheus.Counter
 
+	looking bool // only: nothing is changed
+
 	ready chan struct{}
 
 	peppers sync.Map // by tenant
@@ -102,7 +104,7 @@ func Open(path string, deps Deps) (*Index, error) {
 			return nil, fmt.Errorf("register the metrics of the customer index: %w", err)
 		}
 	}
-	err := x.open()
+	err := x.openFile()
 	if err == nil && !x.isOurs() {
 		deps.Logger.Info("customer index is of something else and is made anew", "path", path)
 		err = x.reset()
@@ -113,8 +115,8 @@ func Open(path string, deps Deps) (*Index, error) {
 	return x, nil
 }
 
-// open opens the file, or one anew in the place of a damaged one.
-func (x *Index) open() error {
+// openFile opens the file, or one anew in the place of a damaged one.
+func (x *Index) openFile() error {
 	bolt, err := kv.OpenBolt(x.path)
 	var system syscall.Errno // the file cannot be reached, whatever is in it
 	if err != nil && !errors.Is(err, bbolterrors.ErrTimeout) && !errors.As(err, &system) {
@@ -154,21 +156,25 @@ func (x *Index) pepper(tenant domain.TenantID) [sha256.Size]byte {
 
 // isOurs reads the marks; false for a file that is of something else, or new.
 func (x *Index) isOurs() bool {
-	x.marks = make([]mark, x.deps.Log.Partitions())
 	ours := false
 	err := x.survive(func() error {
 		return x.db.View(func(tx *kv.Tx) error {
-			meta := tx.Bucket(metaBucket)
-			ours = bytes.Equal(meta.Get(ofKey), x.of())
-			for p := range x.marks {
-				if value := meta.Get(markKey(p)); len(value) == markSize {
-					x.marks[p] = mark{sequence: binary.BigEndian.Uint64(value), hash: [sha256.Size]byte(value[8:])}
-				}
-			}
+			ours = bytes.Equal(tx.Bucket(metaBucket).Get(ofKey), x.of())
+			x.marks = marksIn(tx, x.deps.Log.Partitions())
 			return nil
 		})
 	})
 	return ours && err == nil
+}
+
+func marksIn(tx *kv.Tx, partitions int) []mark {
+	marks, meta := make([]mark, partitions), tx.Bucket(metaBucket)
+	for p := range marks {
+		if value := meta.Get(markKey(p)); len(value) == markSize {
+			marks[p] = mark{sequence: binary.BigEndian.Uint64(value), hash: [sha256.Size]byte(value[8:])}
+		}
+	}
+	return marks
 }
 
 // errDamaged says that a page of the file is none.
@@ -182,6 +188,9 @@ func (x *Index) survive(do func() error) error {
 		return err
 	}
 	err = fmt.Errorf("%w: %w", errDamaged, err)
+	if x.looking {
+		return err
+	}
 	if e := os.Remove(x.path); !errors.Is(e, fs.ErrNotExist) {
 		err = errors.Join(err, e)
 	}
@@ -196,7 +205,7 @@ func (x *Index) reset() error {
 	if err := os.Remove(x.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err //nolint:wrapcheck // names the file
 	}
-	if err := x.open(); err != nil {
+	if err := x.openFile(); err != nil {
 		return err
 	}
 	x.mu.Lock()
@@ -221,13 +230,16 @@ func (x *Index) Ready() <-chan struct{} { return x.ready }
 func (x *Index) position() (domain.Position, <-chan struct{}) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var p domain.Position
-	for partition, m := range x.marks {
+	return positionOf(x.marks), x.changed
+}
+
+func positionOf(marks []mark) (p domain.Position) {
+	for partition, m := range marks {
 		if m.sequence > 0 {
 			p = p.With(partition, m.sequence)
 		}
 	}
-	return p, x.changed
+	return p
 }
 
 // Status is how far the index is behind head.

@@ -50,6 +50,7 @@ func spawn(t *testing.T, run func(context.Context) error) (stop func()) {
 // store is a real log on an embedded server, with its keys.
 type store struct {
 	t        *testing.T
+	dir      string
 	node     *natsnode.Node
 	vault    *privacy.Vault
 	log      *eventstore.Log
@@ -62,16 +63,28 @@ func newStore(t *testing.T) *store {
 	node, err := natsnode.Start(t.Context(), natsnode.Config{DataDir: filepath.Join(dir, "nats"), Listen: natsnode.None})
 	must(t, err)
 	t.Cleanup(func() { must(t, node.Close()) })
-	s := &store{t: t, node: node}
-	s.vault, err = privacy.Open(t.Context(), node.Conn(), privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 32, Wait: 20 * time.Second})
-	must(t, err)
-	spawn(t, s.vault.Run)
-	s.log, err = eventstore.Open(t.Context(), node.Conn(), eventstore.Config{Partitions: 2, Vault: s.vault})
-	must(t, err)
-	t.Cleanup(func() { must(t, s.log.Close()) })
-	s.recorder, err = eventstore.NewRecorder(s.log, s.vault, order.Default(), eventstore.RecorderConfig{Clock: time.Now})
-	must(t, err)
+	s := &store{t: t, dir: dir, node: node}
+	s.forget()
 	return s
+}
+
+// forget opens the store anew, as another process that remembers no key.
+func (s *store) forget() {
+	s.t.Helper()
+	vault, err := privacy.Open(s.t.Context(), s.node.Conn(), privacy.Config{KeyFile: filepath.Join(s.dir, "kek"), PoolSize: 32, Wait: 20 * time.Second})
+	must(s.t, err)
+	spawn(s.t, vault.Run)
+	s.openWith(vault)
+}
+
+func (s *store) openWith(vault *privacy.Vault) {
+	s.t.Helper()
+	log, err := eventstore.Open(s.t.Context(), s.node.Conn(), eventstore.Config{Partitions: 2, Vault: vault})
+	must(s.t, err)
+	s.t.Cleanup(func() { must(s.t, log.Close()) })
+	s.vault, s.log = vault, log
+	s.recorder, err = eventstore.NewRecorder(log, vault, order.Default(), eventstore.RecorderConfig{Clock: time.Now})
+	must(s.t, err)
 }
 
 // record stores a fact of the order n of a tenant, whose customer is who.

@@ -1103,6 +1103,11 @@ type VerifyRequest struct {
 	// and its rows in the views. A partition that it does not name is proven whole. Empty: everything
 	// is, and also that the views hold nothing that is not in the log.
 	SincePosition string `protobuf:"bytes,1,opt,name=since_position,json=sincePosition,proto3" json:"since_position,omitempty"`
+	// Also prove the index of customers, up to where it has read: that it has every entry that
+	// the events give, and no other. It opens the personal data of every event, asks for the data
+	// key of every order, and takes longer than all the rest. Not with since_position
+	// (INVALID_ARGUMENT). UNAVAILABLE while the index is being made.
+	Customers     bool `protobuf:"varint,2,opt,name=customers,proto3" json:"customers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1142,6 +1147,13 @@ func (x *VerifyRequest) GetSincePosition() string {
 		return x.SincePosition
 	}
 	return ""
+}
+
+func (x *VerifyRequest) GetCustomers() bool {
+	if x != nil {
+		return x.Customers
+	}
+	return false
 }
 
 // VerifyResponse is progress or the report.
@@ -1234,9 +1246,9 @@ func (*VerifyResponse_Report) isVerifyResponse_Message() {}
 // VerifyProgress says how far a check is.
 type VerifyProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Events read.
+	// Events read. With customers they begin again at 0 when the index's turn comes.
 	Events uint64 `protobuf:"varint,1,opt,name=events,proto3" json:"events,omitempty"`
-	// Events in the log when the check began.
+	// Events in the log when the check began; then those that the index of customers has read.
 	Total         uint64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1300,7 +1312,9 @@ type VerifyReport struct {
 	// How many there are in all.
 	ProblemCount uint64 `protobuf:"varint,5,opt,name=problem_count,json=problemCount,proto3" json:"problem_count,omitempty"`
 	// Up to where the log was read: a since_position for the next check.
-	Position      string `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	Position string `protobuf:"bytes,6,opt,name=position,proto3" json:"position,omitempty"`
+	// What was compared of the index of customers; unset when it was not asked for.
+	Customers     *VerifyCustomers `protobuf:"bytes,7,opt,name=customers,proto3" json:"customers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1377,6 +1391,77 @@ func (x *VerifyReport) GetPosition() string {
 	return ""
 }
 
+func (x *VerifyReport) GetCustomers() *VerifyCustomers {
+	if x != nil {
+		return x.Customers
+	}
+	return nil
+}
+
+// VerifyCustomers is how much of the index of customers was compared.
+type VerifyCustomers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Entries, each of one name and one order, that the log gives and that are there.
+	Entries uint64 `protobuf:"varint,1,opt,name=entries,proto3" json:"entries,omitempty"`
+	// Entries of people who were erased, which find nothing. They are no problem.
+	LeftOver uint64 `protobuf:"varint,2,opt,name=left_over,json=leftOver,proto3" json:"left_over,omitempty"`
+	// Up to where the index had read the log.
+	Position      string `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyCustomers) Reset() {
+	*x = VerifyCustomers{}
+	mi := &file_comanda_v1_view_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyCustomers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyCustomers) ProtoMessage() {}
+
+func (x *VerifyCustomers) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyCustomers.ProtoReflect.Descriptor instead.
+func (*VerifyCustomers) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *VerifyCustomers) GetEntries() uint64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *VerifyCustomers) GetLeftOver() uint64 {
+	if x != nil {
+		return x.LeftOver
+	}
+	return 0
+}
+
+func (x *VerifyCustomers) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
 // VerifyProblem is one thing that does not hold.
 type VerifyProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1403,7 +1488,7 @@ type VerifyProblem struct {
 
 func (x *VerifyProblem) Reset() {
 	*x = VerifyProblem{}
-	mi := &file_comanda_v1_view_proto_msgTypes[23]
+	mi := &file_comanda_v1_view_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1500,7 @@ func (x *VerifyProblem) String() string {
 func (*VerifyProblem) ProtoMessage() {}
 
 func (x *VerifyProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[23]
+	mi := &file_comanda_v1_view_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1513,7 @@ func (x *VerifyProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyProblem.ProtoReflect.Descriptor instead.
 func (*VerifyProblem) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{23}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VerifyProblem) GetRule() string {
@@ -1557,23 +1642,29 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\border_id\x18\x01 \x01(\tB\x19\xbaH\x16r\x142\x12^ord_[a-z2-7]{26}$R\aorderId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"J\n" +
 	"\x17SkipParkedOrderResponse\x12/\n" +
-	"\x06parked\x18\x01 \x01(\v2\x17.comanda.v1.ParkedOrderR\x06parked\"6\n" +
+	"\x06parked\x18\x01 \x01(\v2\x17.comanda.v1.ParkedOrderR\x06parked\"T\n" +
 	"\rVerifyRequest\x12%\n" +
-	"\x0esince_position\x18\x01 \x01(\tR\rsincePosition\"\x89\x01\n" +
+	"\x0esince_position\x18\x01 \x01(\tR\rsincePosition\x12\x1c\n" +
+	"\tcustomers\x18\x02 \x01(\bR\tcustomers\"\x89\x01\n" +
 	"\x0eVerifyResponse\x128\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1a.comanda.v1.VerifyProgressH\x00R\bprogress\x122\n" +
 	"\x06report\x18\x02 \x01(\v2\x18.comanda.v1.VerifyReportH\x00R\x06reportB\t\n" +
 	"\amessage\">\n" +
 	"\x0eVerifyProgress\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x04R\x05total\"\xdb\x01\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"\x96\x02\n" +
 	"\fVerifyReport\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x12\x16\n" +
 	"\x06orders\x18\x02 \x01(\x04R\x06orders\x12#\n" +
 	"\rrows_compared\x18\x03 \x01(\x04R\frowsCompared\x125\n" +
 	"\bproblems\x18\x04 \x03(\v2\x19.comanda.v1.VerifyProblemR\bproblems\x12#\n" +
 	"\rproblem_count\x18\x05 \x01(\x04R\fproblemCount\x12\x1a\n" +
-	"\bposition\x18\x06 \x01(\tR\bposition\"\x92\x02\n" +
+	"\bposition\x18\x06 \x01(\tR\bposition\x129\n" +
+	"\tcustomers\x18\a \x01(\v2\x1b.comanda.v1.VerifyCustomersR\tcustomers\"d\n" +
+	"\x0fVerifyCustomers\x12\x18\n" +
+	"\aentries\x18\x01 \x01(\x04R\aentries\x12\x1b\n" +
+	"\tleft_over\x18\x02 \x01(\x04R\bleftOver\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\tR\bposition\"\x92\x02\n" +
 	"\rVerifyProblem\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12\x1a\n" +
@@ -1609,7 +1700,7 @@ func file_comanda_v1_view_proto_rawDescGZIP() []byte {
 	return file_comanda_v1_view_proto_rawDescData
 }
 
-var file_comanda_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_comanda_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_comanda_v1_view_proto_goTypes = []any{
 	(*GetViewStatusRequest)(nil),     // 0: comanda.v1.GetViewStatusRequest
 	(*GetViewStatusResponse)(nil),    // 1: comanda.v1.GetViewStatusResponse
@@ -1634,42 +1725,44 @@ var file_comanda_v1_view_proto_goTypes = []any{
 	(*VerifyResponse)(nil),           // 20: comanda.v1.VerifyResponse
 	(*VerifyProgress)(nil),           // 21: comanda.v1.VerifyProgress
 	(*VerifyReport)(nil),             // 22: comanda.v1.VerifyReport
-	(*VerifyProblem)(nil),            // 23: comanda.v1.VerifyProblem
-	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
+	(*VerifyCustomers)(nil),          // 23: comanda.v1.VerifyCustomers
+	(*VerifyProblem)(nil),            // 24: comanda.v1.VerifyProblem
+	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
 }
 var file_comanda_v1_view_proto_depIdxs = []int32{
 	2,  // 0: comanda.v1.GetViewStatusResponse.views:type_name -> comanda.v1.ViewStatus
 	3,  // 1: comanda.v1.GetViewStatusResponse.build:type_name -> comanda.v1.ViewBuild
-	24, // 2: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
+	25, // 2: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
 	14, // 3: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
 	14, // 4: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
 	14, // 5: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
 	21, // 6: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
 	22, // 7: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
-	23, // 8: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
-	19, // 9: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
-	0,  // 10: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
-	4,  // 11: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
-	6,  // 12: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
-	8,  // 13: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
-	10, // 14: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
-	12, // 15: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
-	15, // 16: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
-	17, // 17: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
-	20, // 18: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
-	1,  // 19: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
-	5,  // 20: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
-	7,  // 21: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
-	9,  // 22: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
-	11, // 23: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
-	13, // 24: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
-	16, // 25: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
-	18, // 26: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	24, // 8: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
+	23, // 9: comanda.v1.VerifyReport.customers:type_name -> comanda.v1.VerifyCustomers
+	19, // 10: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
+	0,  // 11: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
+	4,  // 12: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
+	6,  // 13: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
+	8,  // 14: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
+	10, // 15: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
+	12, // 16: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
+	15, // 17: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
+	17, // 18: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
+	20, // 19: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
+	1,  // 20: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
+	5,  // 21: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
+	7,  // 22: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
+	9,  // 23: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
+	11, // 24: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
+	13, // 25: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
+	16, // 26: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
+	18, // 27: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
+	19, // [19:28] is the sub-list for method output_type
+	10, // [10:19] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_view_proto_init() }
@@ -1687,7 +1780,7 @@ func file_comanda_v1_view_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comanda_v1_view_proto_rawDesc), len(file_comanda_v1_view_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
