@@ -73,10 +73,9 @@ func TestOrdersAreFoundByEveryNameTheyEverHad(t *testing.T) {
 	}
 }
 
-// destroy erases an order as the bucket's own deletion does.
-func (s *store) destroy(id domain.OrderID) {
+// keyOf is the id of the data key of an order's newest event.
+func (s *store) keyOf(id domain.OrderID) (key string) {
 	s.t.Helper()
-	var key string
 	for partition := range s.log.Partitions() {
 		head, err := s.log.Head(s.t.Context())
 		must(s.t, err)
@@ -87,7 +86,13 @@ func (s *store) destroy(id domain.OrderID) {
 			return nil
 		}))
 	}
-	m := nats.NewMsg("$KV." + privacy.Bucket + "." + key)
+	return key
+}
+
+// destroy erases an order as the bucket's own deletion does.
+func (s *store) destroy(id domain.OrderID) {
+	s.t.Helper()
+	m := nats.NewMsg("$KV." + privacy.Bucket + "." + s.keyOf(id))
 	m.Header.Set("KV-Operation", "PURGE")
 	m.Header.Set("Nats-Rollup", "sub")
 	_, err := s.node.Conn().RequestMsgWithContext(s.t.Context(), m)

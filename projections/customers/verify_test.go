@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.etcd.io/bbolt"
 
 	"comanda.internal/domain"
@@ -129,6 +130,12 @@ func TestWhatThisProcessAloneCanOpenIsNotWanted(t *testing.T) {
 	old := s.vault // which goes on remembering the key
 	_, stop := s.open(path, s.deps())
 	stop()
+	js, err := jetstream.New(s.node.Conn())
+	must(t, err)
+	keys, err := js.KeyValue(t.Context(), privacy.Bucket)
+	must(t, err)
+	key, err := keys.Get(t.Context(), s.keyOf(first.OrderID))
+	must(t, err)
 	s.destroy(first.OrderID)
 	spoil(t, path, func(b *bbolt.Bucket) error {
 		k, _ := b.Cursor().First()
@@ -145,6 +152,9 @@ func TestWhatThisProcessAloneCanOpenIsNotWanted(t *testing.T) {
 	deps.Vault = old
 	x, _ = s.open(path, deps)
 	s.wantProof(x, 4, 0) // of the phone with the other
+	_, err = keys.Put(t.Context(), key.Key(), key.Value())
+	must(t, err)
+	s.wantProof(x, 4, 0) // though the first is there again
 }
 
 func TestAWrongIndexIsNotProven(t *testing.T) {
