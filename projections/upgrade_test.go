@@ -58,34 +58,33 @@ type slowLog struct {
 	tear func() error // nil: it does not
 }
 
+func (l *slowLog) wait(ctx context.Context, after, upTo uint64) error {
+	if after > 0 || upTo <= 1 {
+		return nil
+	}
+	if l.tear != nil {
+		if err := l.tear(); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-l.goOn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (l *slowLog) Scan(ctx context.Context, partition int, after, upTo uint64, handle func(*domain.Recorded) error) error {
-	if after == 0 && upTo > 1 {
-		if l.tear != nil {
-			if err := l.tear(); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-l.goOn:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := l.wait(ctx, after, upTo); err != nil {
+		return err
 	}
 	return l.Script.Scan(ctx, partition, after, upTo, handle)
 }
 
 func (l *slowLog) Stored(ctx context.Context, partition int, after, upTo uint64, handle func([]domain.Stored) error) error {
-	if after == 0 && upTo > 1 {
-		if l.tear != nil {
-			if err := l.tear(); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-l.goOn:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := l.wait(ctx, after, upTo); err != nil {
+		return err
 	}
 	return l.Script.Stored(ctx, partition, after, upTo, handle)
 }
