@@ -7,40 +7,46 @@ import (
 	"io"
 
 	"comanda.internal/domain"
+	"comanda.internal/eventstore/natsnode/blocks"
 	"comanda.internal/eventstore/natsnode/snapshot"
 	"comanda.internal/eventstore/stream"
 )
 
 const (
-	// snapshotFrom is how many events are worth a snapshot.
+	// snapshotFrom is how many events are worth a snapshot, and filesFrom to look for them
+	// in files.
 	snapshotFrom = 10_000
+	filesFrom    = 1000
 	// bulkBatch is how many messages are handed over at a time, unless the log says otherwise.
 	bulkBatch = 1024
 )
 
 // read hands what partition p holds after since and up to head to handle, in
-// order, and returns when there is no more of it. Most of a long partition comes
-// as a snapshot, which costs the server half of what a consumer does; a snapshot
-// that fails, as by an event that the server cannot read or because handle took longer than
-// the server waits, is gone on with by a consumer, which passes over what is damaged.
+// order, and returns when there is no more of it. Many events come from the files of an embedded
+// server; from another, when they are most of a partition, as a snapshot, which costs it half of
+// what a consumer does. What ends early, as by an event that cannot be read or because handle took
+// longer than the server waits, is gone on with by a consumer, which passes over what is damaged.
 // What is handed over is the callee's, the slice is not; unless it is lent: header and data are
 // then used again once the next call has returned.
 func (l *Log) read(ctx context.Context, p int, since, head uint64, lent bool, handle func([]stream.Message) error) error {
-	if head-since >= l.cfg.SnapshotFrom && since <= head/4 {
+	if head-since >= l.cfg.BulkFrom {
 		b := &bulk{since: since, head: head, last: since, size: cmp.Or(l.bulkBatch, bulkBatch), lent: lent, handle: handle}
-		b.read(ctx, l, p)
+		err := b.read(ctx, l, p)
 		if b.refused != nil {
 			return b.refused
 		}
+		if err != nil && ctx.Err() == nil {
+			l.cfg.Logger.InfoContext(ctx, "a consumer reads what else there is", "stream", OrdersStream(p), "after", b.last, "reason", err)
+		}
 		since = b.last
 	}
-	if since == head {
+	if since >= head {
 		return nil
 	}
 	return l.readers[p].Scan(ctx, since, head, nil, handle) //nolint:wrapcheck // as it is
 }
 
-// bulk is one snapshot that is read.
+// bulk is many events that are read without a consumer.
 type bulk struct {
 	since, head uint64
 	size        int // of a batch
@@ -53,8 +59,46 @@ type bulk struct {
 	refused error    // by handle
 }
 
-// read goes as far as the snapshot does.
-func (b *bulk) read(parent context.Context, l *Log, p int) {
+// read goes as far as it can, and says why not to the head.
+func (b *bulk) read(ctx context.Context, l *Log, p int) error {
+	var err error
+	switch {
+	case l.cfg.Files != nil:
+		err = b.files(ctx, l, p)
+	case b.since <= b.head/4:
+		err = b.snapshot(ctx, l, p)
+	}
+	return errors.Join(b.flush(), err)
+}
+
+// files reads the files of an embedded server.
+func (b *bulk) files(ctx context.Context, l *Log, p int) error {
+	info, err := stream.Info(ctx, l.js, OrdersStream(p))
+	switch {
+	case err != nil:
+		return err //nolint:wrapcheck // only logged
+	case !intact(&info.State): // and what was removed may lie there still
+		return domain.Errorf(domain.Corrupt, "events were removed")
+	}
+	r, err := blocks.Open(l.cfg.Files(OrdersStream(p)), OrdersStream(p), b.since)
+	if err != nil {
+		return err //nolint:wrapcheck // only logged
+	}
+	defer func() { _ = r.Close() }()
+	for n := b.since; n < b.head; n++ {
+		m, err := r.Next(b.take)
+		if err != nil {
+			return err //nolint:wrapcheck // only logged
+		}
+		if err := b.add(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshot reads a snapshot that the server makes.
+func (b *bulk) snapshot(parent context.Context, l *Log, p int) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	pr, pw := io.Pipe()
@@ -64,21 +108,19 @@ func (b *bulk) read(parent context.Context, l *Log, p int) {
 		_, err := snapshot.TakeMessages(ctx, l.js.Conn(), OrdersStream(p), pw)
 		_ = pw.CloseWithError(err)
 	}()
-	err := b.messages(pr)
+	err := b.messages(ctx, pr)
 	if err != nil {
 		cancel()
 	}
 	_ = pr.CloseWithError(errBulkOver)
 	<-ended
-	if err != nil && b.refused == nil && parent.Err() == nil {
-		l.cfg.Logger.InfoContext(ctx, "snapshot ended early, a consumer goes on", "stream", OrdersStream(p), "after", b.last, "reason", err)
-	}
+	return err
 }
 
 // errBulkOver ends a snapshot that is read no further.
 var errBulkOver = errors.New("read no further")
 
-func (b *bulk) messages(r io.Reader) error {
+func (b *bulk) messages(ctx context.Context, r io.Reader) error {
 	s, err := snapshot.NewReader(r)
 	if err != nil {
 		return err //nolint:wrapcheck // only logged
@@ -90,27 +132,28 @@ func (b *bulk) messages(r io.Reader) error {
 		m, err := s.Into(b.take)
 		switch {
 		case errors.Is(err, io.EOF):
-			return b.flush()
+			return nil
 		case err != nil:
-			return errors.Join(b.flush(), err)
+			return err //nolint:wrapcheck // only logged
 		case m.Sequence <= b.since || m.Sequence > b.head: // what came meanwhile is read to its end and left out
 			b.bodies[0].giveBack(len(m.Body))
 		default:
-			if err := b.add(m); err != nil {
+			err := b.add(ctx, stream.Message{
+				Subject: m.Subject, RawHeader: m.Body[:m.Header:m.Header], Data: m.Body[m.Header:], Sequence: m.Sequence,
+			})
+			if err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (b *bulk) add(m snapshot.Message) error {
-	b.batch = append(b.batch, stream.Message{
-		Subject: m.Subject, RawHeader: m.Body[:m.Header:m.Header], Data: m.Body[m.Header:], Sequence: m.Sequence,
-	})
+func (b *bulk) add(ctx context.Context, m stream.Message) error {
+	b.batch = append(b.batch, m)
 	if len(b.batch) < b.size {
 		return nil
 	}
-	return b.flush()
+	return cmp.Or(ctx.Err(), b.flush())
 }
 
 func (b *bulk) flush() error {

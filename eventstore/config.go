@@ -46,9 +46,12 @@ type Config struct {
 	// event at once and singly. For measurements.
 	BatchFrom int
 
-	// SnapshotFrom is how many events are read as a snapshot of the partition rather
-	// than by a consumer; 0 is 10,000.
-	SnapshotFrom uint64
+	// Files is the directory in which an embedded server keeps a stream (natsnode's
+	// Files), to replay the log from; nil: the server is asked.
+	Files func(stream string) string
+	// BulkFrom is how many events are read from files, or as a snapshot of the
+	// partition, rather than by a consumer; 0 is 1,000 from files and else 10,000.
+	BulkFrom uint64
 
 	// StageBatches has the server stage the atomic batches of these streams in memory
 	// and reports whether it does (natsnode's StageBatches). Open calls it before
@@ -79,8 +82,11 @@ func (c *Config) setDefaults() {
 	if c.AppendTries == 0 {
 		c.AppendTries = 3
 	}
-	if c.SnapshotFrom == 0 {
-		c.SnapshotFrom = snapshotFrom
+	if c.BulkFrom == 0 {
+		c.BulkFrom = snapshotFrom
+		if c.Files != nil {
+			c.BulkFrom = filesFrom
+		}
 	}
 	nothing := func() error { return nil }
 	if c.StageBatches == nil {

@@ -108,6 +108,13 @@
 // events in one run it kept 0.34 of the rate of a raw replay, and 0.13 with every view compared,
 // where following keeps 0.60: it decides every event again, of which the digest of the fact is half.
 //
+// # Replays
+//
+// What is read in bulk, as by [Log.Scan], [Log.Stored] and [Log.Verify], comes straight from the
+// block files of an embedded server (package blocks), of whose messages nothing was removed; from
+// a server of yours as a snapshot. Either ends at what does not prove itself, and a consumer goes
+// on from there.
+//
 // # Caveats
 //
 // Streams are never recreated beside views that remember a later position. DenyDelete

@@ -43,7 +43,7 @@ func (l *Log) checkIntact(ctx context.Context) error {
 // checkState compares what a partition counts: the first sequence is 1, and none
 // was deleted since, so there are as many messages as the last sequence says.
 func (l *Log) checkState(ctx context.Context, p int, s *jetstream.StreamState) error {
-	if s.LastSeq == 0 || s.FirstSeq == 1 && s.NumDeleted == 0 && s.Msgs == s.LastSeq {
+	if intact(s) {
 		return nil
 	}
 	if l.cfg.Inspect {
@@ -56,6 +56,10 @@ func (l *Log) checkState(ctx context.Context, p int, s *jetstream.StreamState) e
 	return domain.Errorf(domain.Corrupt,
 		"the log is damaged: %s holds %d events and its last sequence is %d; missing are %s; 'comanda verify' names the orders; restore the log",
 		OrdersStream(p), s.Msgs, s.LastSeq, missing)
+}
+
+func intact(s *jetstream.StreamState) bool {
+	return s.LastSeq == 0 || s.FirstSeq == 1 && s.NumDeleted == 0 && s.Msgs == s.LastSeq
 }
 
 // deletedRanges are the sequences that a partition's stream says it lost.

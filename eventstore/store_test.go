@@ -46,8 +46,8 @@ func open(t *testing.T, conn *nats.Conn, dir string, cfg eventstore.Config, rcfg
 	t.Helper()
 	vault := openVault(t, conn, dir, cfg.Replicas)
 	cfg.Vault = vault
-	if cfg.SnapshotFrom == 0 {
-		cfg.SnapshotFrom = 1 // as a long log is read
+	if cfg.BulkFrom == 0 {
+		cfg.BulkFrom = 1 // as a long log is read
 	}
 	log, err := eventstore.Open(t.Context(), conn, cfg)
 	if err != nil {

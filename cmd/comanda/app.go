@@ -178,7 +178,7 @@ func (a *app) openLog(ctx context.Context) error {
 	cfg := eventstore.Config{
 		Partitions: a.cfg.NATS.Partitions, Replicas: a.cfg.NATS.Replicas, Vault: a.vault, ReadConn: reads,
 		Remembered: remembered, Existing: a.offline, Inspect: a.offline, AfterCreate: a.node.SyncDirs, Logger: a.logger, Registerer: a.registry,
-		Health: a.node.Health, Clock: a.now,
+		Health: a.node.Health, Clock: a.now, Files: a.node.Files(),
 	}
 	if !a.offline {
 		cfg.StageBatches = a.node.StageBatches

@@ -205,6 +205,15 @@ func (n *Node) Health() error {
 // Embedded reports whether the server runs in this process.
 func (n *Node) Embedded() bool { return n.embedded != nil }
 
+// Files is where the embedded server keeps the streams of the account core, by
+// name; nil without one, as a server of yours may be anywhere.
+func (n *Node) Files() func(stream string) string {
+	if n.embedded == nil {
+		return nil
+	}
+	return func(stream string) string { return filepath.Join(n.embedded.streamsDir(), stream) }
+}
+
 // SyncDirs makes the directories of new streams durable: call it after creating
 // one. On a server of yours it does nothing.
 func (n *Node) SyncDirs() error {
