@@ -23,8 +23,12 @@ type lagProbe struct {
 	unseen int
 }
 
-// lagLimit is when the view is given up on.
-const lagLimit = 10 * time.Second
+// lagLimit is when the view is given up on, and lagQuestions are asked at the same time
+// at most: one that waited for another's answer would tell of that one's lag, too.
+const (
+	lagLimit     = 10 * time.Second
+	lagQuestions = 8
+)
 
 type lagQuestion struct {
 	order, position string
@@ -36,8 +40,8 @@ func newLagProbe(target string, now func() time.Time) (*lagProbe, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &lagProbe{now: now, conn: conn, client: comandav1.NewOrderServiceClient(conn), asked: make(chan lagQuestion, 4)}
-	for range 4 {
+	p := &lagProbe{now: now, conn: conn, client: comandav1.NewOrderServiceClient(conn), asked: make(chan lagQuestion)}
+	for range lagQuestions {
 		p.wg.Go(p.work)
 	}
 	return p, nil

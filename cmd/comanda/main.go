@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 )
@@ -12,12 +13,33 @@ import (
 // caches of hundreds of megabytes, and took a tenth of the processor. GOGC wins.
 const gcPercent = 200
 
+// leastThreads run Go code at the same time in serve, however few the processors are.
+// With two, one that collects garbage, commits a view or begins an fsync leaves what
+// waits behind it for up to ten milliseconds to the other (Go 1.26, runtime/proc.go,
+// forcePreemptNS and retake): webhooks' answers and reads that follow them waited so.
+// The kernel shares the processors out in shorter turns. GOMAXPROCS wins.
+const leastThreads = 4
+
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "serve" && os.Getenv("GOMAXPROCS") == "" {
+		if now := runtime.GOMAXPROCS(0); threads(now, runtime.NumCPU()) != now {
+			runtime.GOMAXPROCS(leastThreads)
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// threads are those of serve where Go would take now. Fewer than the cores are a
+// container's quota, which more of them would only use up sooner, and then stand still.
+func threads(now, cores int) int {
+	if now < cores {
+		return now
+	}
+	return max(now, leastThreads)
 }
