@@ -61,12 +61,12 @@ func TestReadmeCheckout(t *testing.T) {
 	startServer(t, dir, endpointYAML(endpoint.URL))
 
 	outcome := publishAsReadme(t, dir, []byte(readmeJSON(t, "event")))
-	want, got := parsed(t, readmeJSON(t, "outcome")), parsed(t, outcome)
-	first := ownNumber(t, got)
+	want, told := parsed(t, readmeJSON(t, "outcome")), parsed(t, outcome)
+	first := ownNumber(t, told)
 	if ownNumber(t, want); first != 0 {
-		got["sequence"] = want["sequence"] // when this test ran
+		told["sequence"] = want["sequence"] // when this test ran
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, told); diff != "" {
 		t.Errorf("the outcome (-README +program):\n%s", diff)
 	}
 	if again := parsed(t, publishAsReadme(t, dir, []byte(readmeJSON(t, "event")))); again["outcome"] != "duplicate" || ownNumber(t, again) <= first {
