@@ -73,9 +73,12 @@ func (f *Front) Run(ctx context.Context) error {
 	if err != nil {
 		return domain.Errorf(domain.Unavailable, "take messages: %w", err)
 	}
-	f.sub.Store(sub)
 	drained := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(drained) })
+	if err := sub.SetPendingLimits(untaken*f.checkout.cfg.MaxRequests, nats.DefaultSubPendingBytesLimit); err != nil {
+		return domain.Errorf(domain.Unavailable, "take messages: %w", err)
+	}
+	f.sub.Store(sub)
 	if err := f.conn.FlushTimeout(apiWait); err != nil {
 		return domain.Errorf(domain.Unavailable, "take messages: %w", err)
 	}
@@ -92,6 +95,10 @@ func (f *Front) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// untaken is how many times MaxRequests messages, or 64 MiB, wait at most to be taken, which takes some
+// microseconds each: what comes then is dropped by the connection.
+const untaken = 16
 
 // settle waits until the intake has answered what was passed on; not for ever, since it
 // does not answer when it cannot store.
@@ -141,7 +148,7 @@ func (f *Front) take(m *nats.Msg) {
 // will ever reach, and one that JavaScript can hold.
 func (f *Front) job(m *nats.Msg) *job {
 	now := f.now().UTC()
-	f.last = max(f.last+1, uint64(max(now.UnixMicro(), 0))) //nolint:gosec // not negative
+	f.last = max(f.last+1, uint64(max(now.UnixMicro(), 0)))
 	return &job{
 		token: strings.TrimPrefix(m.Subject, frontPrefix), header: m.Header, body: m.Data, reply: m.Reply,
 		received: now, sequence: f.last,
@@ -170,8 +177,7 @@ func (f *Front) work(j *job) {
 		return
 	}
 	c := f.checkout
-	// Senders wait 5 s, as NATS clients do: INTAKE's answer must come within that.
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.RecordTimeout/4)
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.RecordTimeout)
 	defer cancel()
 	receipt, err := c.commit(ctx, j)
 	c.away.Store(domain.KindOf(err) == domain.Unavailable)
