@@ -62,7 +62,7 @@ func TestIDsOfTwoSources(t *testing.T) {
 			m := nats.NewMsg("intake." + source)
 			m.Data = []byte(body)
 			m.Header.Set(nats.MsgIdHdr, "1")
-			reply, err := h.merchant.RequestMsg(m, answerWait)
+			reply, err := h.node.Conn().RequestMsg(m, answerWait) // in the stream, which has the window
 			must(t, err)
 			if !strings.Contains(string(reply.Data), `"duplicate"`) {
 				return

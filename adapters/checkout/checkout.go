@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +26,8 @@ type Checkout struct {
 	ready   chan struct{}
 	opened  sync.Once
 	sweeps  sweeps
+	fronted atomic.Bool // a Front passes messages on to INTAKE
+	away    atomic.Bool // nothing could be recorded the last time: the Front does not try
 }
 
 // New makes a checkout that hands messages of sources to in. js is a handle on

@@ -1,10 +1,24 @@
-// Package checkout is the way in for a merchant's own checkout: messages
-// published to intake.<source> are read from the stream INTAKE, and what became
-// of each is published on outcome.<source>.
+// Package checkout is the way in for a merchant's own checkout: what is published to
+// intake.<source> is recorded, what became of it is published on outcome.<source>, and it is
+// acknowledged. The body is what the source's codec reads: the platform's JSON, or Comanda's own
+// CloudEvent.
 //
-// [New] makes a [Checkout] for the sources, and Run works until its context
-// ends. The body is what the source's codec reads: the platform's JSON, or
-// Comanda's own CloudEvent. received_at is the message's time in INTAKE.
+// DESIGN section 8 has it go through the stream INTAKE, which on one replica syncs each message by
+// itself before the log syncs it again, in groups. So on the embedded server, whose accounts
+// bring it to another subject (natsnode), a [Front] takes it first: it records the fact, publishes the
+// outcome, and then acknowledges in the stream's own form, with a number of its own as the
+// sequence. The acknowledgement means what it did: durable, and decided besides. duplicate is
+// in it when every fact was recorded before, by the event ids; a Nats-Msg-Id decides nothing there.
+//
+// INTAKE is for what must wait. A Front passes on to it, with the sender's headers, what it cannot
+// record now (an error; more than MaxRequests in hand; while nothing can be recorded, without a try),
+// what only a stream can do (a header Nats-… other than the id), and what it still has
+// when it is stopped; the stream's answer is sent on to the sender as it is. So nothing is acknowledged but by what
+// made it durable, and a message that is lost with the process was not acknowledged. A Front's word
+// on when it took the message goes with it and is its receipt, which on a server of yours nobody is believed.
+//
+// [New] makes a [Checkout] for the sources, whose Run reads INTAKE until its context
+// ends. received_at is the message's time in INTAKE, or when a Front took it.
 //
 // A message is acknowledged when it is durable elsewhere and its outcome was
 // published: in at least once, one effect, because the recorder knows every fact
@@ -14,10 +28,10 @@
 // server/filestore.go, removeMsg) syncs each message that leaves one by itself. What is
 // acknowledged is purged four times a second, many messages with a few syncs, up to the
 // first that is not, and all of it when Run ends. After a crash some that were acknowledged
-// come again. Who sends waits for one sync a message, or for one of an atomic batch.
+// come again.
 //
 // Messages of one order are worked on in their order and beside those of others;
-// one that must be tried again may fall behind, which changes verdicts and never the order.
+// one that is passed on or must be tried again may fall behind, which changes verdicts and never the order.
 //
 // A message that no try can record, for a fault of ours, goes to quarantine in the end;
 // while the log is away it is tried for ever.

@@ -3,9 +3,11 @@ package checkout_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,44 +104,54 @@ func (h *house) connect(t *testing.T, dir string) {
 type options struct {
 	cfg      checkout.Config
 	recorder intake.Recorder
+	clock    func() time.Time // of the front
 }
 
 // running is a checkout at work.
 type running struct {
 	*checkout.Checkout
 
+	front    *checkout.Front
 	registry *prometheus.Registry
 	stop     func() error // ends it and waits; its error
+
+	stopFront func() error // only that
 }
 
-// start runs a checkout and waits until it takes messages.
+// start runs a checkout and its front, and waits until they take messages. They are stopped
+// the front first.
 func (h *house) start(t *testing.T, o options) *running {
 	t.Helper()
 	r := h.make(t, o)
+	stop := h.run(t, "checkout", r.Ready(), r.Run)
+	stopFront := h.run(t, "front", r.front.Ready(), r.front.Run)
+	r.stopFront = stopFront
+	r.stop = func() error { return errors.Join(stopFront(), stop()) }
+	return r
+}
+
+// run has something run; stop ends it and waits; its error.
+func (h *house) run(t *testing.T, name string, ready <-chan struct{}, run func(context.Context) error) (stop func() error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	var ended bool
-	r.stop = func() error {
+	go func() { done <- run(ctx) }()
+	stop = sync.OnceValue(func() error {
 		cancel()
-		if ended {
-			return nil
-		}
-		ended = true
 		return <-done
-	}
+	})
 	t.Cleanup(func() {
-		if err := r.stop(); err != nil {
-			t.Error(err)
+		if err := stop(); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	})
 	select {
-	case <-r.Ready():
+	case <-ready:
 	case err := <-done:
-		ended = true
-		t.Fatalf("Run ended before it was ready: %v", err)
+		done <- nil
+		t.Fatalf("%s ended before it was ready: %v", name, err)
 	}
-	return r
+	return stop
 }
 
 func (h *house) make(t *testing.T, o options) *running {
@@ -163,32 +175,53 @@ func (h *house) make(t *testing.T, o options) *running {
 	}
 	c, err := checkout.New(o.cfg, h.js, sources, in, logger, registry)
 	must(t, err)
-	return &running{Checkout: c, registry: registry}
+	conn, err := h.node.Connect("front")
+	must(t, err)
+	if o.clock == nil {
+		o.clock = time.Now
+	}
+	front, err := c.Front(conn, o.clock, registry)
+	must(t, err)
+	return &running{Checkout: c, front: front, registry: registry}
 }
 
 // answerWait bounds the wait for the server; nothing is concluded from it but failure.
 const answerWait = 20 * time.Second
 
-// publish sends body as the merchant does, and is back when it is in INTAKE;
-// the answer is its sequence there. headers are name, value, ….
+// publish has body in INTAKE, as a server of yours has what a merchant publishes and as a Front
+// passes it on; the answer is its sequence there. headers are name, value, ….
 func (h *house) publish(t *testing.T, source, body string, headers ...string) uint64 {
 	t.Helper()
+	got := h.request(t, h.node.Conn(), message(source, body, headers...))
+	if got.Error != nil {
+		t.Fatalf("not in %s: %s", checkout.Stream, got.Error.Description)
+	}
+	return got.Seq
+}
+
+func message(source, body string, headers ...string) *nats.Msg {
 	m := nats.NewMsg("intake." + source)
 	m.Data = []byte(body)
 	for i := 0; i < len(headers); i += 2 {
 		m.Header.Set(headers[i], headers[i+1])
 	}
-	reply, err := h.merchant.RequestMsg(m, answerWait)
+	return m
+}
+
+// ack is what a stream answers.
+type ack struct {
+	Stream    string
+	Seq       uint64
+	Duplicate bool
+	Error     *struct{ Description string }
+}
+
+func (h *house) request(t *testing.T, conn *nats.Conn, m *nats.Msg) (got ack) {
+	t.Helper()
+	reply, err := conn.RequestMsg(m, 3*answerWait)
 	must(t, err)
-	var ack struct {
-		Seq   uint64
-		Error *struct{ Description string }
-	}
-	must(t, json.Unmarshal(reply.Data, &ack))
-	if ack.Error != nil {
-		t.Fatalf("not in %s: %s", checkout.Stream, ack.Error.Description)
-	}
-	return ack.Seq
+	must(t, json.Unmarshal(reply.Data, &got))
+	return got
 }
 
 // outcome is what a merchant reads.

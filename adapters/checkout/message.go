@@ -17,10 +17,14 @@ import (
 
 // job is one message on its way.
 type job struct {
-	msg      jetstream.Msg
-	received time.Time // when it came into INTAKE
-	sequence uint64    // in INTAKE
-	tries    uint64    // this one included
+	msg      jetstream.Msg // of INTAKE; nil: it was taken directly
+	token    string        // of the source, as the subject has it
+	header   nats.Header
+	body     []byte
+	reply    string    // where the sender of what was taken directly waits; "": nowhere
+	received time.Time // when it came into INTAKE, or was taken
+	sequence uint64    // in INTAKE, or the number that was given to it
+	tries    uint64    // this one included; 0: it was taken directly
 	source   domain.SourceID
 	id       string // the sender's; "" when it gave none
 	cause    domain.Cause
@@ -44,20 +48,28 @@ const defaultContentType = "application/json"
 
 // read makes a job of msg. It keeps msg's data, which nobody else changes.
 func (c *Checkout) read(ctx context.Context, msg jetstream.Msg) *job {
-	token := strings.TrimPrefix(msg.Subject(), intakePrefix)
-	src := c.sources[token]
-	j := &job{msg: msg, source: intake.SanitizeSource(token), tooLarge: len(msg.Data()) > c.cfg.MaxBody}
+	j := &job{msg: msg, token: strings.TrimPrefix(msg.Subject(), intakePrefix), header: msg.Headers(), body: msg.Data()}
 	if meta, err := msg.Metadata(); err == nil { // an error is no message of a stream
 		j.received, j.sequence, j.tries = meta.Timestamp.UTC(), meta.Sequence.Stream, meta.NumDelivered
 	}
-	j.id = messageID(msg.Headers(), msg.Data(), src)
-	j.cause = causeOf(msg.Headers(), j.id)
-	if src == nil || j.tooLarge {
-		return j
+	if c.fronted.Load() {
+		j.received = takenAt(j.header, j.received)
 	}
-	decoded := c.intake.Decode(ctx, src, "", contentType(msg.Headers()), msg.Data(), j.received, j.cause)
-	j.decoded = &decoded
+	c.understand(ctx, j)
 	return j
+}
+
+// understand reads what j brings.
+func (c *Checkout) understand(ctx context.Context, j *job) {
+	src := c.sources[j.token]
+	j.source, j.tooLarge = intake.SanitizeSource(j.token), len(j.body) > c.cfg.MaxBody
+	j.id = messageID(j.header, j.body, src)
+	j.cause = causeOf(j.header, j.id)
+	if src == nil || j.tooLarge {
+		return
+	}
+	decoded := c.intake.Decode(ctx, src, "", contentType(j.header), j.body, j.received, j.cause)
+	j.decoded = &decoded
 }
 
 func contentType(header nats.Header) string {

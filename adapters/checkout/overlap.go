@@ -14,7 +14,7 @@ import (
 // common with them: it would store every request, and its acknowledgement would be
 // taken for the answer.
 func ServiceSubjects() []string {
-	return []string{recordPrefix + "*", getPrefix + "*", waitPrefix + "*", "$SRV.>"}
+	return []string{recordPrefix + "*", getPrefix + "*", waitPrefix + "*", frontPrefix + "*", "$SRV.>"}
 }
 
 // apiWait bounds a question to the server.

@@ -28,7 +28,8 @@ func (c *Checkout) work(ctx context.Context, j *job) {
 	}
 	receipt, err := c.commit(ctx, j)
 	if err == nil {
-		err = c.publish(j, receipt.AppendMembers)
+		c.away.Store(false)
+		err = c.publish(c.js.Conn(), j, receipt.AppendMembers)
 	}
 	if err != nil {
 		c.tryAgain(ctx, j, err)
@@ -58,7 +59,7 @@ func (c *Checkout) acknowledge(ctx context.Context, j *job) {
 func (c *Checkout) commit(ctx context.Context, j *job) (intake.Receipt, error) {
 	if j.decoded == nil {
 		token := string(j.source)
-		return c.intake.AcceptUnknown(ctx, token, contentType(j.msg.Headers()), j.msg.Data(), j.received, j.cause)
+		return c.intake.AcceptUnknown(ctx, token, contentType(j.header), j.body, j.received, j.cause)
 	}
 	receipt, err := c.intake.Commit(ctx, j.decoded)
 	if err == nil || domain.KindOf(err) == domain.Unavailable || j.tries < uint64(c.cfg.MaxTries) { //nolint:gosec // validated: not negative
@@ -71,7 +72,7 @@ func (c *Checkout) commit(ctx context.Context, j *job) (intake.Receipt, error) {
 // refuse answers a body over the limit as HTTP's 413 does: nothing is kept. The
 // stream's own limit stops most of them at the sender.
 func (c *Checkout) refuse(ctx context.Context, j *job) {
-	err := c.publish(j, func(b []byte) []byte { return append(b, `"outcome":"refused","reason":"too_large"`...) })
+	err := c.publish(c.js.Conn(), j, func(b []byte) []byte { return append(b, `"outcome":"refused","reason":"too_large"`...) })
 	if err != nil {
 		c.tryAgain(ctx, j, err)
 		return
@@ -84,7 +85,7 @@ func (c *Checkout) refuse(ctx context.Context, j *job) {
 }
 
 // publish sends the outcome with the message's own id and trace.
-func (c *Checkout) publish(j *job, appendMembers func([]byte) []byte) error {
+func (c *Checkout) publish(conn *nats.Conn, j *job, appendMembers func([]byte) []byte) error {
 	b := append(make([]byte, 0, outcomeSize), `{"message_id":`...)
 	b, _ = jsontext.AppendQuote(b, j.id) // the error only reports what is not UTF-8
 	b = append(b, `,"sequence":`...)
@@ -96,7 +97,7 @@ func (c *Checkout) publish(j *job, appendMembers func([]byte) []byte) error {
 	msg.Data = b
 	msg.Header.Set("Content-Type", defaultContentType)
 	mark(msg.Header, j.id, &j.cause)
-	if err := c.js.Conn().PublishMsg(msg); err != nil {
+	if err := conn.PublishMsg(msg); err != nil {
 		return domain.Errorf(domain.Unavailable, "publish the outcome: %w", err)
 	}
 	return nil

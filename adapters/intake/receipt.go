@@ -51,6 +51,12 @@ func (r *Receipt) Position() domain.Position {
 // Quarantined reports whether the message is in quarantine.
 func (r *Receipt) Quarantined() bool { return r.QuarantineID != "" }
 
+// Duplicate reports whether every fact of the message was recorded before.
+func (r *Receipt) Duplicate() bool {
+	return len(r.Outcomes) > 0 && !r.Quarantined() &&
+		!slices.ContainsFunc(r.Outcomes, func(o domain.Outcome) bool { return o.Verdict != domain.VerdictDuplicate })
+}
+
 // Word is the outcome in one word: the last fact's verdict, "quarantined" or "relayed".
 func (r *Receipt) Word() string {
 	switch {

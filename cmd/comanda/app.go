@@ -402,10 +402,33 @@ func (a *app) startCheckout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.stack.spawn(ctx, "checkout", c.Run)
+	if err := a.startFront(ctx, c); err != nil {
+		return err
+	}
 	a.stack.spawn(ctx, "requests", service.Run)
 	a.checks = append(a.checks,
 		ops.Check{Name: "checkout", Probe: ops.Closed(c.Ready())}, ops.Check{Name: "requests", Probe: ops.Closed(service.Ready())})
+	return nil
+}
+
+// startFront runs c; on the embedded server, which brings them here, it takes messages
+// before they are in INTAKE.
+func (a *app) startFront(ctx context.Context, c *checkout.Checkout) error {
+	if !a.node.Embedded() {
+		a.stack.spawn(ctx, "checkout", c.Run)
+		return nil
+	}
+	conn, err := a.node.Connect("comanda-intake")
+	if err != nil {
+		return err
+	}
+	front, err := c.Front(conn, a.now, a.registry)
+	if err != nil {
+		return err
+	}
+	a.stack.spawn(ctx, "checkout", c.Run)
+	a.stack.spawn(ctx, "front of the intake", front.Run)
+	a.checks = append(a.checks, ops.Check{Name: "front of the intake", Probe: ops.Closed(front.Ready())})
 	return nil
 }
 

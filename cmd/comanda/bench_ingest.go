@@ -22,7 +22,7 @@ type benchIngestCmd struct {
 	benchFlags
 
 	Clients      []int         `help:"Numbers of clients." default:"1,64,256,1000"`
-	Over         []string      `help:"Ways in: http, record (a request over NATS), intake (a message in INTAKE, until its outcome is heard) and batch (likewise, in atomic batches of what waits to be sent)." default:"http" enum:"http,record,intake,batch"`
+	Over         []string      `help:"Ways in: http, record (a request over NATS), intake (a message to intake.<source>, until it is acknowledged and its outcome heard) and batch (likewise, in atomic batches of what waits to be sent, through INTAKE)." default:"http" enum:"http,record,intake,batch"`
 	Duration     time.Duration `help:"Length of one measurement." default:"3s"`
 	Rate         int           `help:"Webhooks a second of all clients together, whose lag is then that of this load; 0 is as many as they can." default:"0"`
 	At           string        `help:"Data directory of a running demo server to measure; none: one is started." type:"path"`

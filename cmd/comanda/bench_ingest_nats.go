@@ -18,7 +18,7 @@ import (
 const (
 	overHTTP   = "http"
 	overRecord = "record" // a request, answered when the fact is durable
-	overIntake = "intake" // a message in INTAKE, until its outcome is heard
+	overIntake = "intake" // a message to intake.<source>, until its outcome is heard
 	overBatch  = "batch"  // the same, but what waits to be sent goes as one batch
 )
 
@@ -87,7 +87,7 @@ func (d *natsDoor) record(ctx context.Context, client int, _ string, body []byte
 	return m.Data, m.Header.Get(micro.ErrorCodeHeader)
 }
 
-// intake publishes a message and waits until it is stored and its outcome heard.
+// intake publishes a message and waits until it is acknowledged and its outcome heard.
 func (d *natsDoor) intake(ctx context.Context, client int, id string, body []byte) (answer []byte, failure string) {
 	return d.stored(ctx, id, body, func(m *nats.Msg) string {
 		stored, err := d.conns[client%len(d.conns)].RequestMsgWithContext(ctx, m)

@@ -93,11 +93,11 @@ func (c *Config) Validate() error {
 // grants are those of the embedded server.
 func (c *Config) grants() []Grant {
 	if len(c.Checkouts) == 0 {
-		return []Grant{grantOfAll()}
+		return []Grant{grantOfAll().taken()}
 	}
 	grants := make([]Grant, len(c.Checkouts))
 	for i, source := range c.Checkouts {
-		grants[i] = GrantOf(source)
+		grants[i] = GrantOf(source).taken()
 	}
 	return grants
 }

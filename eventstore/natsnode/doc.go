@@ -11,6 +11,12 @@
 // data directory; they are JSON as `nats context` reads it. A [Grant] is what such
 // an account may do, here and on a server of yours.
 //
+// What a checkout publishes to intake.<source> is comanda.intake.<source> in core ([Taken]), where
+// no stream stores it and Comanda answers; nobody there: no responders. DESIGN section 8 has the
+// stream INTAKE answer, as it does on a server of yours and for what is published in core itself: that
+// costs one more fsync for each message (see adapters/checkout). Accounts are no data: a directory
+// of an earlier version needs nothing.
+//
 // The server acknowledges after fsync (SyncAlways) unless UnsafeNoFsync says
 // otherwise. Creating a stream makes directories, and only a directory's own
 // fsync keeps its entries through a power failure: call [Node.SyncDirs] after it.

@@ -26,9 +26,9 @@ type Grant struct {
 	// account, which exports them to this one.
 	Services []string `json:"import_services"`
 	Streams  []string `json:"import_streams"`
-	// Aliases are further subjects of this account, by which it reaches Services: who asks
-	// which services there are hears of Comanda, and of nothing else that Comanda's account
-	// may have.
+	// Aliases are further subjects of this account, and those of Comanda's that they reach:
+	// who asks which services there are hears of Comanda, and of nothing else that Comanda's
+	// account may have.
 	Aliases map[string]string `json:"import_services_as"`
 
 	file string
@@ -64,7 +64,7 @@ func grantOfAll() Grant {
 }
 
 func newGrant(name, file, source string, requests ...string) Grant {
-	services := append([]string{"intake." + source}, requests...)
+	services := append([]string{"intake." + source}, requests...) // the intake first: see taken
 	services = append(services, discovery()...)
 	outcome, aliases := "outcome."+source, discoveryOfAll()
 	return Grant{
@@ -79,10 +79,30 @@ func CheckoutCredentialsOf(source domain.SourceID) string {
 	return strings.TrimSuffix(CheckoutCredentials, ".json") + "-" + string(source) + ".json"
 }
 
+// Taken is what stands before the subject intake.<source> of a checkout's account where
+// Comanda's has it, on the embedded server: no stream stores that, so Comanda itself takes
+// the message.
+const Taken = "comanda."
+
+// taken is g on the embedded server.
+func (g Grant) taken() Grant {
+	intake, services := g.Services[0], g.Services[1:]
+	g.Services, g.Aliases = services, maps.Clone(g.Aliases)
+	g.Aliases[intake] = Taken + intake
+	return g
+}
+
+// exported are the subjects of Comanda's account by which g reaches it.
+func (g *Grant) exported() []string {
+	subjects := slices.AppendSeq(slices.Clone(g.Services), maps.Values(g.Aliases))
+	slices.Sort(subjects)
+	return slices.Compact(subjects)
+}
+
 // exports are those of Comanda's account to g's, as a nats-server.conf has them.
 func (g *Grant) exports() string {
 	var b strings.Builder
-	for _, subject := range g.Services {
+	for _, subject := range g.exported() {
 		more := ""
 		if strings.HasPrefix(subject, "$SRV.") {
 			more = ", response_type: stream" // every instance answers

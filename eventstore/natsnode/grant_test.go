@@ -100,6 +100,7 @@ func connect(t *testing.T, url string, opts ...nats.Option) *nats.Conn {
 func (g *granted) furnish(t *testing.T) jetstream.Stream {
 	t.Helper()
 	stored := intake(t, g.core)
+	front(t, g.core)
 	service, err := micro.AddService(g.core, micro.Config{Name: "comanda", Version: "1.0.0"})
 	if err != nil {
 		t.Fatal(err)
@@ -222,7 +223,7 @@ func TestACheckoutMayDoNothingElse(t *testing.T) {
 			a := g.connect("loja-a", nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 			for _, subject := range []string{
 				"orders.00.loja.ord_x", "intake.loja-b", "outcome.loja-a", "outcome.loja-b", "quarantine.loja-a.x", "relay.a.b",
-				"comanda.record.loja-b", "comanda.order.get.loja-b", "comanda.order.wait.loja-b", "comanda.order.get", "comanda.x",
+				"comanda.intake.loja-a", "comanda.intake.loja-b", "comanda.record.loja-b", "comanda.order.get.loja-b", "comanda.order.wait.loja-b", "comanda.order.get", "comanda.x",
 				"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.INTAKE", "$JS.API.STREAM.DELETE.INTAKE", "$JS.API.STREAM.PURGE.INTAKE",
 				"$JS.API.STREAM.MSG.GET.INTAKE", "$JS.API.DIRECT.GET.INTAKE", "$JS.API.CONSUMER.CREATE.INTAKE", "$JS.ACK.INTAKE.comanda.1.1.1.1.1",
 				"$KV.KEYS.x", "$SYS.REQ.SERVER.PING", "$SRV.STATS", "$SRV.STATS.comanda", "$SRV.INFO.other", "$SRV.PING.other", "$SRV.SCHEMA.comanda", "_INBOX.others",

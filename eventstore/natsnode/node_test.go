@@ -81,6 +81,26 @@ func intake(t *testing.T, conn *nats.Conn) jetstream.Stream {
 	return s
 }
 
+// front asks the stream on behalf of the checkout, as Comanda on the embedded server does.
+func front(t *testing.T, core *nats.Conn) {
+	t.Helper()
+	_, err := core.Subscribe(natsnode.Taken+"intake.*", func(m *nats.Msg) {
+		stored, err := core.Request(strings.TrimPrefix(m.Subject, natsnode.Taken), m.Data, 30*time.Second)
+		if err == nil {
+			err = m.Respond(stored.Data)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := core.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestCoreOwnsTheServer(t *testing.T) {
 	dir := t.TempDir()
 	node := start(t, natsnode.Config{DataDir: dir})
@@ -133,7 +153,13 @@ func TestCheckoutMayDoThreeThings(t *testing.T) {
 	stored := intake(t, node.Conn())
 	checkout := login(t, node, dir, natsnode.CheckoutCredentials)
 
+	t.Run("nobody takes it yet", func(t *testing.T) {
+		if answer, err := checkout.Request("intake.loja-checkout", []byte("{}"), 30*time.Second); !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("answered %v (%v), want no responders", answer, err)
+		}
+	})
 	t.Run("intake is acknowledged by the stream", func(t *testing.T) {
+		front(t, node.Conn())
 		answer, err := checkout.Request("intake.loja-checkout", []byte("{}"), 5*time.Second)
 		if err != nil {
 			t.Fatal(err)

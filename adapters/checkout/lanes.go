@@ -1,0 +1,64 @@
+package checkout
+
+import "sync"
+
+// lanes has jobs done, up to a number at once: those of one lane one after the other, in the
+// order in which they were handed over, and beside those of others.
+type lanes struct {
+	desk *desk
+	do   func(*job)
+	most int
+
+	mu     sync.Mutex
+	inHand int
+	behind map[string][]*job // of each lane that is worked on: what waits in it
+}
+
+func newLanes(most int, do func(*job)) *lanes {
+	return &lanes{desk: newDesk(most), do: do, most: most, behind: make(map[string][]*job)}
+}
+
+// hand has j done; false: too much is in hand.
+func (l *lanes) hand(j *job) bool {
+	lane := j.lane()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inHand == l.most {
+		return false
+	}
+	queue, busy := l.behind[lane]
+	if busy {
+		l.behind[lane] = append(queue, j)
+	} else if !l.desk.take(func() { l.work(lane, j) }) { // a worker that is done may not be gone yet
+		return false
+	} else {
+		l.behind[lane] = nil
+	}
+	l.inHand++
+	return true
+}
+
+// work does j and what comes behind it.
+func (l *lanes) work(lane string, j *job) {
+	for j != nil {
+		l.do(j)
+		j = l.next(lane)
+	}
+}
+
+// next is the lane's next job; nil: it has none.
+func (l *lanes) next(lane string) *job {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inHand--
+	queue := l.behind[lane]
+	if len(queue) == 0 {
+		delete(l.behind, lane)
+		return nil
+	}
+	l.behind[lane] = queue[1:]
+	return queue[0]
+}
+
+// close waits until all is done. Nothing may be handed over any more.
+func (l *lanes) close() { l.desk.close() }
