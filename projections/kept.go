@@ -309,7 +309,7 @@ func (s *spill) index() []keptBlock {
 	var all []placed
 	for n, blocks := range s.blocks {
 		for _, b := range blocks {
-			all = append(all, placed{keptBlock{Range: uint8(n), Size: b.size, Sum: b.sum}, b.at}) //nolint:gosec // below ranges
+			all = append(all, placed{keptBlock{Range: uint8(n), Size: b.size, Sum: b.sum}, b.at})
 		}
 	}
 	slices.SortFunc(all, func(x, y placed) int { return cmp.Compare(x.at, y.at) })

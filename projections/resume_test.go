@@ -113,9 +113,7 @@ func TestABuildIsCutOffAnywhere(t *testing.T) {
 		s.Cut = func(n int) int { return min(n, width) }
 		s.Fill(all, rapid.Uint64Range(1, 1000).Draw(t, "seed"), 20, 60)
 		l := &countedLog{Script: s}
-		dir, err := os.MkdirTemp("", "comanda-views-*")
-		must(t, err)
-		defer func() { must(t, os.RemoveAll(dir)) }()
+		dir := all.TempDir()
 		path := filepath.Join(dir, "views.db")
 		for range rapid.IntRange(1, 3).Draw(t, "ends") {
 			if rapid.Bool().Draw(t, "killed") { // it leaves the files of a build that goes on
@@ -279,7 +277,7 @@ func TestACancelledBuildIsResumed(t *testing.T) {
 		if c := status.Cancelled; c == nil || c.Read == 0 || c.Read >= c.Total || c.FileBytes == 0 || status.Build.Outcome != projections.Cancelled {
 			t.Errorf("cancelled: %+v, %+v", c, status.Build)
 		}
-		s.Fill(t, 20+uint64(n), 10, 10) //nolint:gosec // not negative
+		s.Fill(t, 20+uint64(n), 10, 10)
 		if n%3 == 0 {
 			f.Wait()
 			f.Stop()
@@ -294,7 +292,7 @@ func TestACancelledBuildIsResumed(t *testing.T) {
 	l.endAfter(never, nil)
 	number, err := f.Runner.Rebuild(false)
 	must(t, err)
-	if b := ended(t, f.Runner, number, projections.Promoted); uint64(l.events()) >= b.Progress.Total { //nolint:gosec // not negative
+	if b := ended(t, f.Runner, number, projections.Promoted); uint64(l.events()) >= b.Progress.Total {
 		t.Errorf("%d events were read of %d", l.events(), b.Progress.Total)
 	}
 	f.Wait()
