@@ -54,11 +54,15 @@ type builder struct {
 	counted *counted
 	// remembered is what the views hold of the log; the build holds it too, or fails.
 	remembered []mark
+	// intact says that the spill holds what marks say and no more, and is to be kept when
+	// ctx ends.
+	intact bool
 
 	loader *kv.Loader
 	others []Projection // those that are no Bulk
 	aside  *kv.DB       // a file for the others, until it is copied; nil without any
 	spill  *spill
+	replay replay // what was kept, as far as it is not written yet
 	marks  []mark
 	parked []parking // found in folding
 	other  bool      // found in folding: an event in another form
@@ -83,36 +87,53 @@ type built struct {
 	parked map[domain.OrderID]struct{}
 }
 
-// build makes a file at path of the log up to head. When it ends with an error it
-// leaves none.
+// build makes a file at path of the log up to head, from what a build before it has kept,
+// if any. When it ends with an error it leaves none, but keeps what it has read when that is
+// the end of ctx.
 func (r *Runner) build(ctx context.Context, path string, head domain.Position, c *counted) (*built, error) {
 	b := &builder{
 		runner: r, path: path, head: head, without: map[domain.OrderID]parking{}, counted: c, remembered: r.visible(),
 	}
-	for {
-		done, err := b.attempt(ctx)
+	b.count()
+	from, err := b.takeUp(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("build the views: %w", err)
+	}
+	for ; ; from = nil {
+		done, err := b.attempt(ctx, from)
 		switch {
+		case errors.Is(err, errKept) && ctx.Err() == nil:
+			b.forget(ctx, err)
+			b.careful, b.parked, b.other = false, nil, false
+			clear(b.without)
+			continue
 		case err != nil || done != nil:
 			return done, err
 		case b.other && b.careful:
 			return nil, domain.Errorf(domain.Internal, "build the views: an event is still in another form")
-		case len(b.parked) > 0 && len(b.without) > 0:
-			return nil, fmt.Errorf("build the views: the order %s: %w", b.parked[0].order, b.parked[0].err)
 		}
 		b.careful = b.careful || b.other
 		for _, p := range b.parked {
+			if _, again := b.without[p.order]; again {
+				return nil, fmt.Errorf("build the views: the order %s: %w", p.order, p.err)
+			}
 			b.without[p.order] = p
 		}
 	}
 }
 
+// errKept says that what was kept of a build before cannot be read again.
+var errKept = errors.New("read what was kept")
+
 // attempt is nil when there were found orders that go no further, or events in another form.
-func (b *builder) attempt(ctx context.Context) (done *built, err error) {
+// It begins with what was kept, unless that is nil.
+func (b *builder) attempt(ctx context.Context, from *kept) (done *built, err error) {
 	r := b.runner
 	b.marks, b.parked, b.other, b.sorted = make([]mark, len(r.marks)), nil, false, map[sortedBucket]*sorter{}
+	b.intact, b.replay = false, nil
 	b.count()
 	defer func() {
-		err = errors.Join(err, b.close())
+		err = errors.Join(err, b.close(err != nil && ctx.Err() != nil))
 		if err == nil && done != nil {
 			return
 		}
@@ -124,10 +145,16 @@ func (b *builder) attempt(ctx context.Context) (done *built, err error) {
 			err = errors.Join(err, removed)
 		}
 	}()
-	if err := b.open(); err != nil {
+	if err := b.open(from); err != nil {
 		return nil, fmt.Errorf("build the views: %w", err)
 	}
 	r.deps.at(PointBuildBegun)
+	if from != nil {
+		if err := b.resume(from); err != nil {
+			return nil, fmt.Errorf("build the views: %w", err)
+		}
+	}
+	b.intact = true
 	for i, step := range []func(context.Context) error{b.read, b.fold, b.entries} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("build the views: %w", err)
@@ -144,12 +171,17 @@ func (b *builder) attempt(ctx context.Context) (done *built, err error) {
 	return done, nil
 }
 
-// open makes the files of the build.
-func (b *builder) open() (err error) {
+// open makes the files of the build, but for what was kept.
+func (b *builder) open(from *kept) (err error) {
 	if b.loader, err = kv.NewLoader(b.path); err != nil {
 		return err
 	}
-	if b.spill, err = newSpill(b.path + ".events"); err != nil {
+	if from == nil {
+		b.spill, err = newSpill(b.path + eventsSuffix)
+	} else {
+		b.spill, err = openSpill(b.path+eventsSuffix, from)
+	}
+	if err != nil {
 		return err
 	}
 	b.others = nil
@@ -188,17 +220,17 @@ func (b *builder) count() {
 	b.counted.folded.Store(0)
 }
 
-// close ends what only the build needed.
-func (b *builder) close() error {
+// close ends what only the build needed. What was read is kept when that is wanted.
+func (b *builder) close(keep bool) error {
 	var errs []error
+	if b.spill != nil {
+		errs = append(errs, b.closeSpill(keep))
+	}
 	if b.loader != nil {
 		errs = append(errs, b.loader.Close())
 	}
 	if b.aside != nil {
 		errs = append(errs, b.aside.Discard())
-	}
-	if b.spill != nil {
-		errs = append(errs, b.spill.close())
 	}
 	for _, s := range b.sorted {
 		errs = append(errs, s.close())
@@ -207,41 +239,65 @@ func (b *builder) close() error {
 	return errors.Join(errs...)
 }
 
-// read reads the log up to the head, partition by partition.
+// closeSpill removes the spilled events, unless they are kept.
+func (b *builder) closeSpill(keep bool) error {
+	if read := b.counted.read.Load(); keep && b.intact && read > 0 {
+		err := b.keep()
+		if err == nil {
+			b.runner.deps.Logger.Info("a build of views keeps what it has read", "read", read, "events", b.counted.total.Load())
+			return b.spill.close()
+		}
+		b.runner.deps.Logger.Warn("a build of views cannot keep what it has read", "error", err)
+	}
+	return errors.Join(b.spill.close(), dropKept(b.path))
+}
+
+// batch is of events that are read: of the log, or of those that were kept.
+type batch struct {
+	events []domain.Stored
+	kept   bool
+}
+
+// read reads the log up to the head, partition by partition, and of each first what was kept.
 func (b *builder) read(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	batches := make(chan []domain.Stored, 4)
+	batches := make(chan batch, 4)
 	group.Go(func() error {
 		defer close(batches)
 		for partition := range b.marks {
-			if err := b.scan(ctx, partition, b.head.At(partition), batches); err != nil {
+			if err := b.scan(ctx, partition, batches); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	group.Go(func() error { return b.write(ctx, batches) })
+	group.Go(func() error { return b.write(batches) })
 	return group.Wait()
 }
 
-// scan sends the events of a partition up to a sequence.
-func (b *builder) scan(ctx context.Context, partition int, until uint64, batches chan<- []domain.Stored) error {
-	m := &b.marks[partition]
-	return b.runner.deps.Log.Stored(ctx, partition, 0, until, func(events []domain.Stored) error {
+// scan sends the events of a partition.
+func (b *builder) scan(ctx context.Context, partition int, batches chan<- batch) error {
+	send := func(read batch) error {
+		select {
+		case batches <- read:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	after, until := b.marks[partition].sequence, b.head.At(partition)
+	err := b.replay.partition(partition, func(events []domain.Stored) error { return send(batch{events: events, kept: true}) })
+	if err != nil {
+		return err
+	}
+	return b.runner.deps.Log.Stored(ctx, partition, after, until, func(events []domain.Stored) error {
 		if len(events) == 0 {
 			return nil
 		}
 		if err := b.compare(events); err != nil {
 			return err
 		}
-		last := &events[len(events)-1]
-		*m = mark{sequence: last.Sequence, hash: last.Hash}
-		select {
-		case batches <- events:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return send(batch{events: events})
 	})
 }
 
@@ -261,25 +317,26 @@ func (b *builder) compare(events []domain.Stored) error {
 	return nil
 }
 
-// write stores what events make by themselves, and spills them.
-func (b *builder) write(ctx context.Context, batches <-chan []domain.Stored) error {
-	for {
-		select {
-		case events, open := <-batches:
-			if !open {
-				return nil
-			}
-			if err := b.writeEvents(events); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
+// write stores what events make by themselves, and spills them: all that were read, whatever
+// ended that.
+func (b *builder) write(batches <-chan batch) error {
+	for read := range batches {
+		write := b.writeEvents
+		if read.kept {
+			write = b.buildEvents
+		}
+		if err := write(read.events); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 func (b *builder) writeEvents(events []domain.Stored) error {
+	b.intact = false
 	b.counted.read.Add(uint64(len(events)))
+	last := &events[len(events)-1]
+	partition, read := last.Partition, mark{sequence: last.Sequence, hash: last.Hash}
 	if b.careful {
 		if err := encodeAnew(events); err != nil {
 			return err
@@ -288,16 +345,26 @@ func (b *builder) writeEvents(events []domain.Stored) error {
 	if len(b.without) > 0 || len(b.runner.folder.skipped) > 0 {
 		events = slices.DeleteFunc(events, b.isLeftOut)
 	}
+	if err := b.buildEvents(events); err != nil {
+		return err
+	}
+	for i := range events {
+		if err := b.spill.add(&events[i]); err != nil {
+			return err
+		}
+	}
+	b.marks[partition] = read
+	b.intact = true
+	return nil
+}
+
+// buildEvents stores what events make by themselves.
+func (b *builder) buildEvents(events []domain.Stored) error {
 	for _, p := range b.runner.all {
 		if bulk, ok := p.(Bulk); ok {
 			if err := bulk.BuildEvents(b.loader.Bucket(p.Name()), events); err != nil {
 				return fmt.Errorf("build the view %s: %w", p.Name(), err)
 			}
-		}
-	}
-	for i := range events {
-		if err := b.spill.add(&events[i]); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 
 // What the paths of other files beside the views' end with.
 const (
-	building = ".building" // is being built, and worth nothing before that ends
-	next     = ".next"     // is to take the views' place
-	previous = ".previous" // had the views' place
+	building  = ".building"  // is being built, and worth nothing before that ends
+	next      = ".next"      // is to take the views' place
+	cancelled = ".cancelled" // was to, and may again: see start
+	previous  = ".previous"  // had the views' place
 )
 
 // candidateFacts bounds the facts in memory of views that nobody reads yet.
@@ -31,11 +33,13 @@ type candidate struct {
 	counted *counted
 
 	wanted    chan struct{} // closed: take the place as soon as it holds what the views hold
-	cancelled chan struct{} // closed: be gone
+	cancelled chan struct{} // closed: end
 	caughtUp  chan struct{} // closed: it holds what the log held when it began
 	ended     chan struct{} // closed: it is over
 	want      func()        // closes wanted
 	cancel    func()        // closes cancelled
+
+	discarded bool // it is to be removed when it has ended; guarded by the serving runner's mu
 
 	mu     sync.Mutex
 	runner *Runner // nil: not yet
@@ -81,11 +85,36 @@ func (c *candidate) run(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil // the file is the serving runner's
-	case errors.Is(err, errSuspended):
+	case errors.Is(err, errSuspended) && !isClosed(c.cancelled):
 		return errors.Join(err, file.Close())
-	default:
-		return errors.Join(err, file.Discard(), os.Remove(path))
+	case errors.Is(err, errSuspended), errors.Is(err, errCancelled):
+		if c.hasRead(path) {
+			return errors.Join(errCancelled, file.Close(), c.serving.setAside())
+		}
+		err = errCancelled
 	}
+	return errors.Join(err, dropKept(path+building), file.Discard(), os.Remove(path))
+}
+
+// hasRead reports whether there is something to keep of the file, or of a build of it.
+func (c *candidate) hasRead(path string) bool {
+	return exists(path+building+keptSuffix) || (c.runner != nil && c.runner.Position().Partitions() > 0)
+}
+
+// setAside gives a file that was to take the views' place a name under which no start
+// takes it up.
+func (r *Runner) setAside() error {
+	if err := os.Rename(r.file.path+next, r.file.path+cancelled); err != nil {
+		return err
+	}
+	r.deps.at(PointSetAside)
+	return syncDir(filepath.Dir(r.file.path))
+}
+
+// dropCancelled removes a build that was cancelled, and all that it has kept. There is
+// none under way.
+func (r *Runner) dropCancelled() error {
+	return errors.Join(dropKept(r.file.path+next+building), remove(r.file.path+cancelled))
 }
 
 func openCandidate(path string) (*File, error) {

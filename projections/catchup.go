@@ -21,7 +21,7 @@ func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 		behind += at - m.sequence
 	}
 	if !r.anew && (behind < uint64(r.cfg.BuildFrom) || behind < total/5) { //nolint:gosec // validated: not negative
-		return nil
+		return r.forgo()
 	}
 	began := r.deps.Clock()
 	r.setStarting(began)
@@ -41,6 +41,18 @@ func (r *Runner) catchUp(ctx context.Context, head domain.Position) error {
 	default:
 		r.metrics.events.Add(float64(total))
 		r.deps.Logger.InfoContext(ctx, "views are built", "events", total, "seconds", r.deps.Clock().Sub(began).Seconds())
+	}
+	return nil
+}
+
+// forgo removes what a build has kept that is not needed any more. That is no error which
+// keeps the views from following.
+func (r *Runner) forgo() error {
+	if r.deps.OnlyLook {
+		return nil
+	}
+	if err := dropKept(r.file.path + building); err != nil {
+		r.deps.Logger.Warn("what a build of views has kept cannot be removed", "error", err)
 	}
 	return nil
 }

@@ -27,8 +27,8 @@
 // beside the old one and puts it in its place: events are written as they are
 // read, orders when all their events are known, what has other keys when all orders
 // are, each in the order of its keys and without fsync until the checkpoint.
-// Readers see the old file until then. A build that is cut off leaves nothing
-// but a file that the next one deletes; one that cannot be is given up, and the
+// Readers see the old file until then. A build that is killed leaves nothing
+// but files that the next one deletes; one that cannot be is given up, and the
 // views follow the log as ever. Memory does not grow with the log, but for a
 // 256th of its events twice; on disk there is meanwhile a second copy of the events.
 //
@@ -36,9 +36,8 @@
 // own on the file with .next at the end of its name, which takes the views' place
 // when it holds what they hold. They stand still for the moment of that, no reader
 // does, and no reader goes back. What they were is kept as .previous for
-// [Runner.Rollback]. A candidate that was cancelled or failed is removed; one that
-// the end of the process cut off is taken up by the next, and held until
-// [Runner.Promote]. A candidate's cache is bounded to 20,000 facts; notifications
+// [Runner.Rollback]. A candidate that failed is removed; one that the end of the
+// process cut off is taken up by the next, and held until [Runner.Promote]. A candidate's cache is bounded to 20,000 facts; notifications
 // know nothing of views.
 //
 // The file has one checkpoint for all its projections; when any of them has another
@@ -70,9 +69,18 @@
 // the damaged file is not kept. Who opens a file that says nothing of itself any more has
 // to delete it.
 //
-// A cancelled build is not resumed. What it has read lies, unsorted, in files that mean
-// nothing without the counts of where it was, to write which with every batch would cost
-// each build more than a rare second one: it is removed, and a new one begins.
+// A build that is cancelled, or that the end of the process cuts off, keeps what it has read.
+// It then, and only then, writes the rest of the events that it has spilled, syncs them and
+// says in a small file what they are of: log and epoch, versions, what is skipped, how far
+// each partition was read, and the sums of all pieces. The next build of that file begins
+// there, when all that is as it was and the log still holds the last events that were read:
+// it writes again what was kept, which is faster than to read the log, and reads the rest. If
+// anything is another, it says so and begins anew. The small file is removed before anything
+// is spilled behind what it is of, so a build that is killed begins anew. A candidate that
+// was cancelled lies under the name .cancelled, where no start takes it up, until
+// [Runner.Rebuild] does; [Runner.DiscardBuild], [Runner.RebuildAnew] and [Runner.Rollback]
+// remove it, and so does a word of an operator on a parked order, of which it knows nothing.
+//
 // The [Point] values name the places at which the order of all this matters.
 //
 // Caveats. An event that cannot follow the order's history parks its

@@ -18,3 +18,13 @@ func Sorted(path string, most int, keys []string) ([]string, error) {
 	}
 	return out, s.close()
 }
+
+// KeptByMachine has what a build of the file at path has kept be of another machine.
+func KeptByMachine(path string, version uint32) error {
+	k, err := readKept(path)
+	if err != nil {
+		return err
+	}
+	k.Of.Machine = version
+	return k.write(path + keptSuffix)
+}

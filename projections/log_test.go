@@ -61,7 +61,14 @@ func openLog(t *testing.T, dir string) *realLog {
 	return l
 }
 
-func must(t *testing.T, err error) {
+// tester is a [testing.T], or one of rapid.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Context() context.Context
+}
+
+func must(t tester, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -70,7 +71,7 @@ func (r *Runner) tidy(ctx context.Context) {
 	if _, err := os.Stat(r.file.path + next); err != nil {
 		return
 	}
-	if _, err := r.start(); err == nil {
+	if _, err := r.start(false); err == nil {
 		r.deps.at(PointTakenUp)
 		r.deps.Logger.InfoContext(ctx, "a build of views goes on; it waits to be promoted", "path", r.file.path+next)
 	}
@@ -97,6 +98,11 @@ func (r *Runner) note(ctx context.Context, c *candidate, err error) (outcome str
 	r.deps.Logger.Log(ctx, level, "a build of views ended", "build", s.Number, "outcome", s.Outcome, "detail", s.Detail)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if c.discarded {
+		if err := r.dropCancelled(); err != nil {
+			r.deps.Logger.WarnContext(ctx, "a cancelled build of views cannot be removed", "error", err)
+		}
+	}
 	r.operator.last, r.operator.current = &s, nil
 	close(c.ended)
 	return s.Outcome
@@ -131,12 +137,25 @@ func (r *Runner) AwaitBuild(ctx context.Context, number uint64) (BuildStatus, er
 	}
 }
 
-// start begins a candidate; there is one at a time.
-func (r *Runner) start() (*candidate, error) {
+// start begins a candidate; there is one at a time. It goes on with one that was
+// cancelled, unless it is to be anew.
+func (r *Runner) start(anew bool) (*candidate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.operator.current != nil {
 		return nil, errBuilding()
+	}
+	path := r.file.path
+	var err error
+	switch {
+	case anew:
+		err = errors.Join(r.dropCancelled(), remove(path+next))
+	case exists(path+cancelled) && !exists(path+next):
+		r.deps.Logger.Info("a cancelled build of views goes on")
+		err = os.Rename(path+cancelled, path+next)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("begin a build: %w", err)
 	}
 	r.operator.builds++
 	c := r.newCandidate(r.operator.builds)
@@ -164,16 +183,21 @@ func (r *Runner) operable() error {
 	}
 }
 
-// Rebuild begins to build the views anew beside those that serve, and gives the
-// build's number. The build takes their place when it has caught up; when hold
-// says so, only after [Runner.Promote].
-func (r *Runner) Rebuild(hold bool) (uint64, error) {
+// Rebuild begins to build the views beside those that serve, or goes on with a build that
+// was cancelled, and gives the build's number. The build takes their place when it has
+// caught up; when hold says so, only after [Runner.Promote].
+func (r *Runner) Rebuild(hold bool) (uint64, error) { return r.rebuild(hold, false) }
+
+// RebuildAnew is Rebuild, but for a build that was cancelled, which is removed.
+func (r *Runner) RebuildAnew(hold bool) (uint64, error) { return r.rebuild(hold, true) }
+
+func (r *Runner) rebuild(hold, anew bool) (uint64, error) {
 	if err := r.operable(); err != nil {
 		if !r.isOutdated() || isClosed(r.done) {
 			return 0, err
 		}
 	}
-	c, err := r.start()
+	c, err := r.start(anew)
 	if err != nil {
 		return 0, err
 	}
@@ -187,11 +211,28 @@ func (r *Runner) Rebuild(hold bool) (uint64, error) {
 // it has caught up, and gives its number.
 func (r *Runner) Promote() (uint64, error) { return r.tell((*candidate).wantIt) }
 
-// CancelBuild ends the build that is under way, and removes it.
+// CancelBuild ends the build that is under way, for [Runner.Rebuild] to go on with.
 func (r *Runner) CancelBuild() (uint64, error) { return r.tell((*candidate).cancelIt) }
+
+// DiscardBuild ends the build that is under way, and removes it when it has ended; or the
+// one that was cancelled, and its number is 0.
+func (r *Runner) DiscardBuild() (uint64, error) {
+	r.mu.Lock()
+	if r.operator.current == nil && exists(r.file.path+cancelled) {
+		defer r.mu.Unlock()
+		return 0, r.dropCancelled()
+	}
+	r.mu.Unlock()
+	return r.tell((*candidate).discardIt)
+}
 
 func (c *candidate) wantIt()   { c.want() }
 func (c *candidate) cancelIt() { c.cancel() }
+
+func (c *candidate) discardIt() {
+	c.discarded = true
+	c.cancel()
+}
 
 func (r *Runner) tell(what func(*candidate)) (uint64, error) {
 	r.mu.Lock()
@@ -206,7 +247,7 @@ func (r *Runner) tell(what func(*candidate)) (uint64, error) {
 
 // Rollback brings back the views that the last promotion replaced, as soon as
 // they have caught up; those that serve now are then kept in their place. It gives
-// the number of the build that this is.
+// the number of the build that this is. A build that was cancelled is removed.
 func (r *Runner) Rollback() (uint64, error) {
 	if err := r.operable(); err != nil {
 		return 0, err
@@ -219,6 +260,9 @@ func (r *Runner) Rollback() (uint64, error) {
 	err := os.Rename(r.file.path+previous, r.file.path+next)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, domain.Errorf(domain.NotFound, "there are no previous views to go back to")
+	}
+	if err == nil {
+		err = r.dropCancelled()
 	}
 	if err != nil {
 		return 0, err

@@ -179,6 +179,9 @@ func (r *Runner) eventsOf(ctx context.Context, p Parked, after, until uint64) (e
 
 // unpark is a job: it folds the order's events as if they came now.
 func (r *Runner) unpark(p Parked, events []domain.Recorded, reason string) (still *Parked, err error) {
+	if err := r.dropCancelled(); err != nil { // it knows nothing of an operator's word
+		return nil, fmt.Errorf("unpark %s: %w", p.Order, err)
+	}
 	f := r.folder
 	before := *f
 	f.parked, f.skipped = maps.Clone(f.parked), maps.Clone(f.skipped)

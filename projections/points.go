@@ -21,10 +21,16 @@ const (
 	PointBuildWhole  Point = "build_whole" // the checkpoint is in it, which has no place yet
 	PointInstalled   Point = "installed"   // it has a place, the runner does not know it
 
+	PointKeep        Point = "keep"         // a build is told to end
+	PointKeepSpilled Point = "keep_spilled" // what it has read is on disk, nothing says so
+	PointKept        Point = "kept"         // and something does
+	PointResumed     Point = "resumed"      // nothing does any more, and the build goes on
+
 	PointCandidateOpened   Point = "candidate_opened"
 	PointCandidateCarried  Point = "candidate_carried" // it holds what operators decided
 	PointCandidateCaughtUp Point = "candidate_caught_up"
-	PointTakenUp           Point = "taken_up" // one of an earlier process goes on
+	PointTakenUp           Point = "taken_up"  // one of an earlier process goes on
+	PointSetAside          Point = "set_aside" // one that was cancelled has a name of its own
 
 	PointPromote    Point = "promote"     // the views stand still
 	PointFilesLevel Point = "files_level" // both files hold all that memory does
@@ -39,7 +45,8 @@ func Points() []Point {
 	return []Point{
 		PointCommit, PointCommitted, PointPublished, PointFlush, PointFlushed, PointUnparked,
 		PointBuildBegun, PointBuildRead, PointBuildFolded, PointBuildSorted, PointBuildWhole, PointInstalled,
-		PointCandidateOpened, PointCandidateCarried, PointCandidateCaughtUp, PointTakenUp,
+		PointKeep, PointKeepSpilled, PointKept, PointResumed,
+		PointCandidateOpened, PointCandidateCarried, PointCandidateCaughtUp, PointTakenUp, PointSetAside,
 		PointPromote, PointFilesLevel, PointLinked, PointRenamed, PointPromoted, PointRolledBack,
 	}
 }

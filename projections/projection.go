@@ -12,6 +12,8 @@ import (
 type Log interface {
 	// Identity names the log; a recreated one has another.
 	Identity() string
+	// Epoch counts how often it was restored from a backup.
+	Epoch() uint64
 	// Partitions is how many there are; it never changes.
 	Partitions() int
 	// Head is the position of the newest event.
@@ -59,7 +61,8 @@ type Bulk interface {
 	Projection
 	// BuildEvents writes what each event makes by itself, as far as that is known of it
 	// before it is decoded. Every event comes once, in the order of the log: by partition
-	// and then by sequence. Encoded is as of [domain.Recorded], or the build begins again.
+	// and then by sequence. Encoded is as of [domain.Recorded], or the build begins again;
+	// Hash may be none.
 	BuildEvents(b *kv.Bucket, events []domain.Stored) error
 	// BuildOrders writes the rest. Every order comes once, after all events, in
 	// ascending order of order id, and without Before. What has other keys is given

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -111,23 +113,25 @@ func TestABuildIsHeldPromotedAndRolledBack(t *testing.T) {
 	}
 }
 
-func TestACancelledBuildLeavesNothing(t *testing.T) {
+func TestADiscardedBuildLeavesNothing(t *testing.T) {
 	s, path := filled(t), viewsPath(t)
 	f := projectiontest.Start(t, path, s, views, projections.Config{})
 	<-f.Runner.Ready()
 	number, err := f.Runner.Rebuild(true)
 	must(t, err)
 	ended(t, f.Runner, number, "")
-	_, err = f.Runner.CancelBuild()
+	_, err = f.Runner.DiscardBuild()
 	must(t, err)
 	// It is held until then, and ends after it.
 	for s, err := f.Runner.AwaitBuild(t.Context(), number); s.Outcome == ""; s, err = f.Runner.AwaitBuild(t.Context(), number) {
 		must(t, err)
 	}
 	ended(t, f.Runner, number, projections.Cancelled)
-	exists(t, path+".next", false)
-	exists(t, path+".next.building", false)
-	exists(t, path+".previous", false)
+	left, err := filepath.Glob(path + "*")
+	must(t, err)
+	if !slices.Equal(left, []string{path, path + ".seen"}) {
+		t.Errorf("there are files %v", left)
+	}
 	if !bytes.Equal(f.Dump(), build(t, viewsPath(t), s)) {
 		t.Error("the views hold other bytes")
 	}

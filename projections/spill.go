@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"slices"
 
@@ -19,8 +20,7 @@ const (
 )
 
 // spill holds the events of a build by ranges of order ids, in the order in
-// which they came: in a file, but for the newest of each range. The file has no
-// name, so that nothing is left of it after a crash.
+// which they came: in a file, but for the newest of each range.
 type spill struct {
 	file   *os.File
 	end    int64
@@ -33,10 +33,14 @@ type spill struct {
 type block struct {
 	at   int64
 	size int
+	sum  uint32 // CRC-32C
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// newSpill takes the place of what is at path.
 func newSpill(path string) (*spill, error) {
-	file, err := unnamed(path)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // beside the views
 	if err != nil {
 		return nil, fmt.Errorf("spill events: %w", err)
 	}
@@ -72,12 +76,29 @@ func (s *spill) add(e *domain.Stored) error {
 	if s.newest[n] = b; len(b) < rangeBytes {
 		return nil
 	}
+	return s.write(n)
+}
+
+// write moves the newest events of a range to the file.
+func (s *spill) write(n int) error {
+	b := s.newest[n]
 	if _, err := s.file.WriteAt(b, s.end); err != nil {
 		return fmt.Errorf("spill events: %w", err)
 	}
-	s.blocks[n] = append(s.blocks[n], block{at: s.end, size: len(b)})
+	s.blocks[n] = append(s.blocks[n], block{at: s.end, size: len(b), sum: crc32.Checksum(b, castagnoli)})
 	s.end += int64(len(b))
 	s.newest[n] = b[:0]
+	return nil
+}
+
+// readBlock fills into, which is of its size, with b.
+func (s *spill) readBlock(b block, into []byte) error {
+	if _, err := s.file.ReadAt(into, b.at); err != nil {
+		return fmt.Errorf("read spilled events: %w", err)
+	}
+	if crc32.Checksum(into, castagnoli) != b.sum {
+		return domain.Errorf(domain.Corrupt, "read spilled events: the %d bytes at %d are not those that were written", b.size, b.at)
+	}
 	return nil
 }
 
@@ -89,8 +110,26 @@ type spilled struct {
 	from, to  int // of its encoded bytes
 }
 
-// read are the bytes of a range, which is forgotten, and its events by their orders,
-// each order's as they came.
+// parse takes the event at the beginning of b, which is at from among all bytes, and
+// gives what comes behind it.
+func (e *spilled) parse(b []byte, from int) (rest []byte) {
+	rest = b
+	number := func() uint64 {
+		v, k := binary.Uvarint(rest)
+		rest = rest[k:]
+		return v
+	}
+	e.partition, e.sequence = int(number()), number() //nolint:gosec // as it was written
+	length := number()
+	e.order, rest = string(rest[:length]), rest[length:]
+	length = number()
+	e.from = from + len(b) - len(rest)
+	e.to = e.from + int(length) //nolint:gosec // as it was written
+	return rest[length:]
+}
+
+// read are the bytes of a range, and its events by their orders, each order's as they
+// came.
 func (s *spill) read(n int) (all []byte, events []spilled, err error) {
 	size := len(s.newest[n])
 	for _, b := range s.blocks[n] {
@@ -99,36 +138,22 @@ func (s *spill) read(n int) (all []byte, events []spilled, err error) {
 	all = make([]byte, 0, size)
 	for _, b := range s.blocks[n] {
 		piece := all[len(all) : len(all)+b.size]
-		if _, err := s.file.ReadAt(piece, b.at); err != nil {
-			return nil, nil, fmt.Errorf("read spilled events: %w", err)
+		if err := s.readBlock(b, piece); err != nil {
+			return nil, nil, err
 		}
 		all = all[:len(all)+b.size]
 	}
 	all = append(all, s.newest[n]...)
-	s.newest[n], s.blocks[n] = nil, nil
 	events = make([]spilled, s.counts[n])
-	at := 0
-	number := func() uint64 {
-		v, k := binary.Uvarint(all[at:])
-		at += k
-		return v
-	}
+	rest := all
 	for i := range events {
-		e := &events[i]
-		e.partition, e.sequence = int(number()), number() //nolint:gosec // as it was written
-		length := int(number())                           //nolint:gosec // likewise
-		e.order = string(all[at : at+length])
-		at += length
-		length = int(number()) //nolint:gosec // likewise
-		e.from, e.to = at, at+length
-		at += length
+		rest = events[i].parse(rest, len(all)-len(rest))
 	}
 	slices.SortFunc(events, func(x, y spilled) int { return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(x.from, y.from)) })
 	return all, events, nil
 }
 
-// changes are what the events of a range, which is forgotten, do to its orders, by order
-// id, without a fold. Their events are in room, which is grown, or in one that takes its
+// changes are what the events of a range do to its orders, by order id, without a fold. Their events are in room, which is grown, or in one that takes its
 // place. own is false when there are events with other bytes than they would be encoded to.
 func (s *spill) changes(n int, room []domain.Recorded) (changes []Change, grown []domain.Recorded, own bool, err error) {
 	all, events, err := s.read(n)

@@ -26,6 +26,32 @@ type Status struct {
 	// Build is the build that is under way, number 0 when the start began with it, or
 	// else the one that ended last; nil when there was none.
 	Build *BuildStatus
+	// Cancelled is the build that was cancelled and that [Runner.Rebuild] goes on with;
+	// nil when there is none, or one is under way.
+	Cancelled *CancelledBuild
+}
+
+// CancelledBuild is what there is of a build that was cancelled.
+type CancelledBuild struct {
+	// Total and Read are as those of [Progress]. Both are 0 of a file that is whole, and
+	// has only to follow the log.
+	Total, Read uint64
+	FileBytes   int64
+}
+
+// CancelledBuild is the build that was cancelled; nil when there is none, or one is under
+// way.
+func (r *Runner) CancelledBuild() *CancelledBuild {
+	path := r.file.path
+	if r.isBuilding() || !exists(path+cancelled) {
+		return nil
+	}
+	events := path + next + building
+	c := &CancelledBuild{FileBytes: sizeOf(path+cancelled) + sizeOf(events+eventsSuffix) + sizeOf(events+keptSuffix)}
+	if k, err := readKept(events); err == nil && k != nil {
+		c.Total, c.Read = k.Total, k.Read
+	}
+	return c
 }
 
 // ViewStatus is one view. All of a file have one position.
@@ -74,7 +100,7 @@ func (r *Runner) Status(ctx context.Context) (*Status, error) {
 	r.mu.Lock()
 	newest, current, last, starting, outdated := r.newest, r.operator.current, r.operator.last, r.starting, r.outdated
 	r.mu.Unlock()
-	s.Outdated = outdated.why
+	s.Outdated, s.Cancelled = outdated.why, r.CancelledBuild()
 	for _, p := range r.all {
 		version := p.Version()
 		if outdated.versions != nil {

@@ -142,7 +142,7 @@ func (r *Runner) upgrade() {
 	if !r.isOutdated() {
 		return
 	}
-	if _, err := r.start(); err == nil {
+	if _, err := r.start(false); err == nil {
 		_, why := r.Outdated()
 		r.deps.Logger.Info("views stand still, and answer as they are until a build takes their place", "reason", why)
 	}

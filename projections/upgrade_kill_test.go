@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,10 +12,10 @@ import (
 	"comanda.internal/projections/projectiontest"
 )
 
-// The points that an upgrade does not come to: of its own it neither follows, nor takes
-// anything up, nor goes back.
+// The points that an upgrade does not come to: of its own it neither follows, nor cancels
+// anything, nor goes back.
 var notOfUpgrades = []projections.Point{
-	projections.PointUnparked, projections.PointTakenUp, projections.PointRolledBack,
+	projections.PointUnparked, projections.PointSetAside, projections.PointRolledBack,
 	projections.PointCommit, projections.PointCommitted, projections.PointPublished,
 }
 
@@ -61,12 +62,24 @@ func TestAnUpgradeIsKilledAnywhere(t *testing.T) {
 
 func upgradeAndDie(t *testing.T, s *projectiontest.Script, d projectiontest.Doom) {
 	t.Helper()
-	file := openFile(t, filepath.Join(d.Dir, "views.db"))
-	facts, others := newViews(file)
-	with := deps(s)
-	with.At = d.At()
-	r, err := projections.New(projections.Config{}, with, file, facts, others...)
-	must(t, err)
-	must(t, r.Run(t.Context())) // it ends in its death
+	die := d.At()
+	for _, cutOff := range []bool{true, false} { // once by an end of the program that is none of its death
+		ctx, cancel := context.WithCancel(t.Context())
+		file, err := projections.Open(filepath.Join(d.Dir, "views.db"))
+		must(t, err)
+		facts, others := newViews(file)
+		with := deps(s)
+		with.At = func(p projections.Point) {
+			die(p)
+			if cutOff && p == projections.PointBuildRead {
+				cancel()
+			}
+		}
+		r, err := projections.New(projections.Config{}, with, file, facts, others...)
+		must(t, err)
+		must(t, r.Run(ctx))
+		must(t, file.Close())
+		cancel()
+	}
 	t.Fatal("the views ended")
 }

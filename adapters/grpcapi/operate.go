@@ -14,8 +14,11 @@ import (
 type Operator interface {
 	Status(ctx context.Context) (*projections.Status, error)
 	Rebuild(hold bool) (number uint64, err error)
+	RebuildAnew(hold bool) (number uint64, err error)
 	Promote() (number uint64, err error)
 	CancelBuild() (number uint64, err error)
+	DiscardBuild() (number uint64, err error)
+	CancelledBuild() *projections.CancelledBuild
 	Rollback() (number uint64, err error)
 	ParkedOrders() ([]projections.Parked, error)
 	RetryParked(ctx context.Context, id domain.OrderID) (*projections.Parked, error)
@@ -31,7 +34,7 @@ func (s *viewService) GetViewStatus(ctx context.Context, _ *comandav1.GetViewSta
 	out := &comandav1.GetViewStatusResponse{
 		CaughtUp: status.CaughtUp, Head: status.Head.String(), UnflushedBytes: unsigned(int64(status.Unflushed)),
 		PreviousBytes: unsigned(status.PreviousBytes), ParkedOrders: unsigned(int64(status.Parked)), Build: build(status.Build),
-		Outdated: status.Outdated,
+		Outdated: status.Outdated, Cancelled: cancelled(status.Cancelled),
 	}
 	for _, v := range status.Views {
 		out.Views = append(out.Views, &comandav1.ViewStatus{
@@ -60,12 +63,24 @@ func build(b *projections.BuildStatus) *comandav1.ViewBuild {
 	}
 }
 
+func cancelled(b *projections.CancelledBuild) *comandav1.CancelledViewBuild {
+	if b == nil {
+		return nil
+	}
+	return &comandav1.CancelledViewBuild{Total: b.Total, Read: b.Read, FileBytes: unsigned(b.FileBytes)}
+}
+
 func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
 // RebuildViews implements [comandav1.ViewServiceServer].
 func (s *viewService) RebuildViews(_ context.Context, r *comandav1.RebuildViewsRequest) (*comandav1.RebuildViewsResponse, error) {
+	if r.GetAnew() {
+		number, err := s.operator.RebuildAnew(r.GetHold())
+		return &comandav1.RebuildViewsResponse{Number: number}, err
+	}
+	resumed := s.operator.CancelledBuild()
 	number, err := s.operator.Rebuild(r.GetHold())
-	return &comandav1.RebuildViewsResponse{Number: number}, err
+	return &comandav1.RebuildViewsResponse{Number: number, Resumed: cancelled(resumed)}, err
 }
 
 // PromoteViews implements [comandav1.ViewServiceServer].
@@ -75,8 +90,12 @@ func (s *viewService) PromoteViews(context.Context, *comandav1.PromoteViewsReque
 }
 
 // CancelViewBuild implements [comandav1.ViewServiceServer].
-func (s *viewService) CancelViewBuild(context.Context, *comandav1.CancelViewBuildRequest) (*comandav1.CancelViewBuildResponse, error) {
-	number, err := s.operator.CancelBuild()
+func (s *viewService) CancelViewBuild(_ context.Context, r *comandav1.CancelViewBuildRequest) (*comandav1.CancelViewBuildResponse, error) {
+	end := s.operator.CancelBuild
+	if r.GetDiscard() {
+		end = s.operator.DiscardBuild
+	}
+	number, err := end()
 	return &comandav1.CancelViewBuildResponse{Number: number}, err
 }
 

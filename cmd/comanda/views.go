@@ -16,10 +16,10 @@ import (
 // viewsCmd operates the views of a running server.
 type viewsCmd struct {
 	Status   viewsStatusCmd   `cmd:"" help:"Show each view's version, position, lag and file size, and a build that goes on."`
-	Rebuild  viewsRebuildCmd  `cmd:"" help:"Build the views anew from the log, beside those that serve, and promote them."`
+	Rebuild  viewsRebuildCmd  `cmd:"" help:"Build the views anew from the log, beside those that serve, and promote them; or go on with a build that was cancelled."`
 	Promote  viewsPromoteCmd  `cmd:"" help:"Put a build that waits in the place of the views."`
 	Rollback viewsRollbackCmd `cmd:"" help:"Bring back the views that the last promotion replaced."`
-	Cancel   viewsCancelCmd   `cmd:"" help:"End a build and remove it."`
+	Cancel   viewsCancelCmd   `cmd:"" help:"End a build, for 'views rebuild' to go on with."`
 	Parked   viewsParkedCmd   `cmd:"" help:"List the orders whose events reach no view, and why."`
 	Retry    viewsRetryCmd    `cmd:"" help:"Read a parked order's events again."`
 	Skip     viewsSkipCmd     `cmd:"" help:"Leave the event at which an order is parked out of the views, and go on."`
@@ -84,7 +84,18 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 	}
 	_, err := fmt.Fprintf(io.out, "parked orders: %d\nprevious views: %s\nbuild: %s\n",
 		status.GetParkedOrders(), orNone(bytesText(status.GetPreviousBytes())), orNone(buildText(status.GetBuild(), io.now())))
+	if c := status.GetCancelled(); c != nil && err == nil {
+		_, err = fmt.Fprintf(io.out, "cancelled build: %s; 'comanda views rebuild' goes on with it, 'comanda views cancel --discard' removes it\n", cancelledText(c))
+	}
 	return err
+}
+
+// cancelledText is how far a build was when it was cancelled.
+func cancelledText(c *comandav1.CancelledViewBuild) string {
+	if c.GetTotal() == 0 {
+		return fmt.Sprintf("whole, %d bytes", c.GetFileBytes())
+	}
+	return fmt.Sprintf("%d %% of %d events read, %d bytes", percent(c.GetRead(), c.GetTotal()), c.GetTotal(), c.GetFileBytes())
 }
 
 // bytesText is "" for nothing.
@@ -198,12 +209,16 @@ type viewsRebuildCmd struct {
 	watchFlags
 
 	NoPromote bool `help:"Keep the build up to date beside the views until 'views promote'."`
+	Anew      bool `help:"Remove a build that was cancelled, and begin from the beginning of the log."`
 }
 
 // Run begins a build and waits for it.
 func (c *viewsRebuildCmd) Run(ctx context.Context, io *stdio) error {
 	return c.watch(ctx, io, func(ctx context.Context, client comandav1.ViewServiceClient) (uint64, error) {
-		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote})
+		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote, Anew: c.Anew})
+		if resumed := r.GetResumed(); resumed != nil && err == nil {
+			_, err = fmt.Fprintf(io.out, "goes on with the cancelled build: %s\n", cancelledText(resumed))
+		}
 		return r.GetNumber(), err
 	})
 }
@@ -228,18 +243,49 @@ func (c *viewsRollbackCmd) Run(ctx context.Context, io *stdio) error {
 	})
 }
 
-type viewsCancelCmd struct{ clientFlags }
+type viewsCancelCmd struct {
+	clientFlags
 
-// Run cancels the build.
+	Discard bool `help:"Remove the build, or the one that was cancelled before."`
+}
+
+// Run cancels the build, and waits until it has ended.
 func (c *viewsCancelCmd) Run(ctx context.Context, io *stdio) error {
 	return c.views(ctx, func(ctx context.Context, client comandav1.ViewServiceClient) error {
-		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{})
+		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Discard: c.Discard})
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(io.out, "build %d is cancelled\n", r.GetNumber())
+		if err := awaitEnd(ctx, client, r.GetNumber()); err != nil {
+			return err
+		}
+		text := fmt.Sprintf("build %d is cancelled", r.GetNumber())
+		switch {
+		case c.Discard && r.GetNumber() == 0:
+			text = "the cancelled build is removed"
+		case c.Discard:
+			text += " and removed"
+		}
+		_, err = fmt.Fprintln(io.out, text)
 		return err
 	})
+}
+
+// awaitEnd returns when the build goes on no more.
+func awaitEnd(ctx context.Context, client comandav1.ViewServiceClient, number uint64) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		status, err := client.GetViewStatus(ctx, &comandav1.GetViewStatusRequest{})
+		if b := status.GetBuild(); err != nil || number == 0 || b.GetNumber() != number || b.GetOutcome() != "" {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 type viewsParkedCmd struct {

@@ -1,6 +1,7 @@
 package projectiontest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -90,8 +91,14 @@ func whole(t *testing.T, path string, s *Script, views Views, point projections.
 	t.Helper()
 	_, err := os.Stat(path + ".next")
 	left := err == nil
+	_, err = os.Stat(path + ".cancelled")
+	cancelled := err == nil
 	f := Start(t, path, s, views, EachBatch)
 	f.Wait()
+	if cancelled {
+		f.build(true)
+		left = true
+	}
 	want := rebuilt(t, s, views, projections.Config{})
 	if string(f.Dump()) != string(want) {
 		t.Errorf("%s: the views hold other bytes", point)
@@ -145,7 +152,10 @@ func die(tb testing.TB, views Views, d Doom) {
 	s := scriptOf(tb, d.Round-1)
 	s.Cut = func(n int) int { return min(n, 17) }
 	cfg := projections.Config{MaxBatch: 1, FlushBytes: 1}
+	endWithin(tb, path, s, views, cfg, at)
 	f := start(tb, path, s, views, cfg, at)
+	f.await(f.takenUp())
+	f.cancelBuild()
 	f.build(true)
 	s.more(tb, d.Round) // which both follow
 	f.Wait()
@@ -174,6 +184,55 @@ func die(tb testing.TB, views Views, d Doom) {
 		tb.Fatal(err)
 	}
 	tb.Fatal("the point was not reached")
+}
+
+// endWithin ends a runner when its build has read the log.
+func endWithin(tb testing.TB, path string, s *Script, views Views, cfg projections.Config, at func(projections.Point)) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(tb.Context())
+	f := open(tb, path, s, views, cfg, func(p projections.Point) {
+		at(p)
+		if p == projections.PointBuildRead {
+			cancel()
+		}
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- f.Runner.Run(ctx) }()
+	<-f.Runner.Ready()
+	if _, err := f.Runner.RebuildAnew(true); err != nil {
+		tb.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		tb.Fatal(err)
+	}
+	f.Close()
+}
+
+// takenUp is the number of the build that an earlier process left.
+func (f *Follower) takenUp() uint64 {
+	f.t.Helper()
+	for {
+		s, err := f.Runner.Status(f.t.Context())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if s.Build != nil && s.Build.Number > 0 {
+			return s.Build.Number
+		}
+	}
+}
+
+// cancelBuild cancels a build that waits.
+func (f *Follower) cancelBuild() {
+	f.t.Helper()
+	number, err := f.Runner.CancelBuild()
+	for err == nil {
+		var b projections.BuildStatus
+		if b, err = f.Runner.AwaitBuild(f.t.Context(), number); b.Outcome == projections.Cancelled {
+			return
+		}
+	}
+	f.t.Fatal(err)
 }
 
 // build builds the views beside those that serve.

@@ -29,6 +29,8 @@ var Epoch = time.Date(2026, time.May, 9, 12, 0, 0, 0, time.UTC)
 type Script struct {
 	// Name is what Identity answers. Default "script".
 	Name string
+	// Restores is what Epoch answers.
+	Restores uint64
 	// Cut chooses how many of n events the next batch has, 1 to n; nil takes all.
 	// It is called under a lock.
 	Cut func(n int) int
@@ -141,6 +143,9 @@ func (s *Script) Change(partition int, change func([]domain.Recorded) []domain.R
 
 // Identity implements [projections.Log].
 func (s *Script) Identity() string { return s.Name }
+
+// Epoch implements [projections.Log].
+func (s *Script) Epoch() uint64 { return s.Restores }
 
 // Partitions implements [projections.Log].
 func (s *Script) Partitions() int { return len(s.partitions) }

@@ -84,7 +84,10 @@ type GetViewStatusResponse struct {
 	// Why the views stand still at their position, and answer as they are until a build has
 	// taken their place: they are of older versions than the program's, or their file is
 	// damaged. Empty: they follow the log.
-	Outdated      string `protobuf:"bytes,8,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	Outdated string `protobuf:"bytes,8,opt,name=outdated,proto3" json:"outdated,omitempty"`
+	// The build that was cancelled and that RebuildViews goes on with; unset: there is none,
+	// or one goes on.
+	Cancelled     *CancelledViewBuild `protobuf:"bytes,9,opt,name=cancelled,proto3" json:"cancelled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +178,77 @@ func (x *GetViewStatusResponse) GetOutdated() string {
 	return ""
 }
 
+func (x *GetViewStatusResponse) GetCancelled() *CancelledViewBuild {
+	if x != nil {
+		return x.Cancelled
+	}
+	return nil
+}
+
+// CancelledViewBuild is what there is of a build that was cancelled.
+type CancelledViewBuild struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As of ViewBuild; 0 of a build whose file is whole, and has only to follow the log.
+	Total uint64 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
+	// As of ViewBuild.
+	Read uint64 `protobuf:"varint,2,opt,name=read,proto3" json:"read,omitempty"`
+	// Bytes of its files.
+	FileBytes     uint64 `protobuf:"varint,3,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelledViewBuild) Reset() {
+	*x = CancelledViewBuild{}
+	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelledViewBuild) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelledViewBuild) ProtoMessage() {}
+
+func (x *CancelledViewBuild) ProtoReflect() protoreflect.Message {
+	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelledViewBuild.ProtoReflect.Descriptor instead.
+func (*CancelledViewBuild) Descriptor() ([]byte, []int) {
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CancelledViewBuild) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *CancelledViewBuild) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *CancelledViewBuild) GetFileBytes() uint64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
 // ViewStatus is one view.
 type ViewStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -196,7 +270,7 @@ type ViewStatus struct {
 
 func (x *ViewStatus) Reset() {
 	*x = ViewStatus{}
-	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	mi := &file_comanda_v1_view_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +282,7 @@ func (x *ViewStatus) String() string {
 func (*ViewStatus) ProtoMessage() {}
 
 func (x *ViewStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[2]
+	mi := &file_comanda_v1_view_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,7 +295,7 @@ func (x *ViewStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
 func (*ViewStatus) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{2}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ViewStatus) GetName() string {
@@ -299,7 +373,7 @@ type ViewBuild struct {
 
 func (x *ViewBuild) Reset() {
 	*x = ViewBuild{}
-	mi := &file_comanda_v1_view_proto_msgTypes[3]
+	mi := &file_comanda_v1_view_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +385,7 @@ func (x *ViewBuild) String() string {
 func (*ViewBuild) ProtoMessage() {}
 
 func (x *ViewBuild) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[3]
+	mi := &file_comanda_v1_view_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +398,7 @@ func (x *ViewBuild) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewBuild.ProtoReflect.Descriptor instead.
 func (*ViewBuild) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{3}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ViewBuild) GetNumber() uint64 {
@@ -408,14 +482,16 @@ func (x *ViewBuild) GetDetail() string {
 type RebuildViewsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Wait for PromoteViews when it has caught up.
-	Hold          bool `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
+	Hold bool `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Remove a build that was cancelled, and begin from the beginning of the log.
+	Anew          bool `protobuf:"varint,2,opt,name=anew,proto3" json:"anew,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RebuildViewsRequest) Reset() {
 	*x = RebuildViewsRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[4]
+	mi := &file_comanda_v1_view_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +503,7 @@ func (x *RebuildViewsRequest) String() string {
 func (*RebuildViewsRequest) ProtoMessage() {}
 
 func (x *RebuildViewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[4]
+	mi := &file_comanda_v1_view_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +516,7 @@ func (x *RebuildViewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildViewsRequest.ProtoReflect.Descriptor instead.
 func (*RebuildViewsRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{4}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RebuildViewsRequest) GetHold() bool {
@@ -450,18 +526,27 @@ func (x *RebuildViewsRequest) GetHold() bool {
 	return false
 }
 
+func (x *RebuildViewsRequest) GetAnew() bool {
+	if x != nil {
+		return x.Anew
+	}
+	return false
+}
+
 // RebuildViewsResponse names the build.
 type RebuildViewsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its number.
-	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// What it goes on with, if that still fits the log and the program; unset: with nothing.
+	Resumed       *CancelledViewBuild `protobuf:"bytes,2,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RebuildViewsResponse) Reset() {
 	*x = RebuildViewsResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[5]
+	mi := &file_comanda_v1_view_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +558,7 @@ func (x *RebuildViewsResponse) String() string {
 func (*RebuildViewsResponse) ProtoMessage() {}
 
 func (x *RebuildViewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[5]
+	mi := &file_comanda_v1_view_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +571,7 @@ func (x *RebuildViewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildViewsResponse.ProtoReflect.Descriptor instead.
 func (*RebuildViewsResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{5}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RebuildViewsResponse) GetNumber() uint64 {
@@ -494,6 +579,13 @@ func (x *RebuildViewsResponse) GetNumber() uint64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *RebuildViewsResponse) GetResumed() *CancelledViewBuild {
+	if x != nil {
+		return x.Resumed
+	}
+	return nil
 }
 
 // PromoteViewsRequest promotes the build.
@@ -505,7 +597,7 @@ type PromoteViewsRequest struct {
 
 func (x *PromoteViewsRequest) Reset() {
 	*x = PromoteViewsRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[6]
+	mi := &file_comanda_v1_view_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +609,7 @@ func (x *PromoteViewsRequest) String() string {
 func (*PromoteViewsRequest) ProtoMessage() {}
 
 func (x *PromoteViewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[6]
+	mi := &file_comanda_v1_view_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +622,7 @@ func (x *PromoteViewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteViewsRequest.ProtoReflect.Descriptor instead.
 func (*PromoteViewsRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{6}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{7}
 }
 
 // PromoteViewsResponse names the build.
@@ -544,7 +636,7 @@ type PromoteViewsResponse struct {
 
 func (x *PromoteViewsResponse) Reset() {
 	*x = PromoteViewsResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[7]
+	mi := &file_comanda_v1_view_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +648,7 @@ func (x *PromoteViewsResponse) String() string {
 func (*PromoteViewsResponse) ProtoMessage() {}
 
 func (x *PromoteViewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[7]
+	mi := &file_comanda_v1_view_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +661,7 @@ func (x *PromoteViewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteViewsResponse.ProtoReflect.Descriptor instead.
 func (*PromoteViewsResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{7}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PromoteViewsResponse) GetNumber() uint64 {
@@ -581,14 +673,16 @@ func (x *PromoteViewsResponse) GetNumber() uint64 {
 
 // CancelViewBuildRequest cancels the build.
 type CancelViewBuildRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Remove the build, or the one that was cancelled before when none goes on.
+	Discard       bool `protobuf:"varint,1,opt,name=discard,proto3" json:"discard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CancelViewBuildRequest) Reset() {
 	*x = CancelViewBuildRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[8]
+	mi := &file_comanda_v1_view_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +694,7 @@ func (x *CancelViewBuildRequest) String() string {
 func (*CancelViewBuildRequest) ProtoMessage() {}
 
 func (x *CancelViewBuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[8]
+	mi := &file_comanda_v1_view_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,13 +707,20 @@ func (x *CancelViewBuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelViewBuildRequest.ProtoReflect.Descriptor instead.
 func (*CancelViewBuildRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{8}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CancelViewBuildRequest) GetDiscard() bool {
+	if x != nil {
+		return x.Discard
+	}
+	return false
 }
 
 // CancelViewBuildResponse names the build.
 type CancelViewBuildResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its number.
+	// Its number; 0: of the one that was cancelled before.
 	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -627,7 +728,7 @@ type CancelViewBuildResponse struct {
 
 func (x *CancelViewBuildResponse) Reset() {
 	*x = CancelViewBuildResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[9]
+	mi := &file_comanda_v1_view_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +740,7 @@ func (x *CancelViewBuildResponse) String() string {
 func (*CancelViewBuildResponse) ProtoMessage() {}
 
 func (x *CancelViewBuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[9]
+	mi := &file_comanda_v1_view_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +753,7 @@ func (x *CancelViewBuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelViewBuildResponse.ProtoReflect.Descriptor instead.
 func (*CancelViewBuildResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{9}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CancelViewBuildResponse) GetNumber() uint64 {
@@ -671,7 +772,7 @@ type RollbackViewsRequest struct {
 
 func (x *RollbackViewsRequest) Reset() {
 	*x = RollbackViewsRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[10]
+	mi := &file_comanda_v1_view_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +784,7 @@ func (x *RollbackViewsRequest) String() string {
 func (*RollbackViewsRequest) ProtoMessage() {}
 
 func (x *RollbackViewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[10]
+	mi := &file_comanda_v1_view_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +797,7 @@ func (x *RollbackViewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackViewsRequest.ProtoReflect.Descriptor instead.
 func (*RollbackViewsRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{10}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{11}
 }
 
 // RollbackViewsResponse names the build.
@@ -710,7 +811,7 @@ type RollbackViewsResponse struct {
 
 func (x *RollbackViewsResponse) Reset() {
 	*x = RollbackViewsResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[11]
+	mi := &file_comanda_v1_view_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +823,7 @@ func (x *RollbackViewsResponse) String() string {
 func (*RollbackViewsResponse) ProtoMessage() {}
 
 func (x *RollbackViewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[11]
+	mi := &file_comanda_v1_view_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +836,7 @@ func (x *RollbackViewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackViewsResponse.ProtoReflect.Descriptor instead.
 func (*RollbackViewsResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{11}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RollbackViewsResponse) GetNumber() uint64 {
@@ -754,7 +855,7 @@ type ListParkedOrdersRequest struct {
 
 func (x *ListParkedOrdersRequest) Reset() {
 	*x = ListParkedOrdersRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[12]
+	mi := &file_comanda_v1_view_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +867,7 @@ func (x *ListParkedOrdersRequest) String() string {
 func (*ListParkedOrdersRequest) ProtoMessage() {}
 
 func (x *ListParkedOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[12]
+	mi := &file_comanda_v1_view_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +880,7 @@ func (x *ListParkedOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedOrdersRequest.ProtoReflect.Descriptor instead.
 func (*ListParkedOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{12}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{13}
 }
 
 // ListParkedOrdersResponse is what is parked, by order id.
@@ -793,7 +894,7 @@ type ListParkedOrdersResponse struct {
 
 func (x *ListParkedOrdersResponse) Reset() {
 	*x = ListParkedOrdersResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[13]
+	mi := &file_comanda_v1_view_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +906,7 @@ func (x *ListParkedOrdersResponse) String() string {
 func (*ListParkedOrdersResponse) ProtoMessage() {}
 
 func (x *ListParkedOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[13]
+	mi := &file_comanda_v1_view_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +919,7 @@ func (x *ListParkedOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedOrdersResponse.ProtoReflect.Descriptor instead.
 func (*ListParkedOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{13}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListParkedOrdersResponse) GetOrders() []*ParkedOrder {
@@ -845,7 +946,7 @@ type ParkedOrder struct {
 
 func (x *ParkedOrder) Reset() {
 	*x = ParkedOrder{}
-	mi := &file_comanda_v1_view_proto_msgTypes[14]
+	mi := &file_comanda_v1_view_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +958,7 @@ func (x *ParkedOrder) String() string {
 func (*ParkedOrder) ProtoMessage() {}
 
 func (x *ParkedOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[14]
+	mi := &file_comanda_v1_view_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +971,7 @@ func (x *ParkedOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkedOrder.ProtoReflect.Descriptor instead.
 func (*ParkedOrder) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{14}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ParkedOrder) GetOrderId() string {
@@ -912,7 +1013,7 @@ type RetryParkedOrderRequest struct {
 
 func (x *RetryParkedOrderRequest) Reset() {
 	*x = RetryParkedOrderRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[15]
+	mi := &file_comanda_v1_view_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1025,7 @@ func (x *RetryParkedOrderRequest) String() string {
 func (*RetryParkedOrderRequest) ProtoMessage() {}
 
 func (x *RetryParkedOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[15]
+	mi := &file_comanda_v1_view_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1038,7 @@ func (x *RetryParkedOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryParkedOrderRequest.ProtoReflect.Descriptor instead.
 func (*RetryParkedOrderRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{15}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RetryParkedOrderRequest) GetOrderId() string {
@@ -958,7 +1059,7 @@ type RetryParkedOrderResponse struct {
 
 func (x *RetryParkedOrderResponse) Reset() {
 	*x = RetryParkedOrderResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[16]
+	mi := &file_comanda_v1_view_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1071,7 @@ func (x *RetryParkedOrderResponse) String() string {
 func (*RetryParkedOrderResponse) ProtoMessage() {}
 
 func (x *RetryParkedOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[16]
+	mi := &file_comanda_v1_view_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1084,7 @@ func (x *RetryParkedOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryParkedOrderResponse.ProtoReflect.Descriptor instead.
 func (*RetryParkedOrderResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{16}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RetryParkedOrderResponse) GetParked() *ParkedOrder {
@@ -1007,7 +1108,7 @@ type SkipParkedOrderRequest struct {
 
 func (x *SkipParkedOrderRequest) Reset() {
 	*x = SkipParkedOrderRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[17]
+	mi := &file_comanda_v1_view_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1120,7 @@ func (x *SkipParkedOrderRequest) String() string {
 func (*SkipParkedOrderRequest) ProtoMessage() {}
 
 func (x *SkipParkedOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[17]
+	mi := &file_comanda_v1_view_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1133,7 @@ func (x *SkipParkedOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipParkedOrderRequest.ProtoReflect.Descriptor instead.
 func (*SkipParkedOrderRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{17}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SkipParkedOrderRequest) GetOrderId() string {
@@ -1060,7 +1161,7 @@ type SkipParkedOrderResponse struct {
 
 func (x *SkipParkedOrderResponse) Reset() {
 	*x = SkipParkedOrderResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[18]
+	mi := &file_comanda_v1_view_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1173,7 @@ func (x *SkipParkedOrderResponse) String() string {
 func (*SkipParkedOrderResponse) ProtoMessage() {}
 
 func (x *SkipParkedOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[18]
+	mi := &file_comanda_v1_view_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1186,7 @@ func (x *SkipParkedOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SkipParkedOrderResponse.ProtoReflect.Descriptor instead.
 func (*SkipParkedOrderResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{18}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SkipParkedOrderResponse) GetParked() *ParkedOrder {
@@ -1114,7 +1215,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_comanda_v1_view_proto_msgTypes[19]
+	mi := &file_comanda_v1_view_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1227,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[19]
+	mi := &file_comanda_v1_view_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1240,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{19}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *VerifyRequest) GetSincePosition() string {
@@ -1172,7 +1273,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_comanda_v1_view_proto_msgTypes[20]
+	mi := &file_comanda_v1_view_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1285,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[20]
+	mi := &file_comanda_v1_view_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1298,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{20}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *VerifyResponse) GetMessage() isVerifyResponse_Message {
@@ -1256,7 +1357,7 @@ type VerifyProgress struct {
 
 func (x *VerifyProgress) Reset() {
 	*x = VerifyProgress{}
-	mi := &file_comanda_v1_view_proto_msgTypes[21]
+	mi := &file_comanda_v1_view_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1369,7 @@ func (x *VerifyProgress) String() string {
 func (*VerifyProgress) ProtoMessage() {}
 
 func (x *VerifyProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[21]
+	mi := &file_comanda_v1_view_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1382,7 @@ func (x *VerifyProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyProgress.ProtoReflect.Descriptor instead.
 func (*VerifyProgress) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{21}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *VerifyProgress) GetEvents() uint64 {
@@ -1321,7 +1422,7 @@ type VerifyReport struct {
 
 func (x *VerifyReport) Reset() {
 	*x = VerifyReport{}
-	mi := &file_comanda_v1_view_proto_msgTypes[22]
+	mi := &file_comanda_v1_view_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1434,7 @@ func (x *VerifyReport) String() string {
 func (*VerifyReport) ProtoMessage() {}
 
 func (x *VerifyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[22]
+	mi := &file_comanda_v1_view_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1447,7 @@ func (x *VerifyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
 func (*VerifyReport) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{22}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VerifyReport) GetEvents() uint64 {
@@ -1413,7 +1514,7 @@ type VerifyCustomers struct {
 
 func (x *VerifyCustomers) Reset() {
 	*x = VerifyCustomers{}
-	mi := &file_comanda_v1_view_proto_msgTypes[23]
+	mi := &file_comanda_v1_view_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1526,7 @@ func (x *VerifyCustomers) String() string {
 func (*VerifyCustomers) ProtoMessage() {}
 
 func (x *VerifyCustomers) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[23]
+	mi := &file_comanda_v1_view_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1539,7 @@ func (x *VerifyCustomers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyCustomers.ProtoReflect.Descriptor instead.
 func (*VerifyCustomers) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{23}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VerifyCustomers) GetEntries() uint64 {
@@ -1488,7 +1589,7 @@ type VerifyProblem struct {
 
 func (x *VerifyProblem) Reset() {
 	*x = VerifyProblem{}
-	mi := &file_comanda_v1_view_proto_msgTypes[24]
+	mi := &file_comanda_v1_view_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1601,7 @@ func (x *VerifyProblem) String() string {
 func (*VerifyProblem) ProtoMessage() {}
 
 func (x *VerifyProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_comanda_v1_view_proto_msgTypes[24]
+	mi := &file_comanda_v1_view_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1614,7 @@ func (x *VerifyProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyProblem.ProtoReflect.Descriptor instead.
 func (*VerifyProblem) Descriptor() ([]byte, []int) {
-	return file_comanda_v1_view_proto_rawDescGZIP(), []int{24}
+	return file_comanda_v1_view_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *VerifyProblem) GetRule() string {
@@ -1578,7 +1679,7 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\n" +
 	"\x15comanda/v1/view.proto\x12\n" +
 	"comanda.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetViewStatusRequest\"\xb4\x02\n" +
+	"\x14GetViewStatusRequest\"\xf2\x02\n" +
 	"\x15GetViewStatusResponse\x12,\n" +
 	"\x05views\x18\x01 \x03(\v2\x16.comanda.v1.ViewStatusR\x05views\x12\x1b\n" +
 	"\tcaught_up\x18\x02 \x01(\bR\bcaughtUp\x12\x12\n" +
@@ -1587,7 +1688,13 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\x0eprevious_bytes\x18\x05 \x01(\x04R\rpreviousBytes\x12#\n" +
 	"\rparked_orders\x18\x06 \x01(\x04R\fparkedOrders\x12+\n" +
 	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\x12\x1a\n" +
-	"\boutdated\x18\b \x01(\tR\boutdated\"\xb5\x01\n" +
+	"\boutdated\x18\b \x01(\tR\boutdated\x12<\n" +
+	"\tcancelled\x18\t \x01(\v2\x1e.comanda.v1.CancelledViewBuildR\tcancelled\"]\n" +
+	"\x12CancelledViewBuild\x12\x14\n" +
+	"\x05total\x18\x01 \x01(\x04R\x05total\x12\x12\n" +
+	"\x04read\x18\x02 \x01(\x04R\x04read\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\x03 \x01(\x04R\tfileBytes\"\xb5\x01\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1612,15 +1719,18 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"file_bytes\x18\t \x01(\x04R\tfileBytes\x12\x18\n" +
 	"\aoutcome\x18\n" +
 	" \x01(\tR\aoutcome\x12\x16\n" +
-	"\x06detail\x18\v \x01(\tR\x06detail\")\n" +
+	"\x06detail\x18\v \x01(\tR\x06detail\"=\n" +
 	"\x13RebuildViewsRequest\x12\x12\n" +
-	"\x04hold\x18\x01 \x01(\bR\x04hold\".\n" +
+	"\x04hold\x18\x01 \x01(\bR\x04hold\x12\x12\n" +
+	"\x04anew\x18\x02 \x01(\bR\x04anew\"h\n" +
 	"\x14RebuildViewsResponse\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\x15\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x128\n" +
+	"\aresumed\x18\x02 \x01(\v2\x1e.comanda.v1.CancelledViewBuildR\aresumed\"\x15\n" +
 	"\x13PromoteViewsRequest\".\n" +
 	"\x14PromoteViewsResponse\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\x18\n" +
-	"\x16CancelViewBuildRequest\"1\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"2\n" +
+	"\x16CancelViewBuildRequest\x12\x18\n" +
+	"\adiscard\x18\x01 \x01(\bR\adiscard\"1\n" +
 	"\x17CancelViewBuildResponse\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x16\n" +
 	"\x14RollbackViewsRequest\"/\n" +
@@ -1700,69 +1810,72 @@ func file_comanda_v1_view_proto_rawDescGZIP() []byte {
 	return file_comanda_v1_view_proto_rawDescData
 }
 
-var file_comanda_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_comanda_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_comanda_v1_view_proto_goTypes = []any{
 	(*GetViewStatusRequest)(nil),     // 0: comanda.v1.GetViewStatusRequest
 	(*GetViewStatusResponse)(nil),    // 1: comanda.v1.GetViewStatusResponse
-	(*ViewStatus)(nil),               // 2: comanda.v1.ViewStatus
-	(*ViewBuild)(nil),                // 3: comanda.v1.ViewBuild
-	(*RebuildViewsRequest)(nil),      // 4: comanda.v1.RebuildViewsRequest
-	(*RebuildViewsResponse)(nil),     // 5: comanda.v1.RebuildViewsResponse
-	(*PromoteViewsRequest)(nil),      // 6: comanda.v1.PromoteViewsRequest
-	(*PromoteViewsResponse)(nil),     // 7: comanda.v1.PromoteViewsResponse
-	(*CancelViewBuildRequest)(nil),   // 8: comanda.v1.CancelViewBuildRequest
-	(*CancelViewBuildResponse)(nil),  // 9: comanda.v1.CancelViewBuildResponse
-	(*RollbackViewsRequest)(nil),     // 10: comanda.v1.RollbackViewsRequest
-	(*RollbackViewsResponse)(nil),    // 11: comanda.v1.RollbackViewsResponse
-	(*ListParkedOrdersRequest)(nil),  // 12: comanda.v1.ListParkedOrdersRequest
-	(*ListParkedOrdersResponse)(nil), // 13: comanda.v1.ListParkedOrdersResponse
-	(*ParkedOrder)(nil),              // 14: comanda.v1.ParkedOrder
-	(*RetryParkedOrderRequest)(nil),  // 15: comanda.v1.RetryParkedOrderRequest
-	(*RetryParkedOrderResponse)(nil), // 16: comanda.v1.RetryParkedOrderResponse
-	(*SkipParkedOrderRequest)(nil),   // 17: comanda.v1.SkipParkedOrderRequest
-	(*SkipParkedOrderResponse)(nil),  // 18: comanda.v1.SkipParkedOrderResponse
-	(*VerifyRequest)(nil),            // 19: comanda.v1.VerifyRequest
-	(*VerifyResponse)(nil),           // 20: comanda.v1.VerifyResponse
-	(*VerifyProgress)(nil),           // 21: comanda.v1.VerifyProgress
-	(*VerifyReport)(nil),             // 22: comanda.v1.VerifyReport
-	(*VerifyCustomers)(nil),          // 23: comanda.v1.VerifyCustomers
-	(*VerifyProblem)(nil),            // 24: comanda.v1.VerifyProblem
-	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
+	(*CancelledViewBuild)(nil),       // 2: comanda.v1.CancelledViewBuild
+	(*ViewStatus)(nil),               // 3: comanda.v1.ViewStatus
+	(*ViewBuild)(nil),                // 4: comanda.v1.ViewBuild
+	(*RebuildViewsRequest)(nil),      // 5: comanda.v1.RebuildViewsRequest
+	(*RebuildViewsResponse)(nil),     // 6: comanda.v1.RebuildViewsResponse
+	(*PromoteViewsRequest)(nil),      // 7: comanda.v1.PromoteViewsRequest
+	(*PromoteViewsResponse)(nil),     // 8: comanda.v1.PromoteViewsResponse
+	(*CancelViewBuildRequest)(nil),   // 9: comanda.v1.CancelViewBuildRequest
+	(*CancelViewBuildResponse)(nil),  // 10: comanda.v1.CancelViewBuildResponse
+	(*RollbackViewsRequest)(nil),     // 11: comanda.v1.RollbackViewsRequest
+	(*RollbackViewsResponse)(nil),    // 12: comanda.v1.RollbackViewsResponse
+	(*ListParkedOrdersRequest)(nil),  // 13: comanda.v1.ListParkedOrdersRequest
+	(*ListParkedOrdersResponse)(nil), // 14: comanda.v1.ListParkedOrdersResponse
+	(*ParkedOrder)(nil),              // 15: comanda.v1.ParkedOrder
+	(*RetryParkedOrderRequest)(nil),  // 16: comanda.v1.RetryParkedOrderRequest
+	(*RetryParkedOrderResponse)(nil), // 17: comanda.v1.RetryParkedOrderResponse
+	(*SkipParkedOrderRequest)(nil),   // 18: comanda.v1.SkipParkedOrderRequest
+	(*SkipParkedOrderResponse)(nil),  // 19: comanda.v1.SkipParkedOrderResponse
+	(*VerifyRequest)(nil),            // 20: comanda.v1.VerifyRequest
+	(*VerifyResponse)(nil),           // 21: comanda.v1.VerifyResponse
+	(*VerifyProgress)(nil),           // 22: comanda.v1.VerifyProgress
+	(*VerifyReport)(nil),             // 23: comanda.v1.VerifyReport
+	(*VerifyCustomers)(nil),          // 24: comanda.v1.VerifyCustomers
+	(*VerifyProblem)(nil),            // 25: comanda.v1.VerifyProblem
+	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
 }
 var file_comanda_v1_view_proto_depIdxs = []int32{
-	2,  // 0: comanda.v1.GetViewStatusResponse.views:type_name -> comanda.v1.ViewStatus
-	3,  // 1: comanda.v1.GetViewStatusResponse.build:type_name -> comanda.v1.ViewBuild
-	25, // 2: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
-	14, // 3: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
-	14, // 4: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
-	14, // 5: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
-	21, // 6: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
-	22, // 7: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
-	24, // 8: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
-	23, // 9: comanda.v1.VerifyReport.customers:type_name -> comanda.v1.VerifyCustomers
-	19, // 10: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
-	0,  // 11: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
-	4,  // 12: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
-	6,  // 13: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
-	8,  // 14: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
-	10, // 15: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
-	12, // 16: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
-	15, // 17: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
-	17, // 18: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
-	20, // 19: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
-	1,  // 20: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
-	5,  // 21: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
-	7,  // 22: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
-	9,  // 23: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
-	11, // 24: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
-	13, // 25: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
-	16, // 26: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
-	18, // 27: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
-	19, // [19:28] is the sub-list for method output_type
-	10, // [10:19] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 0: comanda.v1.GetViewStatusResponse.views:type_name -> comanda.v1.ViewStatus
+	4,  // 1: comanda.v1.GetViewStatusResponse.build:type_name -> comanda.v1.ViewBuild
+	2,  // 2: comanda.v1.GetViewStatusResponse.cancelled:type_name -> comanda.v1.CancelledViewBuild
+	26, // 3: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
+	2,  // 4: comanda.v1.RebuildViewsResponse.resumed:type_name -> comanda.v1.CancelledViewBuild
+	15, // 5: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
+	15, // 6: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	15, // 7: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	22, // 8: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
+	23, // 9: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
+	25, // 10: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
+	24, // 11: comanda.v1.VerifyReport.customers:type_name -> comanda.v1.VerifyCustomers
+	20, // 12: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
+	0,  // 13: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
+	5,  // 14: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
+	7,  // 15: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
+	9,  // 16: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
+	11, // 17: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
+	13, // 18: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
+	16, // 19: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
+	18, // 20: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
+	21, // 21: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
+	1,  // 22: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
+	6,  // 23: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
+	8,  // 24: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
+	10, // 25: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
+	12, // 26: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
+	14, // 27: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
+	17, // 28: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
+	19, // 29: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
+	21, // [21:30] is the sub-list for method output_type
+	12, // [12:21] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_view_proto_init() }
@@ -1770,7 +1883,7 @@ func file_comanda_v1_view_proto_init() {
 	if File_comanda_v1_view_proto != nil {
 		return
 	}
-	file_comanda_v1_view_proto_msgTypes[20].OneofWrappers = []any{
+	file_comanda_v1_view_proto_msgTypes[21].OneofWrappers = []any{
 		(*VerifyResponse_Progress)(nil),
 		(*VerifyResponse_Report)(nil),
 	}
@@ -1780,7 +1893,7 @@ func file_comanda_v1_view_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_comanda_v1_view_proto_rawDesc), len(file_comanda_v1_view_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
