@@ -43,7 +43,7 @@ func (s *viewService) GetViewStatus(ctx context.Context, _ *comandav1.GetViewSta
 		v := &status.Beside[i]
 		out.Views = append(out.Views, &comandav1.ViewStatus{
 			Name: v.Name, Version: v.Version, Position: v.Position.String(),
-			LagEvents: v.LagEvents, LagSeconds: v.Lag.Seconds(), FileBytes: unsigned(v.FileBytes),
+			LagEvents: v.LagEvents, LagSeconds: v.Lag.Seconds(), FileBytes: unsigned(v.FileBytes), Build: build(v.Build),
 		})
 	}
 	return out, nil
@@ -64,7 +64,18 @@ func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
 // RebuildViews implements [comandav1.ViewServiceServer].
 func (s *viewService) RebuildViews(_ context.Context, r *comandav1.RebuildViewsRequest) (*comandav1.RebuildViewsResponse, error) {
-	number, err := s.operator.Rebuild(r.GetHold())
+	if !r.GetCustomers() {
+		number, err := s.operator.Rebuild(r.GetHold())
+		return &comandav1.RebuildViewsResponse{Number: number}, err
+	}
+	var check checker
+	if r.GetHold() {
+		check.violate("hold", "the index by customer takes its place by itself: not together with customers")
+	}
+	if err := check.err(); err != nil {
+		return nil, err
+	}
+	number, err := s.customers.Rebuild()
 	return &comandav1.RebuildViewsResponse{Number: number}, err
 }
 
@@ -75,8 +86,12 @@ func (s *viewService) PromoteViews(context.Context, *comandav1.PromoteViewsReque
 }
 
 // CancelViewBuild implements [comandav1.ViewServiceServer].
-func (s *viewService) CancelViewBuild(context.Context, *comandav1.CancelViewBuildRequest) (*comandav1.CancelViewBuildResponse, error) {
-	number, err := s.operator.CancelBuild()
+func (s *viewService) CancelViewBuild(_ context.Context, r *comandav1.CancelViewBuildRequest) (*comandav1.CancelViewBuildResponse, error) {
+	cancel := s.operator.CancelBuild
+	if r.GetCustomers() {
+		cancel = s.customers.CancelBuild
+	}
+	number, err := cancel()
 	return &comandav1.CancelViewBuildResponse{Number: number}, err
 }
 

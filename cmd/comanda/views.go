@@ -16,7 +16,7 @@ import (
 // viewsCmd operates the views of a running server.
 type viewsCmd struct {
 	Status   viewsStatusCmd   `cmd:"" help:"Show each view's version, position, lag and file size, and a build that goes on."`
-	Rebuild  viewsRebuildCmd  `cmd:"" help:"Build the views anew from the log, beside those that serve, and promote them."`
+	Rebuild  viewsRebuildCmd  `cmd:"" help:"Build the views, or the customer index, anew from the log, beside what serves, and promote that."`
 	Promote  viewsPromoteCmd  `cmd:"" help:"Put a build that waits in the place of the views."`
 	Rollback viewsRollbackCmd `cmd:"" help:"Bring back the views that the last promotion replaced."`
 	Cancel   viewsCancelCmd   `cmd:"" help:"End a build and remove it."`
@@ -84,6 +84,11 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 	}
 	_, err := fmt.Fprintf(io.out, "parked orders: %d\nprevious views: %s\nbuild: %s\n",
 		status.GetParkedOrders(), orNone(bytesText(status.GetPreviousBytes())), orNone(buildText(status.GetBuild(), io.now())))
+	for _, m := range status.GetViews() {
+		if err == nil && m.GetBuild() != nil {
+			_, err = fmt.Fprintf(io.out, "build of %s: %s\n", m.GetName(), buildText(m.GetBuild(), io.now()))
+		}
+	}
 	return err
 }
 
@@ -128,6 +133,8 @@ func buildDone(b *comandav1.ViewBuild) (events, total uint64) {
 // watchFlags are of commands that begin a build, or have it do something.
 type watchFlags struct {
 	clientFlags
+
+	beside bool // of the customer index, not of the views
 
 	Detach bool `help:"Do not wait: 'views status' says how far it is."`
 }
@@ -191,19 +198,29 @@ func (c *watchFlags) build(ctx context.Context, client comandav1.ViewServiceClie
 	ctx, cancel := c.unary(ctx)
 	defer cancel()
 	status, err := client.GetViewStatus(ctx, &comandav1.GetViewStatusRequest{})
-	return status.GetBuild(), err
+	if !c.beside {
+		return status.GetBuild(), err
+	}
+	for _, m := range status.GetViews() {
+		if m.GetBuild() != nil { // only the customer index has one
+			return m.GetBuild(), err
+		}
+	}
+	return nil, err
 }
 
 type viewsRebuildCmd struct {
 	watchFlags
 
-	NoPromote bool `help:"Keep the build up to date beside the views until 'views promote'."`
+	NoPromote bool `xor:"what" help:"Keep the build up to date beside the views until 'views promote'."`
+	Customers bool `xor:"what" help:"Build the customer index, not the views: what it keeps of who was erased is gone after."`
 }
 
 // Run begins a build and waits for it.
 func (c *viewsRebuildCmd) Run(ctx context.Context, io *stdio) error {
+	c.beside = c.Customers
 	return c.watch(ctx, io, func(ctx context.Context, client comandav1.ViewServiceClient) (uint64, error) {
-		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote})
+		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote, Customers: c.Customers})
 		return r.GetNumber(), err
 	})
 }
@@ -228,12 +245,16 @@ func (c *viewsRollbackCmd) Run(ctx context.Context, io *stdio) error {
 	})
 }
 
-type viewsCancelCmd struct{ clientFlags }
+type viewsCancelCmd struct {
+	clientFlags
+
+	Customers bool `help:"The build of the customer index, not that of the views."`
+}
 
 // Run cancels the build.
 func (c *viewsCancelCmd) Run(ctx context.Context, io *stdio) error {
 	return c.views(ctx, func(ctx context.Context, client comandav1.ViewServiceClient) error {
-		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{})
+		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Customers: c.Customers})
 		if err != nil {
 			return err
 		}

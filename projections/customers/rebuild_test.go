@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,4 +225,35 @@ func TestNoLookUpMissesWhileBuildsTakeThePlace(t *testing.T) {
 		}
 	}
 	end()
+}
+
+// What the new file knows already, when what keeps the index comes to it, is not put again:
+// the index never goes back.
+func TestWhatABuildHasReadIsNotPutAgain(t *testing.T) {
+	s := newStore(t)
+	order := s.record("loja", 1, "a", ana).OrderID
+	deps := s.deps()
+	vault := newGated(s.vault)
+	deps.Vault = vault
+	var puts atomic.Int32
+	deps.At = func(p projections.Point) {
+		if p == customers.PointCommit {
+			puts.Add(1)
+		}
+	}
+	x, _ := s.open(filepath.Join(t.TempDir(), "customers.db"), deps)
+	vault.shut <- struct{}{}
+	s.record("loja", 1, "b", bia)
+	<-vault.came // what keeps the index waits with it
+	s.rebuilt(x, projections.Promoted)
+	must(t, x.Wait(t.Context(), s.head()))
+	same(t, "of the build", sorted(order), s.found(x, "loja", email("bia@example.com")))
+	before := puts.Load()
+	close(vault.open)
+	s.record("loja", 1, "c", bia)
+	must(t, x.Wait(t.Context(), s.head()))
+	if n := puts.Load() - before; n != 1 {
+		t.Errorf("after the build %d batches were put, want one", n)
+	}
+	s.wantProof(x, 4, 0)
 }

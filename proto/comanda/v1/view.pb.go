@@ -189,7 +189,11 @@ type ViewStatus struct {
 	// The age of the newest event that it holds while the log has newer ones, else 0.
 	LagSeconds float64 `protobuf:"fixed64,5,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"`
 	// Bytes of the file that it is in, with all other views.
-	FileBytes     uint64 `protobuf:"varint,6,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	FileBytes uint64 `protobuf:"varint,6,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	// The build of what has a file of its own, as the index by customer, that goes on or
+	// ended last; unset for the views that share one, and when there was none since the
+	// server started.
+	Build         *ViewBuild `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -264,6 +268,13 @@ func (x *ViewStatus) GetFileBytes() uint64 {
 		return x.FileBytes
 	}
 	return 0
+}
+
+func (x *ViewStatus) GetBuild() *ViewBuild {
+	if x != nil {
+		return x.Build
+	}
+	return nil
 }
 
 // ViewBuild is a build of the views.
@@ -407,8 +418,12 @@ func (x *ViewBuild) GetDetail() string {
 // RebuildViewsRequest begins a build.
 type RebuildViewsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Wait for PromoteViews when it has caught up.
-	Hold          bool `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Wait for PromoteViews when it has caught up. INVALID_ARGUMENT with customers: the
+	// index takes its place by itself.
+	Hold bool `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Build the index by customer, and not the views. Of who was erased before it began,
+	// the new index holds nothing.
+	Customers     bool `protobuf:"varint,2,opt,name=customers,proto3" json:"customers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -446,6 +461,13 @@ func (*RebuildViewsRequest) Descriptor() ([]byte, []int) {
 func (x *RebuildViewsRequest) GetHold() bool {
 	if x != nil {
 		return x.Hold
+	}
+	return false
+}
+
+func (x *RebuildViewsRequest) GetCustomers() bool {
+	if x != nil {
+		return x.Customers
 	}
 	return false
 }
@@ -581,7 +603,9 @@ func (x *PromoteViewsResponse) GetNumber() uint64 {
 
 // CancelViewBuildRequest cancels the build.
 type CancelViewBuildRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// That of the index by customer, and not that of the views.
+	Customers     bool `protobuf:"varint,1,opt,name=customers,proto3" json:"customers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,6 +638,13 @@ func (x *CancelViewBuildRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use CancelViewBuildRequest.ProtoReflect.Descriptor instead.
 func (*CancelViewBuildRequest) Descriptor() ([]byte, []int) {
 	return file_comanda_v1_view_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CancelViewBuildRequest) GetCustomers() bool {
+	if x != nil {
+		return x.Customers
+	}
+	return false
 }
 
 // CancelViewBuildResponse names the build.
@@ -1587,7 +1618,7 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\x0eprevious_bytes\x18\x05 \x01(\x04R\rpreviousBytes\x12#\n" +
 	"\rparked_orders\x18\x06 \x01(\x04R\fparkedOrders\x12+\n" +
 	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\x12\x1a\n" +
-	"\boutdated\x18\b \x01(\tR\boutdated\"\xb5\x01\n" +
+	"\boutdated\x18\b \x01(\tR\boutdated\"\xe2\x01\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1598,7 +1629,8 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\vlag_seconds\x18\x05 \x01(\x01R\n" +
 	"lagSeconds\x12\x1d\n" +
 	"\n" +
-	"file_bytes\x18\x06 \x01(\x04R\tfileBytes\"\xc4\x02\n" +
+	"file_bytes\x18\x06 \x01(\x04R\tfileBytes\x12+\n" +
+	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\"\xc4\x02\n" +
 	"\tViewBuild\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x125\n" +
 	"\bbegan_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\abeganAt\x12\x14\n" +
@@ -1612,15 +1644,17 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"file_bytes\x18\t \x01(\x04R\tfileBytes\x12\x18\n" +
 	"\aoutcome\x18\n" +
 	" \x01(\tR\aoutcome\x12\x16\n" +
-	"\x06detail\x18\v \x01(\tR\x06detail\")\n" +
+	"\x06detail\x18\v \x01(\tR\x06detail\"G\n" +
 	"\x13RebuildViewsRequest\x12\x12\n" +
-	"\x04hold\x18\x01 \x01(\bR\x04hold\".\n" +
+	"\x04hold\x18\x01 \x01(\bR\x04hold\x12\x1c\n" +
+	"\tcustomers\x18\x02 \x01(\bR\tcustomers\".\n" +
 	"\x14RebuildViewsResponse\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x15\n" +
 	"\x13PromoteViewsRequest\".\n" +
 	"\x14PromoteViewsResponse\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\x18\n" +
-	"\x16CancelViewBuildRequest\"1\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"6\n" +
+	"\x16CancelViewBuildRequest\x12\x1c\n" +
+	"\tcustomers\x18\x01 \x01(\bR\tcustomers\"1\n" +
 	"\x17CancelViewBuildResponse\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x16\n" +
 	"\x14RollbackViewsRequest\"/\n" +
@@ -1732,37 +1766,38 @@ var file_comanda_v1_view_proto_goTypes = []any{
 var file_comanda_v1_view_proto_depIdxs = []int32{
 	2,  // 0: comanda.v1.GetViewStatusResponse.views:type_name -> comanda.v1.ViewStatus
 	3,  // 1: comanda.v1.GetViewStatusResponse.build:type_name -> comanda.v1.ViewBuild
-	25, // 2: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
-	14, // 3: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
-	14, // 4: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
-	14, // 5: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
-	21, // 6: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
-	22, // 7: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
-	24, // 8: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
-	23, // 9: comanda.v1.VerifyReport.customers:type_name -> comanda.v1.VerifyCustomers
-	19, // 10: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
-	0,  // 11: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
-	4,  // 12: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
-	6,  // 13: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
-	8,  // 14: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
-	10, // 15: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
-	12, // 16: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
-	15, // 17: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
-	17, // 18: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
-	20, // 19: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
-	1,  // 20: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
-	5,  // 21: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
-	7,  // 22: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
-	9,  // 23: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
-	11, // 24: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
-	13, // 25: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
-	16, // 26: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
-	18, // 27: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
-	19, // [19:28] is the sub-list for method output_type
-	10, // [10:19] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 2: comanda.v1.ViewStatus.build:type_name -> comanda.v1.ViewBuild
+	25, // 3: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
+	14, // 4: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
+	14, // 5: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	14, // 6: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	21, // 7: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
+	22, // 8: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
+	24, // 9: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
+	23, // 10: comanda.v1.VerifyReport.customers:type_name -> comanda.v1.VerifyCustomers
+	19, // 11: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
+	0,  // 12: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
+	4,  // 13: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
+	6,  // 14: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
+	8,  // 15: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
+	10, // 16: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
+	12, // 17: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
+	15, // 18: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
+	17, // 19: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
+	20, // 20: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
+	1,  // 21: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
+	5,  // 22: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
+	7,  // 23: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
+	9,  // 24: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
+	11, // 25: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
+	13, // 26: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
+	16, // 27: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
+	18, // 28: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_view_proto_init() }
