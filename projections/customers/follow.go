@@ -46,7 +46,7 @@ func (x *Index) Run(ctx context.Context) error {
 	group.Go(func() error { return x.operate(within) })
 	err := group.Wait()
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the caller ended it
+		return nil // the caller ended it
 	}
 	return fmt.Errorf("keep the customer index: %w", err)
 }
