@@ -91,19 +91,19 @@ func ExampleConsume() {
 		panic(err)
 	}
 	ctx, enough := context.WithCancel(ctx)
-	work := func(_ context.Context, e *comandav1.Event) error {
+	invoiced := func(_ context.Context, e *comandav1.Event) bool {
 		fmt.Println(e.GetRevision(), e.GetStatusTo())
 		if e.GetStatusTo() == comandav1.OrderStatus_ORDER_STATUS_APPROVED {
 			enough() // a real member goes on
 		}
-		return nil
+		return e.GetStatusTo() != comandav1.OrderStatus_ORDER_STATUS_UNSPECIFIED
 	}
 
 	err = client.Consume(ctx, conn, client.Consumption{
 		Group: "invoices", Credits: 10, // up to ten orders at a time
 		Handle: func(ctx context.Context, e *comandav1.ConsumedEvent) (client.Answer, error) {
-			if err := work(ctx, e.GetEvent()); err != nil {
-				return client.Again(time.Minute, "the invoice failed"), nil // or Park, or Skip
+			if !invoiced(ctx, e.GetEvent()) {
+				return client.Again(time.Minute, "no invoice yet"), nil // or Park, or Skip
 			}
 			return client.Done(), nil
 		},

@@ -97,7 +97,7 @@ func (s *session) leaveAtEnd(stream context.Context) {
 // heard does what the server says.
 func (s *session) heard(stream context.Context, r *comandav1.ConsumeResponse) {
 	if e := r.GetEvent(); e != nil {
-		s.given(e)
+		s.given(e) //nolint:contextcheck // handlers end with the member
 		return
 	}
 	if revoked := r.GetRevoked(); revoked != nil {
