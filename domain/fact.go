@@ -21,6 +21,7 @@ type Message struct {
 type Cause struct {
 	RequestID   string // of the intake's request
 	Traceparent string // W3C trace context, as received
+	Tracestate  string // W3C trace state, as received, of at most 512 characters; "" without a Traceparent
 	Actor       string // the operator or service, for facts of RecordFact
 	Reason      string // the actor's own words
 }

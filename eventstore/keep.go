@@ -144,5 +144,5 @@ func fieldErrors(fields map[string][]string) map[string]*comandav1.FieldErrors {
 }
 
 func causeOf(c *domain.Cause) *comandav1.Cause {
-	return &comandav1.Cause{RequestId: c.RequestID, Traceparent: c.Traceparent, Actor: c.Actor, Reason: c.Reason}
+	return &comandav1.Cause{RequestId: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate, Actor: c.Actor, Reason: c.Reason}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -191,6 +192,16 @@ func (f *File) Snapshot(fn func(*Snapshot) error) error {
 		}
 		return fn(&Snapshot{tx: tx, position: position})
 	})
+}
+
+// Dump writes everything the file holds, as [kv.DB.Dump] does. Two files that have read
+// the same events give the same bytes, whatever the batches were and whether they were
+// live or rebuilt.
+func (f *File) Dump(w io.Writer) error {
+	if err := f.db().Dump(w); err != nil {
+		return fmt.Errorf("dump the views %s: %w", f.path, err)
+	}
+	return nil
 }
 
 // Position is what the snapshot's views have read.

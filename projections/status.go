@@ -69,6 +69,9 @@ type Beside struct {
 	LagEvents uint64
 	Lag       time.Duration
 	FileBytes int64
+	// Build is the build of it that is under way, or else the one that ended last; nil
+	// when there was none.
+	Build *BuildStatus
 }
 
 // Behind is how something is that has read up to position, the newest event of which was

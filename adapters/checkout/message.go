@@ -3,6 +3,7 @@ package checkout
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +121,7 @@ func eventID(body []byte) string {
 // case-sensitive there.
 const (
 	traceHeader     = "traceparent"
+	stateHeader     = "tracestate"
 	requestIDHeader = "X-Request-Id"
 )
 
@@ -133,10 +135,10 @@ func causeOf(header nats.Header, id string) domain.Cause {
 			break
 		}
 	}
+	states := slices.Concat(header.Values(stateHeader), header.Values("Tracestate"))
 	for _, name := range []string{traceHeader, "Traceparent"} {
-		if t := header.Get(name); intake.ValidTraceparent(t) {
-			cause.Traceparent = t
-			break
+		if cause.Traceparent == "" {
+			cause.Traceparent, cause.Tracestate = intake.Trace([]string{header.Get(name)}, states)
 		}
 	}
 	return cause
@@ -152,6 +154,9 @@ func mark(header nats.Header, id string, cause *domain.Cause) {
 	}
 	if cause.Traceparent != "" {
 		header.Set(traceHeader, cause.Traceparent)
+	}
+	if cause.Tracestate != "" {
+		header.Set(stateHeader, cause.Tracestate)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"comanda.internal/projections/paging"
 )
 
-// Customers finds the orders of a person.
+// Customers finds the orders of a person; [customers.Index] does.
 type Customers interface {
 	// Orders are those to whose customer any of the names was given, by id; of all
 	// tenants for "".
@@ -23,6 +23,9 @@ type Customers interface {
 	// Wait blocks until the index holds position; the error's kind is Unavailable while it
 	// is being made.
 	Wait(ctx context.Context, position domain.Position) error
+	// Rebuild begins to build the index anew beside itself, and CancelBuild ends that.
+	Rebuild() (number uint64, err error)
+	CancelBuild() (number uint64, err error)
 }
 
 const customerField = "customer"

@@ -79,7 +79,7 @@ func newStore(t *testing.T) *store {
 	must(t, err)
 	spawn(t, s.runner.Run)
 	s.index, err = customers.Open(filepath.Join(dir, "customers.db"), customers.Deps{
-		Log: log, Vault: vault, Begin: s.runner.Ready(), Logger: slog.New(slog.DiscardHandler),
+		Log: log, Vault: vault, Begin: s.runner.Ready(), Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
 	})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.index.Close()) })

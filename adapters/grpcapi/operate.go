@@ -46,7 +46,7 @@ func (s *viewService) GetViewStatus(ctx context.Context, _ *comandav1.GetViewSta
 		v := &status.Beside[i]
 		out.Views = append(out.Views, &comandav1.ViewStatus{
 			Name: v.Name, Version: v.Version, Position: v.Position.String(),
-			LagEvents: v.LagEvents, LagSeconds: v.Lag.Seconds(), FileBytes: unsigned(v.FileBytes),
+			LagEvents: v.LagEvents, LagSeconds: v.Lag.Seconds(), FileBytes: unsigned(v.FileBytes), Build: build(v.Build),
 		})
 	}
 	return out, nil
@@ -74,6 +74,9 @@ func unsigned(n int64) uint64 { return uint64(max(n, 0)) }
 
 // RebuildViews implements [comandav1.ViewServiceServer].
 func (s *viewService) RebuildViews(_ context.Context, r *comandav1.RebuildViewsRequest) (*comandav1.RebuildViewsResponse, error) {
+	if r.GetCustomers() {
+		return s.rebuildCustomers(r)
+	}
 	if r.GetAnew() {
 		number, err := s.operator.RebuildAnew(r.GetHold())
 		return &comandav1.RebuildViewsResponse{Number: number}, err
@@ -81,6 +84,22 @@ func (s *viewService) RebuildViews(_ context.Context, r *comandav1.RebuildViewsR
 	resumed := s.operator.CancelledBuild()
 	number, err := s.operator.Rebuild(r.GetHold())
 	return &comandav1.RebuildViewsResponse{Number: number, Resumed: cancelled(resumed)}, err
+}
+
+// rebuildCustomers builds the index by customer, which has no build that waits or was kept.
+func (s *viewService) rebuildCustomers(r *comandav1.RebuildViewsRequest) (*comandav1.RebuildViewsResponse, error) {
+	var check checker
+	if r.GetHold() {
+		check.violate("hold", "the index by customer takes its place by itself: not together with customers")
+	}
+	if r.GetAnew() {
+		check.violate("anew", "a build of the index by customer is always anew: not together with customers")
+	}
+	if err := check.err(); err != nil {
+		return nil, err
+	}
+	number, err := s.customers.Rebuild()
+	return &comandav1.RebuildViewsResponse{Number: number}, err
 }
 
 // PromoteViews implements [comandav1.ViewServiceServer].
@@ -92,7 +111,10 @@ func (s *viewService) PromoteViews(context.Context, *comandav1.PromoteViewsReque
 // CancelViewBuild implements [comandav1.ViewServiceServer].
 func (s *viewService) CancelViewBuild(_ context.Context, r *comandav1.CancelViewBuildRequest) (*comandav1.CancelViewBuildResponse, error) {
 	end := s.operator.CancelBuild
-	if r.GetDiscard() {
+	switch {
+	case r.GetCustomers(): // nothing of it is kept, so it is discarded either way
+		end = s.customers.CancelBuild
+	case r.GetDiscard():
 		end = s.operator.DiscardBuild
 	}
 	number, err := end()

@@ -2,6 +2,7 @@ package grpcapi_test
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -81,5 +82,25 @@ func TestOnlyAParkedOrderIsRetriedOrSkipped(t *testing.T) {
 	_, skip = s.views.SkipParkedOrder(t.Context(), &comandav1.SkipParkedOrderRequest{OrderId: id})
 	if status.Code(retry) != codes.InvalidArgument || status.Code(skip) != codes.InvalidArgument {
 		t.Errorf("retry ?: %v; skip without a reason: %v; want INVALID_ARGUMENT", retry, skip)
+	}
+}
+
+func TestOperatorsRebuildTheCustomerIndex(t *testing.T) {
+	store := newStore(t)
+	outcome := store.record(1, domain.KindPending)
+	s := serve(t, grpcapi.Config{}, store.deps())
+	<-store.index.Ready()
+	must(t, store.index.Wait(t.Context(), outcome.Position))
+	_, both := s.views.RebuildViews(t.Context(), &comandav1.RebuildViewsRequest{Customers: true, Hold: true})
+	_, nothing := s.views.CancelViewBuild(t.Context(), &comandav1.CancelViewBuildRequest{Customers: true})
+	if status.Code(both) != codes.InvalidArgument || status.Code(nothing) != codes.NotFound {
+		t.Errorf("hold: %v; cancel nothing: %v", both, nothing)
+	}
+	begun, err := s.views.RebuildViews(t.Context(), &comandav1.RebuildViewsRequest{Customers: true})
+	must(t, err)
+	_, err = store.index.AwaitBuild(t.Context(), begun.GetNumber())
+	must(t, err)
+	if b := store.index.Status(outcome.Position, time.Now()).Build; b.Outcome != projections.Promoted {
+		t.Errorf("the build is %+v", b)
 	}
 }

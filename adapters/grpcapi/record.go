@@ -122,8 +122,7 @@ func causeOf(ctx context.Context, req *comandav1.RecordFactRequest) domain.Cause
 	if actor := req.GetActor(); actor != "" {
 		cause.Actor += "/" + actor
 	}
-	if given := metadata.ValueFromIncomingContext(ctx, "traceparent"); len(given) == 1 && intake.ValidTraceparent(given[0]) {
-		cause.Traceparent = given[0]
-	}
+	cause.Traceparent, cause.Tracestate = intake.Trace(
+		metadata.ValueFromIncomingContext(ctx, "traceparent"), metadata.ValueFromIncomingContext(ctx, "tracestate"))
 	return cause
 }

@@ -52,7 +52,7 @@ func TestRecordFactIsAFactLikeAnyOther(t *testing.T) {
 	s := serve(t, grpcapi.Config{}, store.deps())
 	<-store.runner.Ready()
 	trace := "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", trace)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "traceparent", trace, "tracestate", "rojo=1", "tracestate", "congo=2")
 	req := ofOrder(0, "req-1", domain.KindApproved)
 	req.ExpectedRevision = proto.Uint64(0)
 	first, err := s.orders.RecordFact(ctx, req)
@@ -74,7 +74,7 @@ func TestRecordFactIsAFactLikeAnyOther(t *testing.T) {
 	history, err := s.orders.GetOrderHistory(t.Context(), &comandav1.GetOrderHistoryRequest{OrderId: string(anOrder), MinPosition: first.GetPosition()})
 	must(t, err)
 	e := history.GetEvents()[0]
-	cause := &comandav1.Cause{RequestId: "req-1", Traceparent: trace, Actor: "anyone/ana", Reason: "the bank says so"}
+	cause := &comandav1.Cause{RequestId: "req-1", Traceparent: trace, Tracestate: "rojo=1,congo=2", Actor: "anyone/ana", Reason: "the bank says so"}
 	if diff := cmp.Diff(cause, e.GetCause(), protocmp.Transform()); diff != "" {
 		t.Errorf("cause (-want +got):\n%s", diff)
 	}

@@ -292,7 +292,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		heartbeat: cfg.Heartbeat, clock: deps.Clock, closing: s.closing, metrics: m,
 		checkpointEvery: cfg.CheckpointEvery, endings: s.endings,
 	})
-	comandav1.RegisterViewServiceServer(s.grpc, &viewService{verifier: deps.Verifier, operator: deps.Operator, closing: s.closing})
+	comandav1.RegisterViewServiceServer(s.grpc, &viewService{verifier: deps.Verifier, operator: deps.Operator, customers: deps.Customers, closing: s.closing})
 	comandav1.RegisterMachineServiceServer(s.grpc, &machineService{replayer: deps.Replayer, closing: s.closing, reads: views})
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)

@@ -14,10 +14,11 @@ import (
 type viewService struct {
 	comandav1.UnimplementedViewServiceServer
 
-	verifier Verifier
-	operator Operator
-	closing  <-chan struct{}
-	running  sync.Mutex // held by the one check that may run
+	verifier  Verifier
+	operator  Operator
+	customers Customers
+	closing   <-chan struct{}
+	running   sync.Mutex // held by the one check that may run
 }
 
 // Verify implements [comandav1.ViewServiceServer]. A check reads much of the

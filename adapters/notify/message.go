@@ -15,6 +15,7 @@ const (
 	MetaContentType = "content-type"
 	MetaEventType   = "comanda-type"
 	MetaTraceparent = "traceparent"
+	MetaTracestate  = "tracestate"
 )
 
 // Builder makes the sink of one endpoint. A sink conveys what an attempt came to
@@ -76,6 +77,9 @@ func newMessage(ctx context.Context, n delivery.Notification, slot *outcomeSlot)
 	msg.Metadata.Set(MetaEventType, n.Type)
 	if parent := continueTrace(n); parent != "" {
 		msg.Metadata.Set(MetaTraceparent, parent)
+		if state := n.Event.Cause.Tracestate; state != "" {
+			msg.Metadata.Set(MetaTracestate, state)
+		}
 	}
 	msg.SetContext(context.WithValue(With(ctx, n), outcomeKey{}, slot))
 	return msg, nil

@@ -176,10 +176,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, received time.T
 	case src.limiter != nil && !src.limiter.AllowN(h.now(), 1):
 		return answerTooMany(src.retry)
 	}
-	return h.accept(r, src, &delivery{
-		action: action, contentType: contentType, body: body, received: received,
-		cause: domain.Cause{RequestID: id, Traceparent: traceparent(r.Header)},
-	})
+	cause := domain.Cause{RequestID: id}
+	cause.Traceparent, cause.Tracestate = intake.Trace(r.Header["Traceparent"], r.Header["Tracestate"])
+	return h.accept(r, src, &delivery{action: action, contentType: contentType, body: body, received: received, cause: cause})
 }
 
 // delivery is one authenticated message.
@@ -255,14 +254,6 @@ func validAction(s string) bool {
 		}
 	}
 	return len(s) <= maxAction
-}
-
-// traceparent is the request's trace context when there is one and it is valid.
-func traceparent(header http.Header) string {
-	if values := header["Traceparent"]; len(values) == 1 && intake.ValidTraceparent(values[0]) {
-		return values[0]
-	}
-	return ""
 }
 
 // timedOut reports whether err is the server's read deadline.

@@ -265,7 +265,7 @@ func (v *views) probe(ctx context.Context) (ops.State, string) {
 func (a *app) startCustomers(ctx context.Context) error {
 	var err error
 	a.views.customers, err = customers.Open(filepath.Join(a.cmd.DataDir, whoseFile), customers.Deps{
-		Log: a.log, Vault: a.vault, Begin: a.views.runner.Ready(), Logger: a.logger, Registerer: a.registry,
+		Log: a.log, Vault: a.vault, Begin: a.views.runner.Ready(), Logger: a.logger, Clock: a.now, Registerer: a.registry, At: atPoint,
 	})
 	if err != nil {
 		return err

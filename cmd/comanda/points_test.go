@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"comanda.internal/projections"
+	"comanda.internal/projections/customers"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -33,8 +35,8 @@ func dies() {
 	main()
 }
 
-// TestKillAtAnyPoint has serve kill itself at one named point of the views' work after
-// the other, on one data directory, while webhooks come in and an operator builds,
+// TestKillAtAnyPoint has serve kill itself at one named point of the views' work, and of
+// the customer index's, after the other, on one data directory, while webhooks come in and an operator builds,
 // promotes and rolls back. After each kill the log and its views hold together.
 func TestKillAtAnyPoint(t *testing.T) {
 	dir := t.TempDir()
@@ -43,7 +45,7 @@ func TestKillAtAnyPoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := 0
-	for _, point := range projections.Points() {
+	for _, point := range slices.Concat(projections.Points(), customers.Points()) {
 		switch point {
 		case projections.PointUnparked, projections.PointKeep, projections.PointKeepSpilled, projections.PointKept, projections.PointResumed:
 			continue // no order is parked here, and no build takes long enough to be ended: the conformance suite has both
@@ -60,6 +62,10 @@ func TestKillAtAnyPoint(t *testing.T) {
 	client := comandav1.NewViewServiceClient(conn)
 	s.build(client)
 	s.verify() // by the server, of both versions
+	awaitIndex(t, dir)
+	if code, out, errOut := command(t, "verify", "--customers", "--data-dir", dir); code != exitOK {
+		t.Errorf("verify --customers ends with %d and says %s%s", code, out, errOut)
+	}
 	if _, err := client.CancelViewBuild(t.Context(), &comandav1.CancelViewBuildRequest{}); err != nil {
 		t.Error(err)
 	}
@@ -96,7 +102,9 @@ func dieAtPoint(t *testing.T, dir, file string, point projections.Point) (sent i
 	o := &operating{t: t, server: testServer{t: t, dir: dir}}
 	// A flush comes by itself a second after the views began to follow, as they do anew
 	// for whatever an operator does.
-	o.only = point == projections.PointFlush || point == projections.PointFlushed
+	o.only = slices.Contains([]projections.Point{
+		projections.PointFlush, projections.PointFlushed, customers.PointFlush, customers.PointFlushed,
+	}, point)
 	defer o.close()
 	for {
 		select {
@@ -150,6 +158,8 @@ func (o *operating) step() {
 	defer cancel()
 	o.steps++
 	var err error
+	_, err = o.views.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Customers: true})
+	o.fine(err)
 	switch o.steps % 8 {
 	case 5:
 		_, err = o.views.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{})
@@ -160,6 +170,11 @@ func (o *operating) step() {
 	default:
 		_, err = o.views.PromoteViews(ctx, &comandav1.PromoteViewsRequest{})
 	}
+	o.fine(err)
+}
+
+// fine wants no other error than may come.
+func (o *operating) fine(err error) {
 	switch status.Code(err) {
 	case codes.OK, codes.NotFound, codes.FailedPrecondition, codes.Unavailable:
 	default:

@@ -16,6 +16,9 @@ import (
 const (
 	traceID = "4bf92f3577b34da6a3ce929d0e0e47" // and two digits
 	spanID  = "00f067aa0ba902b7"
+
+	// tracestate goes with every traceparent, also with those that are not valid.
+	tracestate = "vendor=one:2,tenant@other=b a"
 )
 
 // sentTraces are what may come as traceparent, and what is to be of it.
@@ -39,13 +42,13 @@ func TestATraceGoesThrough(t *testing.T) {
 	} {
 		t.Run(way, func(t *testing.T) {
 			told := make(chan string, 100)
-			endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- r.Header.Get("Traceparent") }))
+			endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- traceOf(r.Header) }))
 			t.Cleanup(endpoint.Close)
 			s := startServer(t, t.TempDir(), endpointYAML(endpoint.URL))
 			for i, c := range sentTraces {
 				want := ""
 				if c.valid {
-					want = c.traceparent
+					want = c.traceparent + tracestate
 				}
 				answered := send(s, fmt.Sprint("evt-", i), c.order, c.traceparent)
 				if way != "HTTP" && answered != want {
@@ -60,6 +63,9 @@ func TestATraceGoesThrough(t *testing.T) {
 	}
 }
 
+// traceOf is the trace that headers are of, with its state.
+func traceOf(h http.Header) string { return h.Get("Traceparent") + h.Get("Tracestate") }
+
 func checkContinued(t *testing.T, sent string, valid bool, told <-chan string) {
 	t.Helper()
 	select {
@@ -67,7 +73,7 @@ func checkContinued(t *testing.T, sent string, valid bool, told <-chan string) {
 		switch {
 		case !valid && got != "":
 			t.Errorf("of %q the endpoint is told %q", sent, got)
-		case valid && (len(got) != 55 || got[:3] != "00-" || got[3:35] != sent[3:35] || got[36:52] == spanID || got[52:55] != sent[52:55]):
+		case valid && (len(got) != 55+len(tracestate) || got[55:] != tracestate || got[:3] != "00-" || got[3:35] != sent[3:35] || got[36:52] == spanID || got[52:55] != sent[52:55]):
 			t.Errorf("%q is continued as %q", sent, got)
 		}
 	case <-time.After(20 * time.Second):
@@ -88,6 +94,7 @@ func sendHTTP(s *testServer, id, order, traceparent string) string {
 	request.Header.Set("Authorization", "Bearer "+tokens["loja-checkout"])
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Traceparent", traceparent)
+	request.Header.Set("Tracestate", tracestate)
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
@@ -104,6 +111,7 @@ func tracedMessage(subject, id, order, traceparent string) *nats.Msg {
 	if traceparent != "" {
 		m.Header.Set("traceparent", traceparent)
 	}
+	m.Header.Set("tracestate", tracestate)
 	return m
 }
 
@@ -122,7 +130,7 @@ func sendIntake(s *testServer, id, order, traceparent string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return m.Header.Get("traceparent")
+	return m.Header.Get("traceparent") + m.Header.Get("tracestate")
 }
 
 func sendRecord(s *testServer, id, order, traceparent string) string {
@@ -133,14 +141,14 @@ func sendRecord(s *testServer, id, order, traceparent string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return m.Header.Get("traceparent")
+	return m.Header.Get("traceparent") + m.Header.Get("tracestate")
 }
 
 // storedTrace is the trace of an order's event, as a subscriber is sent it.
 func (s *testServer) storedTrace(order string) (traceparent string) {
 	s.t.Helper()
 	s.tail(func(e *comandav1.SubscribedEvent) bool {
-		traceparent = e.GetEvent().GetCause().GetTraceparent()
+		traceparent = e.GetEvent().GetCause().GetTraceparent() + e.GetEvent().GetCause().GetTracestate()
 		return e.GetEvent().GetProviderOrderId() == order
 	})
 	return traceparent

@@ -16,7 +16,7 @@ import (
 // viewsCmd operates the views of a running server.
 type viewsCmd struct {
 	Status   viewsStatusCmd   `cmd:"" help:"Show each view's version, position, lag and file size, and a build that goes on."`
-	Rebuild  viewsRebuildCmd  `cmd:"" help:"Build the views anew from the log, beside those that serve, and promote them; or go on with a build that was cancelled."`
+	Rebuild  viewsRebuildCmd  `cmd:"" help:"Build the views, or the customer index, anew from the log, beside what serves, and promote that; or go on with a build of the views that was cancelled."`
 	Promote  viewsPromoteCmd  `cmd:"" help:"Put a build that waits in the place of the views."`
 	Rollback viewsRollbackCmd `cmd:"" help:"Bring back the views that the last promotion replaced."`
 	Cancel   viewsCancelCmd   `cmd:"" help:"End a build, for 'views rebuild' to go on with."`
@@ -87,6 +87,11 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 	if c := status.GetCancelled(); c != nil && err == nil {
 		_, err = fmt.Fprintf(io.out, "cancelled build: %s; 'comanda views rebuild' goes on with it, 'comanda views cancel --discard' removes it\n", cancelledText(c))
 	}
+	for _, m := range status.GetViews() {
+		if err == nil && m.GetBuild() != nil {
+			_, err = fmt.Fprintf(io.out, "build of %s: %s\n", m.GetName(), buildText(m.GetBuild(), io.now()))
+		}
+	}
 	return err
 }
 
@@ -139,6 +144,8 @@ func buildDone(b *comandav1.ViewBuild) (events, total uint64) {
 // watchFlags are of commands that begin a build, or have it do something.
 type watchFlags struct {
 	clientFlags
+
+	beside bool // of the customer index, not of the views
 
 	Detach bool `help:"Do not wait: 'views status' says how far it is."`
 }
@@ -202,20 +209,30 @@ func (c *watchFlags) build(ctx context.Context, client comandav1.ViewServiceClie
 	ctx, cancel := c.unary(ctx)
 	defer cancel()
 	status, err := client.GetViewStatus(ctx, &comandav1.GetViewStatusRequest{})
-	return status.GetBuild(), err
+	if !c.beside {
+		return status.GetBuild(), err
+	}
+	for _, m := range status.GetViews() {
+		if m.GetBuild() != nil { // only the customer index has one
+			return m.GetBuild(), err
+		}
+	}
+	return nil, err
 }
 
 type viewsRebuildCmd struct {
 	watchFlags
 
-	NoPromote bool `help:"Keep the build up to date beside the views until 'views promote'."`
+	NoPromote bool `xor:"what" help:"Keep the build up to date beside the views until 'views promote'."`
 	Anew      bool `help:"Remove a build that was cancelled, and begin from the beginning of the log."`
+	Customers bool `xor:"what" help:"Build the customer index, not the views: what it keeps of who was erased is gone after."`
 }
 
 // Run begins a build and waits for it.
 func (c *viewsRebuildCmd) Run(ctx context.Context, io *stdio) error {
+	c.beside = c.Customers
 	return c.watch(ctx, io, func(ctx context.Context, client comandav1.ViewServiceClient) (uint64, error) {
-		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote, Anew: c.Anew})
+		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote, Anew: c.Anew, Customers: c.Customers})
 		if resumed := r.GetResumed(); resumed != nil && err == nil {
 			_, err = fmt.Fprintf(io.out, "goes on with the cancelled build: %s\n", cancelledText(resumed))
 		}
@@ -246,18 +263,21 @@ func (c *viewsRollbackCmd) Run(ctx context.Context, io *stdio) error {
 type viewsCancelCmd struct {
 	clientFlags
 
-	Discard bool `help:"Remove the build, or the one that was cancelled before."`
+	Customers bool `help:"The build of the customer index, not that of the views: it is always removed."`
+	Discard   bool `help:"Remove the build, or the one that was cancelled before."`
 }
 
 // Run cancels the build, and waits until it has ended.
 func (c *viewsCancelCmd) Run(ctx context.Context, io *stdio) error {
 	return c.views(ctx, func(ctx context.Context, client comandav1.ViewServiceClient) error {
-		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Discard: c.Discard})
+		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Discard: c.Discard, Customers: c.Customers})
 		if err != nil {
 			return err
 		}
-		if err := awaitEnd(ctx, client, r.GetNumber()); err != nil {
-			return err
+		if !c.Customers { // whose builds have numbers of their own
+			if err := awaitEnd(ctx, client, r.GetNumber()); err != nil {
+				return err
+			}
 		}
 		text := fmt.Sprintf("build %d is cancelled", r.GetNumber())
 		switch {

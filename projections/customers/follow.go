@@ -20,7 +20,7 @@ const (
 	liveEvery = 100 * time.Millisecond
 	// flushEvery is long, for entries fall on pages at random, and a crash costs little.
 	flushEvery = 5 * time.Second
-	// flushBytes of memory are written without waiting for it.
+	// flushBytes of memory are written without waiting for it, unless Deps says otherwise.
 	flushBytes = 16 << 20
 	// openers are the events of a batch that are opened at the same time: each may
 	// wait for its key.
@@ -35,11 +35,24 @@ var errOther = errors.New("the log went backwards")
 
 // Run reads the log until ctx ends, which is no error. It may be called once.
 func (x *Index) Run(ctx context.Context) error {
+	defer close(x.done)
 	select {
 	case <-x.deps.Begin:
 	case <-ctx.Done():
 		return nil
 	}
+	group, within := errgroup.WithContext(ctx)
+	group.Go(func() error { return x.keep(within) })
+	group.Go(func() error { return x.operate(within) })
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return nil // the caller ended it
+	}
+	return fmt.Errorf("keep the customer index: %w", err)
+}
+
+// keep follows the log until ctx ends, with a file anew where that one is of no use.
+func (x *Index) keep(ctx context.Context) error {
 	err := x.follow(ctx)
 	for (errors.Is(err, errOther) || errors.Is(err, errDamaged)) && !x.isReady() { // later there are readers; the next start does it
 		x.deps.Logger.WarnContext(ctx, "customer index cannot go on, and is made anew", "path", x.path, "reason", err)
@@ -47,10 +60,7 @@ func (x *Index) Run(ctx context.Context) error {
 			err = x.follow(ctx)
 		}
 	}
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the caller ended it
-	}
-	return fmt.Errorf("keep the customer index: %w", err)
+	return err
 }
 
 func (x *Index) follow(ctx context.Context) error {
@@ -116,7 +126,7 @@ func (x *Index) flush(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		switch err := x.survive(x.db.Flush); {
+		switch err := x.flushNow(); {
 		case errors.Is(err, errDamaged):
 			return err
 		case err != nil:
@@ -125,14 +135,14 @@ func (x *Index) flush(ctx context.Context) error {
 	}
 }
 
-func (x *Index) isReady() bool {
-	select {
-	case <-x.ready:
-		return true
-	default:
-		return false
-	}
+func (x *Index) flushNow() error {
+	x.deps.At(PointFlush)
+	err := x.survive((*kv.DB).Flush)
+	x.deps.At(PointFlushed)
+	return err
 }
+
+func (x *Index) isReady() bool { return isClosed(x.ready) }
 
 // noteReady closes Ready once everything up to head was read, and the log was seen to
 // hold what is remembered of it, as it was of the partition checked.
@@ -155,7 +165,7 @@ type follower struct {
 
 // run reads until ctx ends, or the log cannot be read for now.
 func (f *follower) run(ctx context.Context) error {
-	last := f.index.marks[f.partition] // of this follower alone
+	last := f.index.mark(f.partition)
 	after, checked := last.sequence, last.sequence == 0
 	if !checked {
 		after-- // to see the remembered event again
@@ -217,26 +227,45 @@ func (x *Index) add(ctx context.Context, partition int, events []domain.Recorded
 	if err != nil {
 		return err
 	}
+	if err := x.put(partition, events, made); err != nil {
+		return err
+	}
+	x.noteReady(head, partition)
+	return x.room(ctx)
+}
+
+// put writes the entries of events, as far as the index does not have them, and moves the mark.
+func (x *Index) put(partition int, events []domain.Recorded, made [][]entry) error {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	have := x.mark(partition).sequence // more than was followed, when another file took the place
+	for len(events) > 0 && events[0].Sequence <= have {
+		events, made = events[1:], made[1:]
+	}
+	if len(events) == 0 {
+		return nil
+	}
 	newest := &events[len(events)-1]
 	m := mark{sequence: newest.Sequence, hash: newest.Hash}
-	if err := x.survive(func() error { return x.put(partition, made, m) }); err != nil {
-		return err //nolint:wrapcheck // Run says of what
+	x.deps.At(PointCommit)
+	if err := x.survive(func(db *kv.DB) error { return write(db, partition, made, m) }); err != nil {
+		return err
 	}
+	x.deps.At(PointCommitted)
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.marks[partition] = m
 	if newest.Event.RecordedAt.After(x.newest) {
 		x.newest = newest.Event.RecordedAt
 	}
 	close(x.changed)
 	x.changed = make(chan struct{})
-	x.mu.Unlock()
-	x.noteReady(head, partition)
-	return x.room(ctx)
+	return nil
 }
 
-// put writes entries and the mark of a partition in one transaction.
-func (x *Index) put(partition int, made [][]entry, m mark) error {
-	return x.db.Update(func(tx *kv.Tx) error {
+// write writes entries and the mark of a partition in one transaction.
+func write(db *kv.DB, partition int, made [][]entry, m mark) error {
+	return db.Update(func(tx *kv.Tx) error {
 		b := tx.Bucket(entriesBucket)
 		for _, entries := range made {
 			for _, e := range entries {
@@ -255,11 +284,11 @@ func (x *Index) put(partition int, made [][]entry, m mark) error {
 
 // room waits until memory holds little that is not in the file.
 func (x *Index) room(ctx context.Context) error {
-	if x.db.Unflushed() < flushBytes {
+	if x.db().Unflushed() < x.deps.FlushBytes {
 		return nil
 	}
 	return x.persist(ctx, func() error {
-		err := x.survive(x.db.Flush)
+		err := x.flushNow()
 		if err == nil || errors.Is(err, errDamaged) {
 			return err
 		}

@@ -7,12 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,31 +35,46 @@ type Vault interface {
 	Held(ctx context.Context, ids []string) (map[string]bool, error)
 }
 
-// Deps is what an Index needs of the process. All but Registerer are required.
+// Deps is what an Index needs of the process. All but Registerer, FlushBytes and At are required.
 type Deps struct {
 	Log   projections.Log
 	Vault Vault
 	// Begin is closed when reading may begin.
 	Begin  <-chan struct{}
 	Logger *slog.Logger
+	// Clock says when a build began.
+	Clock func() time.Time
 	// Registerer gets the metrics; nil: they are kept nowhere.
 	Registerer prometheus.Registerer
+	// FlushBytes of memory are written to the file without waiting for it. Default 16 MiB.
+	FlushBytes int
+	// At is called at each of [Points], of the index and of a build; nil: nothing is.
+	At func(projections.Point)
 }
 
 // Index is the file, its follower and its reader. It is safe for concurrent use.
 type Index struct {
 	deps   Deps
 	path   string
-	db     *kv.DB
+	file   atomic.Pointer[kv.DB]
 	broken prometheus.Counter
 
 	looking bool // only: nothing is changed
 
 	ready chan struct{}
+	done  chan struct{} // closed: Run has ended
 
 	peppers sync.Map // by tenant
 
+	writing sync.Mutex    // held by who puts entries or puts another file in the place of this one
+	placing sync.Mutex    // held by who takes the file's name away, or gives it to another
+	proving chan struct{} // of one, in it while a check reads the file, or another takes its place
+	begin   chan *build   // of one
+
 	mu        sync.Mutex
+	builds    uint64
+	building  *build                   // nil: none is
+	last      *projections.BuildStatus // of the build that ended last
 	marks     []mark
 	newest    time.Time        // when the newest event that Run added was recorded; zero: it added none
 	unchecked map[int]struct{} // partitions whose remembered event was not yet seen again
@@ -93,27 +108,46 @@ func markKey(partition int) []byte {
 // Open opens the index at path, or makes one. The error's kind is Unavailable when
 // another process has the file. [Index.Run] fills it; Close closes it after.
 func Open(path string, deps Deps) (*Index, error) {
-	x := &Index{
-		deps: deps, path: path, ready: make(chan struct{}), changed: make(chan struct{}),
-		broken: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "comanda_customers_unopened_events_total", Help: "Events whose personal data could not be opened, and whose customer is not found by it.",
-		}),
-	}
+	x := newIndex(path, deps)
 	if deps.Registerer != nil {
 		if err := deps.Registerer.Register(x.broken); err != nil {
 			return nil, fmt.Errorf("register the metrics of the customer index: %w", err)
 		}
 	}
-	err := x.openFile()
-	if err == nil && !x.isOurs() {
-		deps.Logger.Info("customer index is of something else and is made anew", "path", path)
-		err = x.reset()
-	}
-	if err != nil {
+	if err := x.openOurs(); err != nil {
 		return nil, fmt.Errorf("open the customer index %s: %w", path, err)
 	}
 	return x, nil
 }
+
+func newIndex(path string, deps Deps) *Index {
+	if deps.FlushBytes == 0 {
+		deps.FlushBytes = flushBytes
+	}
+	if deps.At == nil {
+		deps.At = func(projections.Point) {}
+	}
+	return &Index{
+		deps: deps, path: path, ready: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
+		proving: make(chan struct{}, 1), begin: make(chan *build, 1),
+		broken: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "comanda_customers_unopened_events_total", Help: "Events whose personal data could not be opened, and whose customer is not found by it.",
+		}),
+	}
+}
+
+// openOurs opens the file, or an empty one in the place of one that is of something else.
+func (x *Index) openOurs() error {
+	err := x.openFile()
+	if err == nil && !x.isOurs() {
+		x.deps.Logger.Info("customer index is of something else and is made anew", "path", x.path)
+		err = x.reset()
+	}
+	return err
+}
+
+// db is the file that is there now.
+func (x *Index) db() *kv.DB { return x.file.Load() }
 
 // openFile opens the file, or one anew in the place of a damaged one.
 func (x *Index) openFile() error {
@@ -132,7 +166,7 @@ func (x *Index) openFile() error {
 	case err != nil:
 		return err
 	}
-	x.db = kv.New(bolt)
+	x.file.Store(kv.New(bolt))
 	return nil
 }
 
@@ -157,8 +191,8 @@ func (x *Index) pepper(tenant domain.TenantID) [sha256.Size]byte {
 // isOurs reads the marks; false for a file that is of something else, or new.
 func (x *Index) isOurs() bool {
 	ours := false
-	err := x.survive(func() error {
-		return x.db.View(func(tx *kv.Tx) error {
+	err := x.survive(func(db *kv.DB) error {
+		return db.View(func(tx *kv.Tx) error {
 			ours = bytes.Equal(tx.Bucket(metaBucket).Get(ofKey), x.of())
 			x.marks = marksIn(tx, x.deps.Log.Partitions())
 			return nil
@@ -180,15 +214,28 @@ func marksIn(tx *kv.Tx, partitions int) []mark {
 // errDamaged says that a page of the file is none.
 var errDamaged = errors.New("the file is damaged")
 
-// survive does what reads or writes the file. A damaged page is errDamaged, and the file
-// goes, so that the next start makes one anew if this one cannot.
-func (x *Index) survive(do func() error) error {
-	err := do()
-	if !errors.Is(err, kv.ErrDamaged) {
-		return err
+// survive does what reads or writes the file, anew when another takes its place before
+// that begins. A damaged page is errDamaged, and the file goes, so that the next start
+// makes one anew if this one cannot.
+func (x *Index) survive(do func(*kv.DB) error) error {
+	for {
+		db := x.db()
+		err := do(db)
+		switch {
+		case errors.Is(err, kv.ErrDamaged):
+			return x.drop(db, fmt.Errorf("%w: %w", errDamaged, err))
+		case errors.Is(err, bbolterrors.ErrDatabaseNotOpen) && x.db() != db:
+		default:
+			return err
+		}
 	}
-	err = fmt.Errorf("%w: %w", errDamaged, err)
-	if x.looking {
+}
+
+// drop removes the file, if it is still db's, over err.
+func (x *Index) drop(db *kv.DB, err error) error {
+	x.placing.Lock()
+	defer x.placing.Unlock()
+	if x.looking || x.db() != db {
 		return err
 	}
 	if e := os.Remove(x.path); !errors.Is(e, fs.ErrNotExist) {
@@ -199,7 +246,7 @@ func (x *Index) survive(do func() error) error {
 
 // reset makes an empty file. Nobody may be reading it.
 func (x *Index) reset() error {
-	if err := x.db.Discard(); err != nil {
+	if err := x.db().Discard(); err != nil {
 		return err //nolint:wrapcheck // the caller says of what
 	}
 	if err := os.Remove(x.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -211,13 +258,31 @@ func (x *Index) reset() error {
 	x.mu.Lock()
 	x.marks = make([]mark, x.deps.Log.Partitions())
 	x.mu.Unlock()
-	return x.db.Update(func(tx *kv.Tx) error { return tx.Bucket(metaBucket).Put(ofKey, x.of()) })
+	return x.db().Update(func(tx *kv.Tx) error { return tx.Bucket(metaBucket).Put(ofKey, x.of()) })
 }
 
 // Close writes what only memory holds and closes the file, when Run has returned.
 func (x *Index) Close() error {
-	if err := x.survive(x.db.Close); err != nil {
+	if err := x.survive((*kv.DB).Close); err != nil {
 		return fmt.Errorf("close the customer index %s: %w", x.path, err)
+	}
+	return nil
+}
+
+// Discard closes the file without what only memory holds, when Run has returned: a kill
+// leaves as much.
+func (x *Index) Discard() error {
+	if err := x.db().Discard(); err != nil {
+		return fmt.Errorf("close the customer index %s: %w", x.path, err)
+	}
+	return nil
+}
+
+// Dump writes everything the file holds, as [kv.DB.Dump] does. Two that have read the same
+// events, of the same keys, give the same bytes.
+func (x *Index) Dump(w io.Writer) error {
+	if err := x.survive(func(db *kv.DB) error { return db.Dump(w) }); err != nil {
+		return fmt.Errorf("dump the customer index %s: %w", x.path, err)
 	}
 	return nil
 }
@@ -233,6 +298,13 @@ func (x *Index) position() (domain.Position, <-chan struct{}) {
 	return positionOf(x.marks), x.changed
 }
 
+// mark is how far a partition was read.
+func (x *Index) mark(partition int) mark {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.marks[partition]
+}
+
 func positionOf(marks []mark) (p domain.Position) {
 	for partition, m := range marks {
 		if m.sequence > 0 {
@@ -242,13 +314,18 @@ func positionOf(marks []mark) (p domain.Position) {
 	return p
 }
 
-// Status is how far the index is behind head.
+// Status is how far the index is behind head, and a build of it.
 func (x *Index) Status(head domain.Position, now time.Time) projections.Beside {
 	have, _ := x.position()
 	x.mu.Lock()
-	newest := x.newest
+	newest, building, last := x.newest, x.building, x.last
 	x.mu.Unlock()
-	return projections.Behind(projections.ViewStatus{Name: "customers", Version: version}, head, have, newest, now, x.path)
+	b := projections.Behind(projections.ViewStatus{Name: "customers", Version: version}, head, have, newest, now, x.path)
+	if b.Build = last; building != nil {
+		build := building.status()
+		b.Build = &build
+	}
+	return b
 }
 
 // Wait blocks until the index has read up to position, or ctx ends. The error's kind is
@@ -277,91 +354,4 @@ func (x *Index) made() error {
 	}
 	have, _ := x.position()
 	return domain.Errorf(domain.Unavailable, "the customer index is being made: it has read up to position %q", have.String())
-}
-
-// mostOrders bounds the orders of one look-up.
-const mostOrders = 5_000
-
-// Orders are the orders of a tenant, or of all for "", to whose customer any of the names
-// was ever given, by id. The error's kind is Unavailable before Ready, and Refused when
-// there are more than 5,000.
-func (x *Index) Orders(ctx context.Context, tenant domain.TenantID, names []Name) ([]domain.OrderID, error) {
-	if err := x.made(); err != nil {
-		return nil, err
-	}
-	keys := map[domain.OrderID]string{} // of the orders that were found
-	err := x.survive(func() error {
-		return x.db.View(func(tx *kv.Tx) error {
-			entries := tx.Bucket(entriesBucket)
-			tenants := []domain.TenantID{tenant}
-			if tenant == "" {
-				tenants = tenantsIn(entries)
-			}
-			for _, t := range tenants {
-				pepper := x.pepper(t)
-				for _, n := range names {
-					if err := find(entries, prefix(t, n.subject(pepper[:])), keys); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look up a customer: %w", err)
-	}
-	return x.held(ctx, keys)
-}
-
-// Written tells one look-up from another, to whoever has the key only.
-func (x *Index) Written(names []Name) string {
-	pepper := x.pepper("")
-	var written []byte
-	for _, n := range names {
-		subject := n.subject(pepper[:])
-		written = append(written, subject[:]...)
-	}
-	return string(written)
-}
-
-func find(entries *kv.Bucket, prefix []byte, keys map[domain.OrderID]string) error {
-	c := entries.Cursor()
-	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
-		if keys[domain.OrderID(k[len(prefix):])] = string(v); len(keys) > mostOrders {
-			return domain.Errorf(domain.Refused, "this customer has more than %d orders", mostOrders)
-		}
-	}
-	return nil
-}
-
-// held are the orders whose data key is still there.
-func (x *Index) held(ctx context.Context, keys map[domain.OrderID]string) ([]domain.OrderID, error) {
-	ids := slices.Sorted(maps.Values(keys))
-	if ids = slices.Compact(ids); len(ids) > 0 && ids[0] == "" {
-		ids = ids[1:]
-	}
-	held, err := x.deps.Vault.Held(ctx, ids)
-	if err != nil {
-		return nil, fmt.Errorf("look up a customer: %w", err)
-	}
-	maps.DeleteFunc(keys, func(_ domain.OrderID, key string) bool { return key != "" && !held[key] })
-	return slices.Sorted(maps.Keys(keys)), nil
-}
-
-// prefix begins the keys of a person's entries.
-func prefix(tenant domain.TenantID, subject [subjectSize]byte) []byte {
-	return append(append([]byte{byte(len(tenant))}, tenant...), subject[:]...) //nolint:gosec // a tenant id has at most 40 bytes
-}
-
-// tenantsIn are the tenants that have entries.
-func tenantsIn(entries *kv.Bucket) []domain.TenantID {
-	var tenants []domain.TenantID
-	c := entries.Cursor()
-	for key, _ := c.First(); len(key) > 0 && len(key) > int(key[0]); {
-		head := slices.Clone(key[:1+key[0]])
-		tenants = append(tenants, domain.TenantID(head[1:]))
-		key, _ = c.Seek(append(head, bytes.Repeat([]byte{0xff}, subjectSize+1)...))
-	}
-	return tenants
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Look opens the index at path of a stopped process for [Index.Verify] and Close alone. It changes nothing,
-// follows nothing, and needs neither Begin nor Registerer. The error's kind is NotFound when
+// follows nothing, and needs neither Begin nor Clock. The error's kind is NotFound when
 // there is none, Unavailable when another process has it or it is not made of this log with these
 // keys, and Corrupt when it is damaged.
 func Look(path string, deps Deps) (*Index, error) {
@@ -25,8 +25,11 @@ func Look(path string, deps Deps) (*Index, error) {
 	case err != nil:
 		return nil, domain.Errorf(domain.Corrupt, "open the customer index %s, which the next start makes anew: %w", path, err)
 	}
-	x := &Index{deps: deps, path: path, db: kv.New(bolt), ready: make(chan struct{}), changed: make(chan struct{}), looking: true}
+	x := newIndex(path, deps)
+	x.file.Store(kv.New(bolt))
+	x.looking = true
 	close(x.ready)
+	close(x.done)
 	if !x.isOurs() {
 		err := domain.Errorf(domain.Unavailable,
 			"the customer index %s is of another log, key-encryption key or version, or damaged: the next start makes it anew", path)

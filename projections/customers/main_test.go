@@ -106,7 +106,7 @@ var begun = func() <-chan struct{} {
 }()
 
 func (s *store) deps() customers.Deps {
-	return customers.Deps{Log: s.log, Vault: s.vault, Begin: begun, Logger: slog.New(slog.DiscardHandler)}
+	return customers.Deps{Log: s.log, Vault: s.vault, Begin: begun, Logger: slog.New(slog.DiscardHandler), Clock: time.Now}
 }
 
 // open is a running index that holds everything; close ends it.

@@ -41,18 +41,25 @@ type Proof struct {
 // Verify compares the index, while it goes on, with what the log gives up to where the
 // index has read, and reports what differs. It opens the personal data of every event,
 // and keeps some 30 bytes of every entry. An event that cannot be opened gives no entry.
+// One check runs at a time, and no build takes the index's place meanwhile.
 // progress is called now and then with the events read and those to read. The error's kind is Unavailable before
 // Ready, and when a [Look] finds an index that remembers more than the log holds; Corrupt when the
 // log or the file cannot be read. One of the key bucket that may pass is waited for until ctx ends.
 func (x *Index) Verify(ctx context.Context, report func(Problem), progress func(events, total uint64)) (Proof, error) {
+	select { // so that it reads one file to its end
+	case x.proving <- struct{}{}:
+		defer func() { <-x.proving }()
+	case <-ctx.Done():
+		return Proof{}, fmt.Errorf("verify the customer index: %w", ctx.Err())
+	}
 	c := &check{
-		index: x, report: report, progress: progress, view: x.db.View, partitions: x.deps.Log.Partitions(),
+		index: x, report: report, progress: progress, view: x.db().View, partitions: x.deps.Log.Partitions(),
 		seeds:   [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		derived: map[digest]struct{}{}, differing: map[digest]claim{},
 	}
 	err := x.made()
 	if err == nil {
-		err = x.survive(func() error { return c.run(ctx) })
+		err = x.survive(func(*kv.DB) error { return c.run(ctx) })
 	}
 	if errors.Is(err, errDamaged) {
 		err = domain.Errorf(domain.Corrupt, "the next start makes it anew: %w", err)
@@ -117,7 +124,7 @@ func (c *check) run(ctx context.Context) error {
 		}
 		have, _ = c.index.position()
 	}
-	return c.index.db.View(func(tx *kv.Tx) error { // the rest, and the index, in one
+	return c.view(func(tx *kv.Tx) error { // the rest, and the index, in one
 		c.view = func(fn func(*kv.Tx) error) error { return fn(tx) }
 		c.proof.Position = positionOf(marksIn(tx, c.partitions))
 		if err := c.log(ctx, c.proof.Position); err != nil {

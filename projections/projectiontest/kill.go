@@ -71,15 +71,15 @@ func (d Doom) At() func(projections.Point) {
 	}
 }
 
-// killedAnywhere has one process after the other work on the same views and kill itself,
-// each at another point. After each the views, and the build that it left, if any, are
+// killedAnywhere has one process after the other work on the same file and kill itself,
+// each at another point. After each the file, and the build that it left, if any, are
 // what the log says.
-func killedAnywhere(t *testing.T, views Views) {
+func (h *holding) killedAnywhere(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
-	for round, point := range projections.Points() {
+	for round, point := range h.points {
 		Doom{Point: point, Dir: dir, Round: round}.Execute(t)
-		whole(t, filepath.Join(dir, "views.db"), scriptOf(t, round), views, point)
+		h.whole(t, filepath.Join(dir, "views.db"), scriptOf(t, round), point)
 		if t.Failed() {
 			return
 		}
@@ -99,7 +99,9 @@ func whole(t *testing.T, path string, s *Script, views Views, point projections.
 		f.build(true)
 		left = true
 	}
-	want := rebuilt(t, s, views, projections.Config{})
+	fresh := Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, projections.Config{})
+	fresh.Wait()
+	want := fresh.Dump()
 	if string(f.Dump()) != string(want) {
 		t.Errorf("%s: the views hold other bytes", point)
 	}

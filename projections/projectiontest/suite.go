@@ -31,69 +31,98 @@ func Run(t *testing.T, views Views) {
 	if d, doomed := Doomed(t); doomed {
 		die(t, views, d)
 	}
-	s := NewScript(suitePartitions)
-	s.Fill(t, suiteSeed, suiteOrders, suiteEvents)
-	want := rebuilt(t, s, views, projections.Config{})
-	if len(want) == 0 {
-		t.Fatal("the views hold nothing")
+	h := holding{
+		keep: func(tb testing.TB, path string, log *Script, cfg projections.Config, at func(projections.Point)) *Running {
+			tb.Helper()
+			return open(tb, path, log, views, cfg, at).Running
+		},
+		points: projections.Points(),
+		whole: func(t *testing.T, path string, s *Script, point projections.Point) {
+			t.Helper()
+			whole(t, path, s, views, point)
+		},
 	}
-	t.Run("every batch boundary gives the same bytes", func(t *testing.T) {
-		for seed := range uint64(4) {
-			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // reproducible on purpose
-			cut := s.Copy()
-			cut.Cut = func(n int) int { return 1 + r.IntN(min(n, 40)) }
-			same(t, want, rebuilt(t, cut, views, EachBatch))
-		}
-	})
-	t.Run("applied twice is applied once", func(t *testing.T) {
-		twice := s.Copy()
-		twice.Twice = true
-		twice.Cut = func(n int) int { return min(n, 7) }
-		same(t, want, rebuilt(t, twice, views, EachBatch))
-	})
+	s, want := h.script(t)
+	h.promises(t, s, want)
 	t.Run("orders in memory and orders that are not fold alike", func(t *testing.T) {
 		small := EachBatch
 		small.CacheFacts = 1
 		cut := s.Copy()
 		cut.Cut = func(n int) int { return min(n, 11) }
-		same(t, want, rebuilt(t, cut, views, small))
-	})
-	t.Run("live equals rebuilt", func(t *testing.T) {
-		growing := NewScript(suitePartitions)
-		follower := Start(t, filepath.Join(t.TempDir(), "views.db"), growing, views, projections.Config{Interval: time.Nanosecond})
-		growing.Fill(t, suiteSeed, suiteOrders, suiteEvents)
-		follower.Wait()
-		same(t, want, follower.Dump())
+		same(t, want, h.rebuilt(t, cut, small))
 	})
 	t.Run("built at once equals followed", func(t *testing.T) {
 		for _, twice := range []bool{false, true} {
 			cut := s.Copy()
 			cut.Twice = twice
 			cut.Cut = func(n int) int { return min(n, 17) }
-			same(t, want, rebuilt(t, cut, views, AtOnce))
+			same(t, want, h.rebuilt(t, cut, AtOnce))
 		}
 	})
-	t.Run("stopped anywhere and started again equals never stopped", func(t *testing.T) {
-		interrupted(t, s, views, EachBatch, want)
-	})
 	t.Run("stopped anywhere in a build and started again equals never stopped", func(t *testing.T) {
-		interrupted(t, s, views, AtOnce, want)
+		h.interrupted(t, s, AtOnce, want)
 	})
-	t.Run("killed at any point and started again equals never killed", func(t *testing.T) { killedAnywhere(t, views) })
+}
+
+// holding is one run of the suite, over views or an index.
+type holding struct {
+	keep   func(tb testing.TB, path string, log *Script, cfg projections.Config, at func(projections.Point)) *Running
+	points []projections.Point
+	// whole wants the file at path, which a process that was killed at point left, to become what s says.
+	whole func(t *testing.T, path string, s *Script, point projections.Point)
+}
+
+// script is the one that the suite uses, and what a file of it holds.
+func (h *holding) script(t *testing.T) (s *Script, want []byte) {
+	t.Helper()
+	s = NewScript(suitePartitions)
+	s.Fill(t, suiteSeed, suiteOrders, suiteEvents)
+	if want = h.rebuilt(t, s, projections.Config{}); len(want) == 0 {
+		t.Fatal("the file holds nothing")
+	}
+	return s, want
+}
+
+// promises are those of whatever follows a log.
+func (h *holding) promises(t *testing.T, s *Script, want []byte) {
+	t.Helper()
+	t.Run("every batch boundary gives the same bytes", func(t *testing.T) {
+		for seed := range uint64(4) {
+			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // reproducible on purpose
+			cut := s.Copy()
+			cut.Cut = func(n int) int { return 1 + r.IntN(min(n, 40)) }
+			same(t, want, h.rebuilt(t, cut, EachBatch))
+		}
+	})
+	t.Run("applied twice is applied once", func(t *testing.T) {
+		twice := s.Copy()
+		twice.Twice = true
+		twice.Cut = func(n int) int { return min(n, 7) }
+		same(t, want, h.rebuilt(t, twice, EachBatch))
+	})
+	t.Run("live equals rebuilt", func(t *testing.T) {
+		growing := NewScript(suitePartitions)
+		live := h.keep(t, filepath.Join(t.TempDir(), "views.db"), growing, projections.Config{Interval: time.Nanosecond}, nil)
+		live.start()
+		growing.Fill(t, suiteSeed, suiteOrders, suiteEvents)
+		live.Wait()
+		same(t, want, live.Dump())
+	})
+	t.Run("stopped anywhere and started again equals never stopped", func(t *testing.T) {
+		h.interrupted(t, s, EachBatch, want)
+	})
+	t.Run("killed at any point and started again equals never killed", func(t *testing.T) { h.killedAnywhere(t) })
 	t.Run("no personal data is in the file", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "views.db")
-		follower := Start(t, path, s, views, projections.Config{})
-		follower.Wait()
-		follower.Stop()
-		follower.Close()
-		noPersonalData(t, path)
+		h.rebuiltAt(t, path, s, projections.Config{}).Close()
+		h.noPersonalData(t, path, s)
 	})
 }
 
 // interrupted ends the runner at its first batch, its second and so on, and
 // starts it again on the same file. Every other time the process ends there, and
 // with it what the file does not hold yet.
-func interrupted(t *testing.T, s *Script, views Views, cfg projections.Config, want []byte) {
+func (h *holding) interrupted(t *testing.T, s *Script, cfg projections.Config, want []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "views.db")
 	for n := range 20 {
@@ -107,15 +136,15 @@ func interrupted(t *testing.T, s *Script, views Views, cfg projections.Config, w
 			return min(left, 3)
 		}
 		cfg.FlushBytes = 1 + 10_000*(n%3) // at every batch, and now and then
-		f := open(t, path, broken, views, cfg, nil)
+		f := h.keep(t, path, broken, cfg, nil)
 		go func() {
 			select {
-			case <-f.Runner.Ready(): // the end of the script
+			case <-f.keeper.Ready(): // the end of the script
 				cancel()
 			case <-ctx.Done():
 			}
 		}()
-		if err := f.Runner.Run(ctx); err != nil {
+		if err := f.keeper.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		cancel()
@@ -124,12 +153,11 @@ func interrupted(t *testing.T, s *Script, views Views, cfg projections.Config, w
 		}
 		f.Close()
 	}
-	follower := Start(t, path, s, views, projections.Config{})
-	follower.Wait()
-	same(t, want, follower.Dump())
+	same(t, want, h.rebuiltAt(t, path, s, projections.Config{}).Dump())
 }
 
-func noPersonalData(t *testing.T, path string) {
+// noPersonalData searches the file; what it does find is there to show that it can.
+func (h *holding) noPersonalData(t *testing.T, path string, s *Script) {
 	t.Helper()
 	stored, err := os.ReadFile(path) //nolint:gosec // the test's own file
 	if err != nil {
@@ -140,24 +168,33 @@ func noPersonalData(t *testing.T, path string) {
 			t.Errorf("the file holds %q", canary)
 		}
 	}
-	if !bytes.Contains(stored, []byte("A-1")) {
-		t.Error("the file does not even hold provider order ids: the search is wrong")
+	for id := range s.Events() {
+		if !bytes.Contains(stored, []byte(id)) {
+			t.Errorf("the file does not even hold %s: the search is wrong", id)
+		}
 	}
 }
 
-// rebuilt is the dump of views that were built from the whole of s.
-func rebuilt(t *testing.T, s *Script, views Views, cfg projections.Config) []byte {
+// rebuilt is the dump of a file that was made of the whole of s.
+func (h *holding) rebuilt(t *testing.T, s *Script, cfg projections.Config) []byte {
 	t.Helper()
-	follower := Start(t, filepath.Join(t.TempDir(), "views.db"), s, views, cfg)
-	follower.Wait()
-	follower.Stop()
-	return follower.Dump()
+	return h.rebuiltAt(t, filepath.Join(t.TempDir(), "views.db"), s, cfg).Dump()
+}
+
+// rebuiltAt is the file at path, stopped, when it holds the whole of s.
+func (h *holding) rebuiltAt(t *testing.T, path string, s *Script, cfg projections.Config) *Running {
+	t.Helper()
+	f := h.keep(t, path, s, cfg, nil)
+	f.start()
+	f.Wait()
+	f.Stop()
+	return f
 }
 
 func same(t *testing.T, want, got []byte) {
 	t.Helper()
 	if !bytes.Equal(want, got) {
-		t.Errorf("the views hold other bytes: %d lines in all, want %d", bytes.Count(got, []byte("\n")), bytes.Count(want, []byte("\n")))
+		t.Errorf("the file holds other bytes: %d lines in all, want %d", bytes.Count(got, []byte("\n")), bytes.Count(want, []byte("\n")))
 	}
 }
 
@@ -169,15 +206,11 @@ var EachBatch = projections.Config{MaxBatch: 1}
 
 // Follower is a file of views and its runner. It is stopped and closed with the test.
 type Follower struct {
+	*Running
+
 	Path   string
 	File   *projections.File
 	Runner *projections.Runner
-
-	t      testing.TB
-	log    projections.Log
-	cancel context.CancelFunc
-	ended  chan error
-	closed bool
 }
 
 // Start opens the file at path and runs views on it.
@@ -189,11 +222,7 @@ func Start(tb testing.TB, path string, log projections.Log, views Views, cfg pro
 func start(tb testing.TB, path string, log projections.Log, views Views, cfg projections.Config, at func(projections.Point)) *Follower {
 	tb.Helper()
 	f := open(tb, path, log, views, cfg, at)
-	ctx, cancel := context.WithCancel(tb.Context())
-	f.cancel = cancel
-	f.ended = make(chan error, 1)
-	go func() { f.ended <- f.Runner.Run(ctx) }()
-	tb.Cleanup(f.Stop)
+	f.start()
 	return f
 }
 
@@ -203,71 +232,17 @@ func open(tb testing.TB, path string, log projections.Log, views Views, cfg proj
 	if err != nil {
 		tb.Fatal(err)
 	}
-	f := &Follower{Path: path, File: file, t: tb, log: log}
-	tb.Cleanup(f.Close)
+	f := &Follower{Path: path, File: file}
+	kept := &kept{File: file}
+	f.Running = running(tb, log, kept)
 	facts, others := views(file)
-	f.Runner, err = projections.New(cfg, projections.Deps{
+	kept.Runner, err = projections.New(cfg, projections.Deps{
 		Log: log, Machine: order.Default(), Clock: time.Now, //nolint:forbidigo // a test's
 		Logger: slog.New(slog.DiscardHandler), At: at,
 	}, file, facts, others...)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	f.Runner = kept.Runner
 	return f
-}
-
-// Wait returns when the views hold all that is in the log now.
-func (f *Follower) Wait() {
-	f.t.Helper()
-	head, err := f.log.Head(f.t.Context())
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if err := f.Runner.Wait(f.t.Context(), head); err != nil {
-		f.t.Fatal(err)
-	}
-}
-
-// Dump is what the file holds.
-func (f *Follower) Dump() []byte {
-	f.t.Helper()
-	var out bytes.Buffer
-	if err := f.File.Dump(&out); err != nil {
-		f.t.Fatal(err)
-	}
-	return out.Bytes()
-}
-
-// Stop ends the runner, which must have gone well. The file stays open.
-func (f *Follower) Stop() {
-	f.t.Helper()
-	if f.cancel == nil {
-		return
-	}
-	f.cancel()
-	f.cancel = nil
-	if err := <-f.ended; err != nil {
-		f.t.Errorf("run the views: %v", err)
-	}
-}
-
-// Kill closes the file of a runner that was stopped, without what only memory holds.
-func (f *Follower) Kill() {
-	f.t.Helper()
-	f.closed = true
-	if err := f.File.Discard(); err != nil {
-		f.t.Error(err)
-	}
-}
-
-// Close closes the file of a runner that was stopped.
-func (f *Follower) Close() {
-	f.t.Helper()
-	if f.closed {
-		return
-	}
-	f.closed = true
-	if err := f.File.Close(); err != nil {
-		f.t.Error(err)
-	}
 }

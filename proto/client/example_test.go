@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"comanda.internal/domain"
 	"comanda.internal/proto/client"
@@ -69,6 +70,49 @@ func TestTheREADMEShowsTheExample(t *testing.T) {
 			t.Errorf("the example does not have the README's\n%s", lines)
 		}
 	}
+}
+
+func ExampleConsume() {
+	ctx, token := context.Background(), ""
+	for _, kind := range []domain.Kind{domain.KindPending, domain.KindApproved} {
+		if _, err := record(ctx, "market", "A-1003", kind); err != nil {
+			panic(err)
+		}
+	}
+	conn, err := client.Dial(shop.address, token, nil)
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = comandav1.NewEventServiceClient(conn).CreateGroup(ctx, &comandav1.CreateGroupRequest{Group: &comandav1.ConsumerGroup{
+		Name: "invoices", Filter: &comandav1.EventFilter{Tenants: []string{"market"}},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	ctx, enough := context.WithCancel(ctx)
+	invoiced := func(_ context.Context, e *comandav1.Event) bool {
+		fmt.Println(e.GetRevision(), e.GetStatusTo())
+		if e.GetStatusTo() == comandav1.OrderStatus_ORDER_STATUS_APPROVED {
+			enough() // a real member goes on
+		}
+		return e.GetStatusTo() != comandav1.OrderStatus_ORDER_STATUS_UNSPECIFIED
+	}
+
+	err = client.Consume(ctx, conn, client.Consumption{
+		Group: "invoices", Credits: 10, // up to ten orders at a time
+		Handle: func(ctx context.Context, e *comandav1.ConsumedEvent) (client.Answer, error) {
+			if !invoiced(ctx, e.GetEvent()) {
+				return client.Again(time.Minute, "no invoice yet"), nil // or Park, or Skip
+			}
+			return client.Done(), nil
+		},
+	})
+	fmt.Println(err)
+	// Output:
+	// 1 ORDER_STATUS_PENDING
+	// 2 ORDER_STATUS_APPROVED
+	// context canceled
 }
 
 func ExampleWaitOrder() {

@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"comanda.internal/adapters/groups"
 	"comanda.internal/adapters/grpcapi"
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -118,6 +120,16 @@ func openShop(dir string, later func(func() error), spawn func(func(context.Cont
 	spawn(runner.Run)
 	shop.deps = grpcapi.Deps{
 		Orders: view, Views: runner, Log: log, Recorder: shop.recorder, Room: room, Clock: time.Now, Logger: logger,
+	}
+	js, err := jetstream.New(node.Conn())
+	if err != nil {
+		return err
+	}
+	shop.deps.Groups, err = groups.Open(ctx, groups.Config{AckWait: time.Second, PinTTL: 2 * time.Second, Tick: 10 * time.Millisecond}, groups.Deps{
+		JetStream: js, Log: log, Match: grpcapi.Match, Clock: time.Now, Logger: logger,
+	})
+	if err != nil {
+		return err
 	}
 	<-runner.Ready()
 	return nil

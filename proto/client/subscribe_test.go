@@ -261,8 +261,14 @@ func (l *liar) Subscribe(_ *comandav1.SubscribeRequest, stream grpc.ServerStream
 // serve runs l until the test ends.
 func (l *liar) serve(t *testing.T) (address string) {
 	t.Helper()
+	return played(t, l)
+}
+
+// played is where a server that a test plays is, until the test ends.
+func played(t *testing.T, events comandav1.EventServiceServer) (address string) {
+	t.Helper()
 	server := grpc.NewServer()
-	comandav1.RegisterEventServiceServer(server, l)
+	comandav1.RegisterEventServiceServer(server, events)
 	var listen net.ListenConfig
 	listener, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)

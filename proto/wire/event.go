@@ -110,7 +110,7 @@ func FromEvent(p *comandav1.Event) (domain.Event, error) {
 		RecordedAt:     FromTime(p.GetRecordedAt()),
 		MachineVersion: p.GetMachineVersion(),
 		Cause: domain.Cause{
-			RequestID: p.GetCause().GetRequestId(), Traceparent: p.GetCause().GetTraceparent(),
+			RequestID: p.GetCause().GetRequestId(), Traceparent: p.GetCause().GetTraceparent(), Tracestate: p.GetCause().GetTracestate(),
 			Actor: p.GetCause().GetActor(), Reason: p.GetCause().GetReason(),
 		},
 	}
@@ -234,7 +234,7 @@ func cause(c *domain.Cause) *comandav1.Cause {
 	if *c == (domain.Cause{}) {
 		return nil
 	}
-	return &comandav1.Cause{RequestId: c.RequestID, Traceparent: c.Traceparent, Actor: c.Actor, Reason: c.Reason}
+	return &comandav1.Cause{RequestId: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate, Actor: c.Actor, Reason: c.Reason}
 }
 
 func resolution(r *domain.Resolution) *comandav1.Resolution {

@@ -349,6 +349,8 @@ func (s *scanner) cause() (c domain.Cause) {
 			c.Actor = m.text()
 		case 4:
 			c.Reason = m.text()
+		case 5:
+			c.Tracestate = m.text()
 		default:
 			m.bad = true
 		}

@@ -16,7 +16,7 @@ const (
 	OrdersRead     Scope = "orders:read"
 	EventsRead     Scope = "events:read"
 	FactsWrite     Scope = "facts:write"
-	EndpointsAdmin Scope = "endpoints:admin"
+	EndpointsAdmin Scope = "endpoints:admin" // no method asks for it yet: endpoints are configured
 	PersonalRead   Scope = "personal:read"
 	Admin          Scope = "admin"
 )

@@ -76,6 +76,9 @@ func (s *Sink) post(msg *message.Message) delivery.Outcome {
 	if parent := msg.Metadata.Get(notify.MetaTraceparent); parent != "" {
 		req.Header.Set("Traceparent", parent)
 	}
+	if state := msg.Metadata.Get(notify.MetaTracestate); state != "" {
+		req.Header.Set("Tracestate", state)
+	}
 	req.Header.Set(HeaderID, msg.UUID)
 	req.Header.Set(HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set(HeaderSignature, Sign(s.keys, msg.UUID, now, msg.Payload))

@@ -99,7 +99,10 @@ type EventFilter struct {
 	// Orders, as "ord_" and 26 characters.
 	OrderIds []string `protobuf:"bytes,3,rep,name=order_ids,json=orderIds,proto3" json:"order_ids,omitempty"`
 	// The merchant's own references, none empty, as the events' own facts name them: an
-	// event whose message named none is of none, whatever its order's is.
+	// event whose message named none is of none, whatever its order's is, and one that named
+	// another is of that. So an event is wanted or not by itself, live, in catching up and
+	// after a token alike, which an order's reference, of all its facts by their times, is not.
+	// To follow all of an order whatever its messages name, give its id in order_ids.
 	References []string `protobuf:"bytes,4,rep,name=references,proto3" json:"references,omitempty"`
 	// Kinds of facts.
 	Kinds []FactKind `protobuf:"varint,5,rep,packed,name=kinds,proto3,enum=comanda.v1.FactKind" json:"kinds,omitempty"`

@@ -263,7 +263,11 @@ type ViewStatus struct {
 	// The age of the newest event that it holds while the log has newer ones, else 0.
 	LagSeconds float64 `protobuf:"fixed64,5,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"`
 	// Bytes of the file that it is in, with all other views.
-	FileBytes     uint64 `protobuf:"varint,6,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	FileBytes uint64 `protobuf:"varint,6,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	// The build of what has a file of its own, as the index by customer, that goes on or
+	// ended last; unset for the views that share one, and when there was none since the
+	// server started.
+	Build         *ViewBuild `protobuf:"bytes,7,opt,name=build,proto3" json:"build,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -338,6 +342,13 @@ func (x *ViewStatus) GetFileBytes() uint64 {
 		return x.FileBytes
 	}
 	return 0
+}
+
+func (x *ViewStatus) GetBuild() *ViewBuild {
+	if x != nil {
+		return x.Build
+	}
+	return nil
 }
 
 // ViewBuild is a build of the views.
@@ -481,10 +492,15 @@ func (x *ViewBuild) GetDetail() string {
 // RebuildViewsRequest begins a build.
 type RebuildViewsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Wait for PromoteViews when it has caught up.
+	// Wait for PromoteViews when it has caught up. INVALID_ARGUMENT with customers: the
+	// index takes its place by itself.
 	Hold bool `protobuf:"varint,1,opt,name=hold,proto3" json:"hold,omitempty"`
 	// Remove a build that was cancelled, and begin from the beginning of the log.
-	Anew          bool `protobuf:"varint,2,opt,name=anew,proto3" json:"anew,omitempty"`
+	// INVALID_ARGUMENT with customers, whose builds are never kept.
+	Anew bool `protobuf:"varint,2,opt,name=anew,proto3" json:"anew,omitempty"`
+	// Build the index by customer, and not the views. Of who was erased before it began,
+	// the new index holds nothing.
+	Customers     bool `protobuf:"varint,3,opt,name=customers,proto3" json:"customers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -529,6 +545,13 @@ func (x *RebuildViewsRequest) GetHold() bool {
 func (x *RebuildViewsRequest) GetAnew() bool {
 	if x != nil {
 		return x.Anew
+	}
+	return false
+}
+
+func (x *RebuildViewsRequest) GetCustomers() bool {
+	if x != nil {
+		return x.Customers
 	}
 	return false
 }
@@ -675,7 +698,9 @@ func (x *PromoteViewsResponse) GetNumber() uint64 {
 type CancelViewBuildRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Remove the build, or the one that was cancelled before when none goes on.
-	Discard       bool `protobuf:"varint,1,opt,name=discard,proto3" json:"discard,omitempty"`
+	Discard bool `protobuf:"varint,1,opt,name=discard,proto3" json:"discard,omitempty"`
+	// That of the index by customer, and not that of the views.
+	Customers     bool `protobuf:"varint,2,opt,name=customers,proto3" json:"customers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -713,6 +738,13 @@ func (*CancelViewBuildRequest) Descriptor() ([]byte, []int) {
 func (x *CancelViewBuildRequest) GetDiscard() bool {
 	if x != nil {
 		return x.Discard
+	}
+	return false
+}
+
+func (x *CancelViewBuildRequest) GetCustomers() bool {
+	if x != nil {
+		return x.Customers
 	}
 	return false
 }
@@ -1694,7 +1726,7 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\x05total\x18\x01 \x01(\x04R\x05total\x12\x12\n" +
 	"\x04read\x18\x02 \x01(\x04R\x04read\x12\x1d\n" +
 	"\n" +
-	"file_bytes\x18\x03 \x01(\x04R\tfileBytes\"\xb5\x01\n" +
+	"file_bytes\x18\x03 \x01(\x04R\tfileBytes\"\xe2\x01\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1705,7 +1737,8 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\vlag_seconds\x18\x05 \x01(\x01R\n" +
 	"lagSeconds\x12\x1d\n" +
 	"\n" +
-	"file_bytes\x18\x06 \x01(\x04R\tfileBytes\"\xc4\x02\n" +
+	"file_bytes\x18\x06 \x01(\x04R\tfileBytes\x12+\n" +
+	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\"\xc4\x02\n" +
 	"\tViewBuild\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x125\n" +
 	"\bbegan_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\abeganAt\x12\x14\n" +
@@ -1719,18 +1752,20 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"file_bytes\x18\t \x01(\x04R\tfileBytes\x12\x18\n" +
 	"\aoutcome\x18\n" +
 	" \x01(\tR\aoutcome\x12\x16\n" +
-	"\x06detail\x18\v \x01(\tR\x06detail\"=\n" +
+	"\x06detail\x18\v \x01(\tR\x06detail\"[\n" +
 	"\x13RebuildViewsRequest\x12\x12\n" +
 	"\x04hold\x18\x01 \x01(\bR\x04hold\x12\x12\n" +
-	"\x04anew\x18\x02 \x01(\bR\x04anew\"h\n" +
+	"\x04anew\x18\x02 \x01(\bR\x04anew\x12\x1c\n" +
+	"\tcustomers\x18\x03 \x01(\bR\tcustomers\"h\n" +
 	"\x14RebuildViewsResponse\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x128\n" +
 	"\aresumed\x18\x02 \x01(\v2\x1e.comanda.v1.CancelledViewBuildR\aresumed\"\x15\n" +
 	"\x13PromoteViewsRequest\".\n" +
 	"\x14PromoteViewsResponse\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"2\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"P\n" +
 	"\x16CancelViewBuildRequest\x12\x18\n" +
-	"\adiscard\x18\x01 \x01(\bR\adiscard\"1\n" +
+	"\adiscard\x18\x01 \x01(\bR\adiscard\x12\x1c\n" +
+	"\tcustomers\x18\x02 \x01(\bR\tcustomers\"1\n" +
 	"\x17CancelViewBuildResponse\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x16\n" +
 	"\x14RollbackViewsRequest\"/\n" +
@@ -1844,38 +1879,39 @@ var file_comanda_v1_view_proto_depIdxs = []int32{
 	3,  // 0: comanda.v1.GetViewStatusResponse.views:type_name -> comanda.v1.ViewStatus
 	4,  // 1: comanda.v1.GetViewStatusResponse.build:type_name -> comanda.v1.ViewBuild
 	2,  // 2: comanda.v1.GetViewStatusResponse.cancelled:type_name -> comanda.v1.CancelledViewBuild
-	26, // 3: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
-	2,  // 4: comanda.v1.RebuildViewsResponse.resumed:type_name -> comanda.v1.CancelledViewBuild
-	15, // 5: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
-	15, // 6: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
-	15, // 7: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
-	22, // 8: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
-	23, // 9: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
-	25, // 10: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
-	24, // 11: comanda.v1.VerifyReport.customers:type_name -> comanda.v1.VerifyCustomers
-	20, // 12: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
-	0,  // 13: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
-	5,  // 14: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
-	7,  // 15: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
-	9,  // 16: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
-	11, // 17: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
-	13, // 18: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
-	16, // 19: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
-	18, // 20: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
-	21, // 21: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
-	1,  // 22: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
-	6,  // 23: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
-	8,  // 24: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
-	10, // 25: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
-	12, // 26: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
-	14, // 27: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
-	17, // 28: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
-	19, // 29: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
-	21, // [21:30] is the sub-list for method output_type
-	12, // [12:21] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 3: comanda.v1.ViewStatus.build:type_name -> comanda.v1.ViewBuild
+	26, // 4: comanda.v1.ViewBuild.began_at:type_name -> google.protobuf.Timestamp
+	2,  // 5: comanda.v1.RebuildViewsResponse.resumed:type_name -> comanda.v1.CancelledViewBuild
+	15, // 6: comanda.v1.ListParkedOrdersResponse.orders:type_name -> comanda.v1.ParkedOrder
+	15, // 7: comanda.v1.RetryParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	15, // 8: comanda.v1.SkipParkedOrderResponse.parked:type_name -> comanda.v1.ParkedOrder
+	22, // 9: comanda.v1.VerifyResponse.progress:type_name -> comanda.v1.VerifyProgress
+	23, // 10: comanda.v1.VerifyResponse.report:type_name -> comanda.v1.VerifyReport
+	25, // 11: comanda.v1.VerifyReport.problems:type_name -> comanda.v1.VerifyProblem
+	24, // 12: comanda.v1.VerifyReport.customers:type_name -> comanda.v1.VerifyCustomers
+	20, // 13: comanda.v1.ViewService.Verify:input_type -> comanda.v1.VerifyRequest
+	0,  // 14: comanda.v1.ViewService.GetViewStatus:input_type -> comanda.v1.GetViewStatusRequest
+	5,  // 15: comanda.v1.ViewService.RebuildViews:input_type -> comanda.v1.RebuildViewsRequest
+	7,  // 16: comanda.v1.ViewService.PromoteViews:input_type -> comanda.v1.PromoteViewsRequest
+	9,  // 17: comanda.v1.ViewService.CancelViewBuild:input_type -> comanda.v1.CancelViewBuildRequest
+	11, // 18: comanda.v1.ViewService.RollbackViews:input_type -> comanda.v1.RollbackViewsRequest
+	13, // 19: comanda.v1.ViewService.ListParkedOrders:input_type -> comanda.v1.ListParkedOrdersRequest
+	16, // 20: comanda.v1.ViewService.RetryParkedOrder:input_type -> comanda.v1.RetryParkedOrderRequest
+	18, // 21: comanda.v1.ViewService.SkipParkedOrder:input_type -> comanda.v1.SkipParkedOrderRequest
+	21, // 22: comanda.v1.ViewService.Verify:output_type -> comanda.v1.VerifyResponse
+	1,  // 23: comanda.v1.ViewService.GetViewStatus:output_type -> comanda.v1.GetViewStatusResponse
+	6,  // 24: comanda.v1.ViewService.RebuildViews:output_type -> comanda.v1.RebuildViewsResponse
+	8,  // 25: comanda.v1.ViewService.PromoteViews:output_type -> comanda.v1.PromoteViewsResponse
+	10, // 26: comanda.v1.ViewService.CancelViewBuild:output_type -> comanda.v1.CancelViewBuildResponse
+	12, // 27: comanda.v1.ViewService.RollbackViews:output_type -> comanda.v1.RollbackViewsResponse
+	14, // 28: comanda.v1.ViewService.ListParkedOrders:output_type -> comanda.v1.ListParkedOrdersResponse
+	17, // 29: comanda.v1.ViewService.RetryParkedOrder:output_type -> comanda.v1.RetryParkedOrderResponse
+	19, // 30: comanda.v1.ViewService.SkipParkedOrder:output_type -> comanda.v1.SkipParkedOrderResponse
+	22, // [22:31] is the sub-list for method output_type
+	13, // [13:22] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_comanda_v1_view_proto_init() }

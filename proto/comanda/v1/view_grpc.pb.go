@@ -44,12 +44,14 @@ type ViewServiceClient interface {
 	// GetViewStatus says how far the views are, and a build of them.
 	GetViewStatus(ctx context.Context, in *GetViewStatusRequest, opts ...grpc.CallOption) (*GetViewStatusResponse, error)
 	// RebuildViews begins to build the views anew beside those that serve, from the
-	// log, or goes on with a build that was cancelled. There is one build at a time: FAILED_PRECONDITION while another goes on.
+	// log, or goes on with a build that was cancelled; or the index by customer beside the one that
+	// answers. Of each there is one build at a time: FAILED_PRECONDITION while another goes on.
 	RebuildViews(ctx context.Context, in *RebuildViewsRequest, opts ...grpc.CallOption) (*RebuildViewsResponse, error)
 	// PromoteViews has the build take the place of the views as soon as it has caught
 	// up with them. What they were is kept, until the next promotion.
 	PromoteViews(ctx context.Context, in *PromoteViewsRequest, opts ...grpc.CallOption) (*PromoteViewsResponse, error)
-	// CancelViewBuild ends the build, which RebuildViews goes on with, or removes it.
+	// CancelViewBuild ends the build, which RebuildViews goes on with, or removes it; that of the
+	// index by customer is always removed. NOT_FOUND when there is none.
 	CancelViewBuild(ctx context.Context, in *CancelViewBuildRequest, opts ...grpc.CallOption) (*CancelViewBuildResponse, error)
 	// RollbackViews brings the views back that the last promotion replaced, as soon as
 	// they have caught up with the log. It is a build too.
@@ -182,12 +184,14 @@ type ViewServiceServer interface {
 	// GetViewStatus says how far the views are, and a build of them.
 	GetViewStatus(context.Context, *GetViewStatusRequest) (*GetViewStatusResponse, error)
 	// RebuildViews begins to build the views anew beside those that serve, from the
-	// log, or goes on with a build that was cancelled. There is one build at a time: FAILED_PRECONDITION while another goes on.
+	// log, or goes on with a build that was cancelled; or the index by customer beside the one that
+	// answers. Of each there is one build at a time: FAILED_PRECONDITION while another goes on.
 	RebuildViews(context.Context, *RebuildViewsRequest) (*RebuildViewsResponse, error)
 	// PromoteViews has the build take the place of the views as soon as it has caught
 	// up with them. What they were is kept, until the next promotion.
 	PromoteViews(context.Context, *PromoteViewsRequest) (*PromoteViewsResponse, error)
-	// CancelViewBuild ends the build, which RebuildViews goes on with, or removes it.
+	// CancelViewBuild ends the build, which RebuildViews goes on with, or removes it; that of the
+	// index by customer is always removed. NOT_FOUND when there is none.
 	CancelViewBuild(context.Context, *CancelViewBuildRequest) (*CancelViewBuildResponse, error)
 	// RollbackViews brings the views back that the last promotion replaced, as soon as
 	// they have caught up with the log. It is a build too.

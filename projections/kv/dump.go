@@ -1,4 +1,4 @@
-package projections
+package kv
 
 import (
 	"bufio"
@@ -8,19 +8,17 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Dump writes everything the file holds, one key a line, in the order of keys:
-// the path of buckets, the key and the value, the last two in hexadecimal. Two
-// files that have read the same events give the same bytes, whatever the batches
-// were and whether they were live or rebuilt.
-func (f *File) Dump(w io.Writer) error {
+// Dump flushes and writes everything the file holds, one key a line, in the order of keys:
+// the path of buckets, the key and the value, the last two in hexadecimal.
+func (db *DB) Dump(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	err := f.db().File(func(tx *bbolt.Tx) error {
+	err := db.File(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			return dumpBucket(out, string(name), b)
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("dump the views %s: %w", f.path, err)
+		return err
 	}
 	return out.Flush()
 }
