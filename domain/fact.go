@@ -56,7 +56,7 @@ type Fact struct {
 	Payment Payment
 
 	Items    []Item
-	UTM      map[string]string
+	UTM      UTM
 	Shipping *Shipping // nil: the fact says nothing of it
 	// CustomEvent is the platform's own event number or name (Voxuy status 99).
 	CustomEvent string

@@ -87,7 +87,7 @@ func (l *realLog) record(t *testing.T, from, n int) domain.Position {
 		outcomes, err := l.recorder.Record(t.Context(), message, []domain.Fact{{
 			Kind: kinds[(number+i/n)%3], Provider: "comanda", ProviderOrderID: fmt.Sprint("A-", number), Key: fmt.Sprint(i / n),
 			OccurredAt: now.UTC(), Reference: fmt.Sprint("EX", number/2),
-			UTM:      map[string]string{"utm_source": "a", "utm_medium": "b", "utm_campaign": "c"},
+			UTM:      domain.UTMOf(map[string]string{"utm_source": "a", "utm_medium": "b", "utm_campaign": "c"}),
 			Personal: &domain.Personal{Name: projectiontest.CanaryName, Email: projectiontest.CanaryEmail},
 		}})
 		must(t, err)

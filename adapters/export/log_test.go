@@ -60,7 +60,7 @@ func (l *log) record(t *testing.T, n int, kind domain.Kind, change func(*domain.
 		Kind: kind, Provider: "aprovei", Account: "principal", ProviderOrderID: "token" + strconv.Itoa(n),
 		Key: fmt.Sprint(kind, l.now.UnixNano()), OccurredAt: l.now.Add(-time.Minute), OccurredText: "yesterday, by Maria",
 		Reference: "EX" + strconv.Itoa(n), Amounts: domain.Amounts{Currency: "BRL", Total: domain.Minor(12000)},
-		Payment: domain.Payment{Method: "pix", PaymentID: "p1"}, UTM: map[string]string{"utm_source": "google", "utm_medium": `a "quoted" word`},
+		Payment: domain.Payment{Method: "pix", PaymentID: "p1"}, UTM: domain.UTMOf(map[string]string{"utm_source": "google", "utm_medium": `a "quoted" word`}),
 		Items:    []domain.Item{{Code: "SKU1", Title: "Camiseta", UnitPrice: domain.Minor(6000), Quantity: 2}, {Code: "SKU2", Quantity: 1}},
 		Personal: &domain.Personal{Name: "Maria da Silva", Email: "maria@example.com", Document: "39053344705"},
 	}

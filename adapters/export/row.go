@@ -1,7 +1,6 @@
 package export
 
 import (
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -323,25 +322,19 @@ func lineItems(items []domain.Item) []LineItem {
 	return out
 }
 
-// object is m as a JSON object, by key.
-func object(m map[string]string) string {
-	if len(m) == 0 {
+// object is u as a JSON object.
+func object(u domain.UTM) string {
+	if len(u) == 0 {
 		return "{}"
 	}
-	var few [16]string // few keys need no memory, nor do short texts
-	var short [512]byte
-	keys := few[:0]
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
+	var short [512]byte // short texts need no memory
 	out := append(short[:0], '{')
-	for i, key := range keys {
+	for i := range u {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(quoted(out, key), ':')
-		out = quoted(out, m[key])
+		out = append(quoted(out, u[i].Name), ':')
+		out = quoted(out, u[i].Value)
 	}
 	return string(append(out, '}'))
 }

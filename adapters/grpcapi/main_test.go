@@ -130,7 +130,7 @@ func (s *store) recordAs(n int, kind domain.Kind, tenant domain.TenantID, source
 		Kind: kind, Provider: "comanda", ProviderOrderID: identity(n).ProviderOrderID, Key: kind.String(),
 		OccurredAt: now.UTC(), Reference: fmt.Sprintf("EX%d", n/2),
 		Amounts: domain.Amounts{Currency: "BRL", Total: domain.Minor(12_000), Paid: domain.Minor(12_000)},
-		UTM:     map[string]string{"utm_source": "x"},
+		UTM:     domain.UTMOf(map[string]string{"utm_source": "x"}),
 		Personal: &domain.Personal{
 			Name: "Fulana de Tal", Email: fmt.Sprintf("Fulana%d@example.com", n%2), Document: "12ABC34501DE35", Phone: "+5511999999999",
 		},

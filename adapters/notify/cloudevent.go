@@ -158,7 +158,7 @@ func dataOf(n delivery.Notification) eventData {
 			Method: f.Payment.Method, Phase: f.Payment.Phase, PaymentID: f.Payment.PaymentID, RefundID: f.Payment.RefundID,
 			Installments: f.Payment.Installments,
 		},
-		Items: itemsOf(f.Items), UTM: f.UTM, Shipping: shippingOf(f.Shipping), CustomEvent: f.CustomEvent,
+		Items: itemsOf(f.Items), UTM: f.UTM.Map(), Shipping: shippingOf(f.Shipping), CustomEvent: f.CustomEvent,
 	}
 }
 

@@ -131,7 +131,7 @@ func fullNotification() delivery.Notification {
 			Amounts: domain.Amounts{Currency: "BRL", Total: domain.Minor(12000), Paid: domain.Minor(12000), Refunded: domain.Minor(0)},
 			Payment: domain.Payment{Method: "pix", PaymentID: "p1", RefundID: "r1", Installments: 1, Phase: "awaiting"},
 			Items:   []domain.Item{{Code: "SKU123", Title: "Curso <básico>", UnitPrice: domain.Minor(5000), Quantity: 2}},
-			UTM:     map[string]string{"utm_source": "ads"}, CustomEvent: "63",
+			UTM:     domain.UTMOf(map[string]string{"utm_source": "ads"}), CustomEvent: "63",
 			Shipping: &domain.Shipping{Event: "posted", TrackingCode: "BR1", City: "Recife", Date: at},
 			Personal: &domain.Personal{Name: "Maria Canário", Email: "canario@example.com", Phone: "+5511912345678", Document: "74600027043"},
 		},

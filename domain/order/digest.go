@@ -3,7 +3,6 @@ package order
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +35,9 @@ func digest(f *domain.Fact) [32]byte {
 		d.number(f.Items[i].Quantity)
 	}
 	d.number(int64(len(f.UTM)))
-	d.sorted(f.UTM)
+	for i := range f.UTM {
+		d.text(f.UTM[i].Name, f.UTM[i].Value)
+	}
 	s := f.Shipping
 	d.flag(s != nil && *s != (domain.Shipping{}))
 	if s != nil && *s != (domain.Shipping{}) {
@@ -56,10 +57,7 @@ const digestVersion = 1
 func shortDigest(d *[32]byte) uint64 { return binary.BigEndian.Uint64(d[:]) }
 
 // digester writes a fact's parts one after the other.
-type digester struct {
-	buf  []byte
-	keys []string // room to sort in
-}
+type digester struct{ buf []byte }
 
 // digesters are kept because every event has two: decided and checked.
 var digesters = sync.Pool{New: func() any { return &digester{buf: make([]byte, 0, 1024)} }}
@@ -73,19 +71,6 @@ func (d *digester) text(parts ...string) {
 		d.number(int64(len(s)))
 		d.buf = append(d.buf, s...)
 	}
-}
-
-// sorted writes pairs by their keys.
-func (d *digester) sorted(pairs map[string]string) {
-	d.keys = d.keys[:0]
-	for key := range pairs {
-		d.keys = append(d.keys, key)
-	}
-	slices.Sort(d.keys)
-	for _, key := range d.keys {
-		d.text(key, pairs[key])
-	}
-	clear(d.keys) // a pooled digester holds no event's text
 }
 
 func (d *digester) flag(b bool) {

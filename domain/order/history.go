@@ -51,7 +51,7 @@ type rest struct {
 	installments             int32
 	total, freight, discount domain.Amount
 	items                    []domain.Item
-	utm                      map[string]string
+	utm                      domain.UTM
 	shipping                 *domain.Shipping
 	resolution               domain.Resolution
 	recorded                 time.Time

@@ -45,7 +45,7 @@ type State struct {
 	RecordedAt                         time.Time // of the newest event
 
 	Items       []domain.Item
-	UTM         map[string]string
+	UTM         domain.UTM
 	Shipping    *domain.Shipping // nil: no news
 	CustomEvent string
 	Flags       []string // sorted: reason of flagged facts, or their detail where they give none

@@ -19,6 +19,12 @@ func (s *Sum) Add(key []byte) {
 	}
 }
 
+// Join adds the keys of another that has none of these.
+func (s *Sum) Join(other Sum) {
+	s[0] += other[0]
+	s[1] += other[1]
+}
+
 // IsOf reports whether the keys of b are those of s.
 func (s *Sum) IsOf(b *Bucket) (bool, error) {
 	var all Sum

@@ -10,7 +10,7 @@ import (
 )
 
 // Tx is one state: that of the file and the changes since. It is valid within
-// the call that gave it, in one goroutine.
+// the call that gave it, in one goroutine but for [Bucket.InHalves].
 type Tx struct {
 	file     *bbolt.Tx
 	layers   []*memory           // newest first

@@ -53,7 +53,7 @@ func TestEveryRowIsAFreshFold(t *testing.T) {
 		t.Errorf("only these statuses were seen: %v", statuses)
 	}
 	report := func(id domain.OrderID, problem string) { t.Errorf("%s %s", id, problem) }
-	if err := view.CheckIndexes(nobody, report); err != nil {
+	if err := view.CheckIndexes([2]orders.RowFunc{nobody, nobody}, report); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -120,7 +120,7 @@ func TestCheckIndexesFindsWhatIsMissingAndWhatIsStray(t *testing.T) {
 	}
 	defer file.Close()
 	got := map[domain.OrderID]string{}
-	if err := orders.New(file).CheckIndexes(nobody, func(id domain.OrderID, problem string) { got[id] += problem }); err != nil {
+	if err := orders.New(file).CheckIndexes([2]orders.RowFunc{nobody, nobody}, func(id domain.OrderID, problem string) { got[id] += problem }); err != nil {
 		t.Fatal(err)
 	}
 	want := map[domain.OrderID]string{missing: "is missing in the index by status", stray: "has a stray entry in the index by status"}

@@ -35,7 +35,7 @@ func AppendRow(a *wire.Appender, id domain.OrderID, source domain.SourceID, s *o
 	a.Number(32, uint64(s.Installments)) //nolint:gosec // two's complement: an int32 is sign-extended
 	a.Time(33, s.FirstRecordedAt)
 	a.Items(40, s.Items)
-	a.Map(41, s.UTM)
+	a.UTM(41, s.UTM)
 	a.Shipping(42, s.Shipping)
 	for _, flag := range s.Flags {
 		a.Element(43, flag)

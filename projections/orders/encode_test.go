@@ -29,6 +29,9 @@ func drawn(t *rapid.T, v reflect.Value, name string) {
 	case v.Type() == reflect.TypeFor[domain.Status]():
 		v.SetUint(uint64(rapid.IntRange(0, int(domain.StatusCount)-1).Draw(t, name)))
 		return
+	case v.Type() == reflect.TypeFor[domain.UTM]():
+		v.Set(reflect.ValueOf(domain.UTMOf(rapid.MapOf(rapid.String(), rapid.String()).Draw(t, name))))
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -43,8 +46,6 @@ func drawn(t *rapid.T, v reflect.Value, name string) {
 		for i := range v.Len() {
 			drawn(t, v.Index(i), name)
 		}
-	case reflect.Map:
-		v.Set(reflect.ValueOf(rapid.MapOf(rapid.String(), rapid.String()).Draw(t, name)))
 	case reflect.Pointer:
 		if rapid.Bool().Draw(t, name) {
 			v.Set(reflect.New(v.Type().Elem()))

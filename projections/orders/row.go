@@ -49,7 +49,7 @@ func Row(id domain.OrderID, source domain.SourceID, s *order.State) *comandav1.O
 		AbandonedAt:     wire.Time(s.AbandonedAt),
 		Installments:    s.Installments,
 		Items:           wire.Items(s.Items),
-		Utm:             s.UTM,
+		Utm:             s.UTM.Map(),
 		Shipping:        wire.Shipping(s.Shipping),
 		Flags:           s.Flags,
 		CustomEvent:     s.CustomEvent,

@@ -216,11 +216,8 @@ func (v *View) Orders(yield func(domain.OrderID) error) error {
 // that there should be and of those that there are. Only where the sums differ does it look for
 // each. A row that cannot be decoded should have none: that it cannot is found with its order.
 //
-// Each hears of every row on the way, by order id: how it is stored, and of it what indexes and
-// purchases are made of, valid until it returns; nil where it cannot be decoded.
-func (v *View) CheckIndexes(
-	each func(id, stored []byte, row *comandav1.Order) error, report func(id domain.OrderID, problem string),
-) error {
+// The two of each hear of the rows on the way, at once and each of one half of them, by order id.
+func (v *View) CheckIndexes(each [2]RowFunc, report func(id domain.OrderID, problem string)) error {
 	return v.reader.View(func(tx *kv.Tx) error {
 		b := tx.Bucket(name)
 		rows := b.Bucket(rowsBucket)
@@ -249,12 +246,40 @@ func (v *View) CheckIndexes(
 	})
 }
 
+// RowFunc hears of a row: how it is stored, and of it what indexes and purchases are
+// made of, valid until it returns; nil where it cannot be decoded.
+type RowFunc func(id, stored []byte, row *comandav1.Order) error
+
+// halfway has half of all orders before it, whose ids are digests.
+const halfway = "ord_k"
+
 // sameSums reports whether the indexes in b have exactly the entries of the rows,
-// which each hears of.
-func sameSums(rows, b *kv.Bucket, each func(id, stored []byte, row *comandav1.Order) error) (bool, error) {
-	sums := make([]kv.Sum, len(indexes))
+// which each hear of.
+func sameSums(rows, b *kv.Bucket, each [2]RowFunc) (bool, error) {
+	var sums [2][]kv.Sum
+	var adding [2]func(k, stored []byte) error
+	for i := range sums {
+		sums[i] = make([]kv.Sum, len(indexes))
+		adding[i] = addTo(sums[i], each[i])
+	}
+	if err := rows.InHalves([]byte(halfway), adding[0], adding[1]); err != nil {
+		return false, err
+	}
+	for n := range indexes {
+		sum := sums[0][n]
+		sum.Join(sums[1][n])
+		same, err := sum.IsOf(b.Bucket(indexes[n].bucket))
+		if err != nil || !same {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// addTo adds the entries that rows should have to sums, by index, and has each hear of them.
+func addTo(sums []kv.Sum, each RowFunc) func(k, stored []byte) error {
 	var s skimmer
-	err := rows.ForEach(func(k, stored []byte) error {
+	return func(k, stored []byte) error {
 		row, ok := s.skim(stored)
 		if !ok {
 			row, _ = decodeRow(domain.OrderID(k), stored) // nil: it should have no entry
@@ -268,17 +293,7 @@ func sameSums(rows, b *kv.Bucket, each func(id, stored []byte, row *comandav1.Or
 			}
 		}
 		return each(k, stored, row)
-	})
-	if err != nil {
-		return false, err
 	}
-	for n := range sums {
-		same, err := sums[n].IsOf(b.Bucket(indexes[n].bucket))
-		if err != nil || !same {
-			return false, err
-		}
-	}
-	return true, nil
 }
 
 func checkEntries(rows, entries *kv.Bucket, of *index, report func(domain.OrderID, string)) error {

@@ -262,7 +262,7 @@ func randomFact(r *rand.Rand, orders int) domain.Fact {
 		Key:             fmt.Sprintf("key-%d", r.IntN(20)),
 		Amounts:         domain.Amounts{Currency: "BRL", Total: domain.Minor(12_000)},
 		Payment:         domain.Payment{Method: "pix"},
-		UTM:             map[string]string{"utm_source": "x", "utm_medium": "y", "utm_campaign": "z"},
+		UTM:             domain.UTMOf(map[string]string{"utm_source": "x", "utm_medium": "y", "utm_campaign": "z"}),
 		Personal:        &domain.Personal{Name: CanaryName, Email: CanaryEmail},
 	}
 	if number%2 == 0 {

@@ -14,7 +14,6 @@ import (
 	"comanda.internal/projections"
 	"comanda.internal/projections/kv"
 	"comanda.internal/projections/orders"
-	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/stats"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
@@ -399,17 +398,12 @@ func (c *Checker) leftOut(s *projections.Snapshot) error {
 
 // rows goes through the rows of orders, and what is made of them.
 func (c *Checker) rows(s *projections.Snapshot, head domain.Position) error {
-	var members purchases.Sums
+	var halves [2]half
 	err := s.View(func(tx *kv.Tx) error {
-		places := timeline.New(s).Places(tx)
-		each := func(id, stored []byte, row *comandav1.Order) error {
-			if row != nil {
-				members.Add(row)
-			}
-			if c.sums(id, stored, places, row) {
-				return nil
-			}
-			return c.extra(s, domain.OrderID(id), head)
+		var each [2]orders.RowFunc
+		for i := range halves {
+			halves[i].checker, halves[i].places = c, timeline.New(s).Places(tx)
+			each[i] = halves[i].row
 		}
 		return orders.New(s).CheckIndexes(each, func(id domain.OrderID, problem string) {
 			c.problem(RuleDiffers, Order{ID: id}, problem)
@@ -418,10 +412,18 @@ func (c *Checker) rows(s *projections.Snapshot, head domain.Position) error {
 	if err != nil {
 		return err
 	}
-	if err := c.settle(s); err != nil {
+	all := &halves[0]
+	all.join(&halves[1])
+	c.compared += all.compared
+	for _, id := range all.unknown {
+		if err := c.extra(s, id, head); err != nil {
+			return err
+		}
+	}
+	if err := c.settle(s, all); err != nil {
 		return err
 	}
-	return c.strays(s, &members)
+	return c.strays(s, &all.members)
 }
 
 // extra reports an order that is in orders or timeline and not in the log.

@@ -9,6 +9,7 @@ import (
 	"comanda.internal/projections"
 	"comanda.internal/projections/kv"
 	"comanda.internal/projections/orders"
+	"comanda.internal/projections/purchases"
 	"comanda.internal/projections/timeline"
 	comandav1 "comanda.internal/proto/comanda/v1"
 	"comanda.internal/proto/wire"
@@ -23,14 +24,12 @@ type whole struct {
 	reread Reread
 	row    wire.Appender
 	places []byte
-	// Of Finish: orders whose rows are not those expected, and those that queues hold.
-	unlike, attended []domain.OrderID
+	unlike []domain.OrderID // of Finish: orders whose rows are not those expected
 }
 
 // expected is what the views should hold of an order, as far as the log has told.
 type expected struct {
 	is       bool   // else the order was compared when it was told, or there is none
-	found    bool   // in the view of orders
 	revision uint32 // up to which the log told
 	sum      kv.Sum // of row and places
 }
@@ -77,46 +76,74 @@ func (w *whole) sum(o *Order) kv.Sum {
 	return sumOf(w.row.Bytes, w.places)
 }
 
-// sums compares what is stored of an order with what is expected; false when the log
-// did not tell of it.
-func (c *Checker) sums(id, stored []byte, places *timeline.Places, row *comandav1.Order) bool {
-	key := c.key(domain.OrderID(id))
-	kept, ok := c.seen[key]
-	if !ok || !kept.is {
-		return ok
+// half is what [Checker.Finish] finds in one half of the rows, while another goroutine
+// goes through the other: of the checker they only read.
+type half struct {
+	checker *Checker
+	places  *timeline.Places
+	members purchases.Sums
+
+	found    int    // rows of orders that are expected
+	compared uint64 // of those, the rows that are as expected
+	// Of those, the rows that are not, and the others that queues hold.
+	unlike, attended []domain.OrderID
+	unknown          []domain.OrderID // that the log did not tell of
+}
+
+// row compares what is stored of an order with what is expected.
+func (h *half) row(id, stored []byte, row *comandav1.Order) error {
+	if row != nil {
+		h.members.Add(row)
 	}
-	kept.found = true
-	c.seen[key] = kept
+	c := h.checker
+	kept, ok := c.seen[c.key(domain.OrderID(id))]
 	switch {
-	case sumOf(stored, places.Of(id)) != kept.sum:
-		c.whole.unlike = append(c.whole.unlike, domain.OrderID(id))
-	case len(row.GetConflicts()) > 0 || len(row.GetAttention()) > 0:
-		c.whole.attended = append(c.whole.attended, domain.OrderID(id))
-		c.compared++
-	default:
-		c.compared++
+	case !ok:
+		h.unknown = append(h.unknown, domain.OrderID(id))
+		return nil
+	case !kept.is:
+		return nil
 	}
-	return true
+	h.found++
+	if sumOf(stored, h.places.Of(id)) != kept.sum {
+		h.unlike = append(h.unlike, domain.OrderID(id))
+		return nil
+	}
+	h.compared++
+	if len(row.GetConflicts()) > 0 || len(row.GetAttention()) > 0 {
+		h.attended = append(h.attended, domain.OrderID(id))
+	}
+	return nil
+}
+
+// join adds what the other half has found.
+func (h *half) join(other *half) {
+	h.members.Join(&other.members)
+	h.found += other.found
+	h.compared += other.compared
+	h.unlike = append(h.unlike, other.unlike...)
+	h.attended = append(h.attended, other.attended...)
+	h.unknown = append(h.unknown, other.unknown...)
 }
 
 // settle compares in full the orders whose rows are not as expected, those that have
 // none, and the queues of those that are in one.
-func (c *Checker) settle(s *projections.Snapshot) error {
+func (c *Checker) settle(s *projections.Snapshot, of *half) error {
 	if c.whole == nil {
 		return nil
 	}
-	for key, kept := range c.seen {
-		if kept.is && !kept.found {
-			c.whole.unlike = append(c.whole.unlike, domain.OrderIDOf(key))
-		}
+	rowless, err := c.rowless(s, of.found)
+	if err != nil {
+		return err
 	}
+	c.whole.unlike = slices.Concat(of.unlike, rowless)
 	slices.Sort(c.whole.unlike)
 	for _, id := range c.whole.unlike {
 		if err := c.unlike(s, id); err != nil {
 			return err
 		}
 	}
-	for _, id := range c.whole.attended {
+	for _, id := range of.attended {
 		h, err := history(s, id)
 		if err == nil {
 			err = c.queued(s, &Order{ID: id}, c.machine.Fold(h), "of the log: ")
@@ -128,6 +155,30 @@ func (c *Checker) settle(s *projections.Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// rowless is the orders that are expected and have no row, where so many have one.
+func (c *Checker) rowless(s *projections.Snapshot, found int) ([]domain.OrderID, error) {
+	for _, kept := range c.seen {
+		if kept.is {
+			found--
+		}
+	}
+	if found == 0 { // as it should be
+		return nil, nil
+	}
+	have := map[orderKey]struct{}{}
+	err := orders.New(s).Orders(func(id domain.OrderID) error {
+		have[c.key(id)] = struct{}{}
+		return nil
+	})
+	var ids []domain.OrderID
+	for key, kept := range c.seen {
+		if _, has := have[key]; kept.is && !has {
+			ids = append(ids, domain.OrderIDOf(key))
+		}
+	}
+	return ids, err
 }
 
 // unlike compares an order as the log told of it.

@@ -94,6 +94,13 @@ func (s *Sums) Add(row *comandav1.Order) {
 	}
 }
 
+// Join adds the orders of another that has none of these.
+func (s *Sums) Join(other *Sums) {
+	for n := range s.of {
+		s.of[n].Join(other.of[n])
+	}
+}
+
 // Same reports whether the view has exactly the entries of the orders that were added.
 func (v *View) Same(sums *Sums) (same bool, err error) {
 	err = v.reader.View(func(tx *kv.Tx) error {

@@ -13,10 +13,7 @@ import (
 // Appender writes a message as [Marshal] does, without the message: its fields must
 // come in ascending order. What is the default is not written. Text must be valid UTF-8,
 // which Marshal proves and an Appender does not.
-type Appender struct {
-	Bytes []byte
-	keys  []string // room to sort in
-}
+type Appender struct{ Bytes []byte }
 
 // Number writes a number without presence; an enum, a uint64 or an int64 of any sign.
 func (a *Appender) Number(field protowire.Number, v uint64) {
@@ -78,20 +75,14 @@ func (a *Appender) Time(field protowire.Number, t time.Time) {
 	})
 }
 
-// Map writes a map of strings.
-func (a *Appender) Map(field protowire.Number, pairs map[string]string) {
-	a.keys = a.keys[:0]
-	for key := range pairs {
-		a.keys = append(a.keys, key)
-	}
-	slices.Sort(a.keys)
-	for _, key := range a.keys {
+// UTM writes a map of strings.
+func (a *Appender) UTM(field protowire.Number, u domain.UTM) {
+	for i := range u {
 		a.Message(field, func() {
-			a.Element(1, key)
-			a.Element(2, pairs[key])
+			a.Element(1, u[i].Name)
+			a.Element(2, u[i].Value)
 		})
 	}
-	clear(a.keys)
 }
 
 // Items writes an order's lines, as [Items] has them.

@@ -258,7 +258,10 @@ func (s *scanner) eventField(n uint64, e *domain.Event) {
 	case 33:
 		f.Items = append(f.Items, s.item())
 	case 34:
-		s.entry(&f.UTM)
+		if f.UTM == nil {
+			f.UTM = make(domain.UTM, 0, s.run())
+		}
+		f.UTM = append(f.UTM, s.parameter(len(f.UTM) == 0))
 	case 35:
 		f.Shipping = s.shipping()
 	case 37:

@@ -20,7 +20,7 @@ import (
 func decodeSeeds(tb testing.TB) [][]byte {
 	tb.Helper()
 	full := fullEvent()
-	full.Fact.UTM = map[string]string{"utm_source": "x", "utm_medium": "", "": "y"}
+	full.Fact.UTM = domain.UTMOf(map[string]string{"utm_source": "x", "utm_medium": "", "": "y"})
 	sparse := domain.Event{
 		ID: "id", Revision: 1, Verdict: domain.VerdictNoted, EffectiveAt: time.Unix(0, 1).UTC(),
 		Fact: domain.Fact{Kind: domain.KindDetails, Amounts: domain.Amounts{Total: domain.Minor(0), Paid: domain.Minor(-1)}},

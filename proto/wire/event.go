@@ -73,7 +73,7 @@ func Event(e *domain.Event) *comandav1.Event {
 		Amounts:         amounts(&e.Fact.Amounts),
 		Payment:         payment(&e.Fact.Payment),
 		Items:           Items(e.Fact.Items),
-		Utm:             e.Fact.UTM,
+		Utm:             e.Fact.UTM.Map(),
 		Shipping:        Shipping(e.Fact.Shipping),
 		CustomEvent:     e.Fact.CustomEvent,
 		Resolution:      resolution(e.Fact.Resolution),
@@ -166,7 +166,7 @@ func fromFact(f *domain.Fact, p *comandav1.Event) {
 	f.Amounts = fromAmounts(p.GetAmounts())
 	f.Payment = fromPayment(p.GetPayment())
 	f.Items = fromItems(p.GetItems())
-	f.UTM = p.GetUtm()
+	f.UTM = domain.UTMOf(p.GetUtm())
 	f.Shipping = fromShipping(p.GetShipping())
 	f.CustomEvent = p.GetCustomEvent()
 	if r := p.GetResolution(); r != nil {

@@ -217,7 +217,8 @@ func (s *orderScan) orderField(n uint64, o *comandav1.Order) {
 		if o.Utm == nil {
 			o.Utm = make(map[string]string, s.run())
 		}
-		s.entry(&o.Utm)
+		p := s.parameter(len(o.Utm) == 0)
+		o.Utm[p.Name] = p.Value
 	case 42:
 		o.Shipping = s.orderShipping()
 	case 45:

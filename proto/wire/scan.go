@@ -276,9 +276,9 @@ func (s *scanner) item() (item domain.Item) {
 	return item
 }
 
-// entry reads an entry of a map: key and value are always written, and the keys
-// ascend.
-func (s *scanner) entry(to *map[string]string) {
+// parameter reads an entry of a map: name and value are always written, and the names
+// ascend. first says that none was read before.
+func (s *scanner) parameter(first bool) domain.Parameter {
 	m := s.message()
 	var entry [2]string
 	for i := range entry {
@@ -286,11 +286,9 @@ func (s *scanner) entry(to *map[string]string) {
 		entry[i] = m.element()
 	}
 	s.leave(&m)
-	s.bad = s.bad || len(m.in) > 0 || (len(*to) > 0 && entry[0] <= s.key)
-	if *to == nil {
-		*to = make(map[string]string)
-	}
-	(*to)[entry[0]], s.key = entry[1], entry[0]
+	s.bad = s.bad || len(m.in) > 0 || (!first && entry[0] <= s.key)
+	s.key = entry[0]
+	return domain.Parameter{Name: entry[0], Value: entry[1]}
 }
 
 func (s *scanner) shipping() *domain.Shipping {

@@ -28,7 +28,7 @@ func FromNewFact(n *comandav1.NewFact) (domain.Fact, bool) {
 	f := domain.Fact{
 		Kind: kind, OccurredAt: FromTime(n.GetOccurredAt()), Reference: n.GetReference(), Reason: domain.Reason(n.GetReason()),
 		Detail: n.GetDetail(), Amounts: fromAmounts(n.GetAmounts()), Payment: fromPayment(n.GetPayment()),
-		Items: fromItems(n.GetItems()), UTM: n.GetUtm(), Shipping: fromShipping(n.GetShipping()),
+		Items: fromItems(n.GetItems()), UTM: domain.UTMOf(n.GetUtm()), Shipping: fromShipping(n.GetShipping()),
 	}
 	if r := n.GetResolution(); r != nil {
 		f.Resolution = &domain.Resolution{Event: domain.EventID(r.GetEventId()), Action: domain.ResolutionAction(r.GetAction())}

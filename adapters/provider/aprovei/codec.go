@@ -212,7 +212,7 @@ func readAddress(address fields.Object, district string) *domain.Address {
 // utmNames are the campaign parameters that document 001 lists.
 var utmNames = [...]string{"src", "utm_medium", "utm_source", "utm_campaign", "utm_content", "utm_term"}
 
-func readUTM(utms fields.Object) map[string]string {
+func readUTM(utms fields.Object) domain.UTM {
 	if !utms.Exists() {
 		return nil
 	}
@@ -222,10 +222,7 @@ func readUTM(utms fields.Object) map[string]string {
 			utm[name] = text
 		}
 	}
-	if len(utm) == 0 {
-		return nil
-	}
-	return utm
+	return domain.UTMOf(utm)
 }
 
 // adds reports whether Σ(price × quantity) + freight − discount is the total; an

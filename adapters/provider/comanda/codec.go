@@ -169,7 +169,7 @@ func readItems(data fields.Object, fact *domain.Fact) {
 const maxUTM = 16
 
 // utm is the campaign parameters; the five usual ones may lack their "utm_".
-func utm(object fields.Object) map[string]string {
+func utm(object fields.Object) domain.UTM {
 	var out map[string]string
 	for name, text := range object.Texts() {
 		switch name {
@@ -185,7 +185,7 @@ func utm(object fields.Object) map[string]string {
 		}
 		out[name] = text
 	}
-	return out
+	return domain.UTMOf(out)
 }
 
 func personal(data fields.Object) *domain.Personal {

@@ -114,7 +114,7 @@ func TestRefundAmountIsOfARefund(t *testing.T) {
 
 func TestUTMNames(t *testing.T) {
 	f := decode(t, event("comanda.fact.details.v1", `{"utm": {"source": "google", "utm_medium": "cpc", "sck": "x"}}`))
-	if f.UTM["utm_source"] != "google" || f.UTM["utm_medium"] != "cpc" || f.UTM["sck"] != "x" || len(f.UTM) != 3 {
+	if utm := f.UTM.Map(); utm["utm_source"] != "google" || utm["utm_medium"] != "cpc" || utm["sck"] != "x" || len(utm) != 3 {
 		t.Errorf("utm %v", f.UTM)
 	}
 	var many strings.Builder

@@ -254,7 +254,7 @@ func items(product fields.Object, price domain.Amount) []domain.Item {
 }
 
 // utm is the campaign parameters of object, whose names there start with prefix, and others.
-func utm(object fields.Object, prefix string, others ...string) map[string]string {
+func utm(object fields.Object, prefix string, others ...string) domain.UTM {
 	out := make(map[string]string, 5)
 	for _, name := range [...]string{"source", "medium", "campaign", "content", "term"} {
 		if text := object.Text(prefix + name); text != "" {
@@ -266,10 +266,7 @@ func utm(object fields.Object, prefix string, others ...string) map[string]strin
 			out[name] = text
 		}
 	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out
+	return domain.UTMOf(out)
 }
 
 // personal is the customer: lastname in orders, last_name in carts; cell is

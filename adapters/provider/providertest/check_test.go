@@ -39,7 +39,7 @@ func TestCheckFindsEachFault(t *testing.T) {
 		"an unknown sum":      func(f *domain.Fact) { f.Amounts.Total = domain.Amount{Minor: 1} },
 		"a negative price":    func(f *domain.Fact) { f.Items = []domain.Item{{UnitPrice: domain.Minor(-1)}} },
 		"a negative quantity": func(f *domain.Fact) { f.Items = []domain.Item{{Quantity: -1}} },
-		"an empty utm":        func(f *domain.Fact) { f.UTM = map[string]string{} },
+		"an empty utm":        func(f *domain.Fact) { f.UTM = domain.UTM{} },
 		"bad UTF-8":           func(f *domain.Fact) { f.Reference = "\xff" },
 		"a long reason":       func(f *domain.Fact) { f.Reason = "Not a word" },
 		"many warnings":       func(f *domain.Fact) { f.Warnings = make([]string, 33) },

@@ -150,7 +150,7 @@ func (f *Fact) Domain(events map[string]domain.EventID) (domain.Fact, time.Time,
 	fact := domain.Fact{
 		Kind: kind, Provider: "aprovei", Account: "principal", ProviderOrderID: "tok_1", Key: f.Name,
 		OccurredAt: minute(f.At), Inferred: f.Inferred,
-		Reference: f.Reference, Reason: domain.Reason(f.Reason), Detail: f.Detail, CustomEvent: f.Custom, UTM: f.UTM,
+		Reference: f.Reference, Reason: domain.Reason(f.Reason), Detail: f.Detail, CustomEvent: f.Custom, UTM: domain.UTMOf(f.UTM),
 		Amounts: domain.Amounts{
 			Currency: f.Currency, Total: amount(f.Total), Paid: amount(f.Paid), Refunded: amount(f.Refunded),
 			Refund: amount(f.Refund), Freight: amount(f.Freight), Discount: amount(f.Discount),

@@ -203,8 +203,8 @@ func Facets(s *order.State) map[string]string {
 	for i, item := range s.Items {
 		facets["items"] += comma(i) + item.Code
 	}
-	for i, key := range slices.Sorted(maps.Keys(s.UTM)) {
-		facets["utm"] += comma(i) + key + "=" + s.UTM[key]
+	for i, p := range s.UTM {
+		facets["utm"] += comma(i) + p.Name + "=" + p.Value
 	}
 	if s.Shipping != nil {
 		facets["shipping"] = s.Shipping.Event

@@ -64,7 +64,7 @@ func drawContent(t *rapid.T, a *arrival) {
 	f.Amounts.Freight, f.Amounts.Discount = sum.Draw(t, "freight"), sum.Draw(t, "discount")
 	f.Payment.Installments = rapid.Int32Range(0, 2).Draw(t, "installments")
 	if w := word.Draw(t, "item"); w != "" {
-		f.Items, f.UTM = []domain.Item{{Code: w}}, map[string]string{"source": w}
+		f.Items, f.UTM = []domain.Item{{Code: w}}, domain.UTM{{Name: "source", Value: w}}
 	}
 }
 

@@ -44,7 +44,7 @@ type view struct {
 	Total, Freight, Discount                 domain.Amount
 	Installments                             int32
 	Items                                    []domain.Item
-	UTM                                      map[string]string
+	UTM                                      domain.UTM
 	Shipping                                 *domain.Shipping
 	Flags                                    []string
 }

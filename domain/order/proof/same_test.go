@@ -1,7 +1,6 @@
 package proof_test
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -36,7 +35,7 @@ func sameTimes(a, b *order.State) bool {
 
 func sameLists(a, b *order.State) bool {
 	shipping := a.Shipping == b.Shipping || (a.Shipping != nil && b.Shipping != nil && *a.Shipping == *b.Shipping)
-	return shipping && slices.Equal(a.FormerReferences, b.FormerReferences) && slices.Equal(a.PaymentIDs, b.PaymentIDs) && slices.Equal(a.Items, b.Items) && maps.Equal(a.UTM, b.UTM) &&
+	return shipping && slices.Equal(a.FormerReferences, b.FormerReferences) && slices.Equal(a.PaymentIDs, b.PaymentIDs) && slices.Equal(a.Items, b.Items) && slices.Equal(a.UTM, b.UTM) &&
 		slices.Equal(a.Flags, b.Flags) && slices.Equal(a.Conflicts, b.Conflicts) && slices.Equal(a.HeldBack, b.HeldBack) &&
 		slices.Equal(a.Attention, b.Attention) && slices.Equal(a.Path, b.Path)
 }
