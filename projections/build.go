@@ -38,8 +38,8 @@ func (c *counted) progress() Progress {
 // one after the other, so that every order is written once and in its place; what
 // has other keys waits for all orders, and is sorted. A view that is no [Bulk] is applied
 // to a file aside, which is copied at the end. Beside what the log's reader needs, there
-// are in memory the events of two ranges (a 256th each), 4 MB of those that
-// wait, a quarter of one for each bucket, and some 16 MB for each bucket with other keys.
+// are in memory the encoded events of two ranges (a 256th each), some 4,000 that are decoded, 4 MB of
+// those that wait, a quarter of one for each bucket, and some 6 MB for each bucket with other keys.
 //
 // Events are decoded when they are folded. So an order whose events do not follow one
 // another is known only when others of its events were written; the build then begins
@@ -86,6 +86,9 @@ type built struct {
 // build makes a file at path of the log up to head. When it ends with an error it
 // leaves none.
 func (r *Runner) build(ctx context.Context, path string, head domain.Position, c *counted) (*built, error) {
+	if r.deps.Building != nil {
+		defer r.deps.Building()()
+	}
 	b := &builder{
 		runner: r, path: path, head: head, without: map[domain.OrderID]parking{}, counted: c, remembered: r.visible(),
 	}
