@@ -38,7 +38,7 @@ func (c *counted) progress() Progress {
 // one after the other, so that every order is written once and in its place; what
 // has other keys waits for all orders, and is sorted. A view that is no [Bulk] is applied
 // to a file aside, which is copied at the end. Beside what the log's reader needs, there
-// are in memory the encoded events of two ranges (a 256th each), some 4,000 that are decoded, 4 MB of
+// are in memory the encoded events of two ranges (a 256th each), some 1,000 that are decoded, 4 MB of
 // those that wait, a quarter of one for each bucket, and some 6 MB for each bucket with other keys.
 //
 // Events are decoded when they are folded. So an order whose events do not follow one
@@ -343,7 +343,7 @@ type foldedOrders struct {
 // or little more.
 const (
 	rooms    = 2
-	roomFits = 2048
+	roomFits = 512
 )
 
 // fold makes the orders, range by range.

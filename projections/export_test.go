@@ -18,3 +18,12 @@ func Sorted(path string, most int, keys []string) ([]string, error) {
 	}
 	return out, s.close()
 }
+
+// WholeOrders is how many of a range's events are folded at once, by their orders.
+func WholeOrders(orders []string, most int) int {
+	events := make([]spilled, len(orders))
+	for i := range events {
+		events[i].order = orders[i]
+	}
+	return wholeOrders(events, most)
+}
