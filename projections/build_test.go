@@ -328,6 +328,7 @@ func TestSorterSortsInMemoryAndInRuns(t *testing.T) {
 
 // Keys have much in common, begin one another, and hold zeros.
 func TestSorterSortsKeysThatAreAlike(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "entries")
 	rapid.Check(t, func(t *rapid.T) {
 		prefix := rapid.SampledFrom([]string{"", "\x04loja", "\x04loja\x00\x00\x00\x00\x00\x00\x00\x00\x00"}).Draw(t, "prefix")
 		tails := rapid.SliceOfNDistinct(rapid.StringOfN(rapid.SampledFrom([]rune("\x00\x01a")), 0, 12, -1), 1, 60, rapid.ID[string]).Draw(t, "tails")
@@ -338,13 +339,8 @@ func TestSorterSortsKeysThatAreAlike(t *testing.T) {
 		for _, key := range slices.Sorted(slices.Values(keys)) {
 			want = append(want, key, "of "+key)
 		}
-		dir, err := os.MkdirTemp("", "sorter-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
 		most := rapid.SampledFrom([]int{1, 100, 1 << 20}).Draw(t, "most")
-		got, err := projections.Sorted(filepath.Join(dir, "entries"), most, keys)
+		got, err := projections.Sorted(path, most, keys)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Fatalf("with %d bytes in memory: %v (-want +got):\n%s", most, err, diff)
 		}
@@ -357,8 +353,13 @@ func TestOrdersAreFoldedWhole(t *testing.T) {
 		most   int
 		want   int
 	}{
-		{nil, 2, 0}, {[]string{"a"}, 2, 1}, {[]string{"a", "b"}, 2, 2}, {[]string{"a", "b", "c"}, 2, 2},
-		{[]string{"a", "b", "b", "b", "c"}, 2, 4}, {[]string{"a", "a", "a"}, 2, 3}, {[]string{"a", "b", "b"}, 1, 1},
+		{nil, 2, 0},
+		{[]string{"a"}, 2, 1},
+		{[]string{"a", "b"}, 2, 2},
+		{[]string{"a", "b", "c"}, 2, 2},
+		{[]string{"a", "b", "b", "b", "c"}, 2, 4},
+		{[]string{"a", "a", "a"}, 2, 3},
+		{[]string{"a", "b", "b"}, 1, 1},
 	} {
 		if got := projections.WholeOrders(c.orders, c.most); got != c.want {
 			t.Errorf("of %v, %d at least: %d, want %d", c.orders, c.most, got, c.want)
