@@ -38,8 +38,8 @@ func (c *counted) progress() Progress {
 // one after the other, so that every order is written once and in its place; what
 // has other keys waits for all orders, and is sorted. A view that is no [Bulk] is applied
 // to a file aside, which is copied at the end. Beside what the log's reader needs, there
-// are in memory the events of two ranges (a 256th each), 4 MB of those that
-// wait, a quarter of one for each bucket, and some 16 MB for each bucket with other keys.
+// are in memory the encoded events of two ranges (a 256th each), some 1,000 that are decoded, 4 MB of
+// those that wait, a quarter of one for each bucket, and some 6 MB for each bucket with other keys.
 //
 // Events are decoded when they are folded. So an order whose events do not follow one
 // another is known only when others of its events were written; the build then begins
@@ -91,6 +91,9 @@ type built struct {
 // if any. When it ends with an error it leaves none, but keeps what it has read when that is
 // the end of ctx.
 func (r *Runner) build(ctx context.Context, path string, head domain.Position, c *counted) (*built, error) {
+	if r.deps.Building != nil {
+		defer r.deps.Building()()
+	}
 	b := &builder{
 		runner: r, path: path, head: head, without: map[domain.OrderID]parking{}, counted: c, remembered: r.visible(),
 	}
@@ -396,19 +399,24 @@ func (b *builder) isLeftOut(e domain.Stored) bool {
 	return ok && cmp.Or(cmp.Compare(e.Partition, p.partition), cmp.Compare(e.Sequence, p.sequence)) >= 0
 }
 
-// foldedRange is a range's changes, and the room that their events take up.
-type foldedRange struct {
+// foldedOrders are the changes of some orders of a range, and the room that their events
+// take up.
+type foldedOrders struct {
 	changes []Change
 	room    []domain.Recorded
 }
 
-// rooms is how many ranges have their events in memory.
-const rooms = 2
+// Of the events that are decoded: how many rooms there are for them, and how many are in each,
+// or little more.
+const (
+	rooms    = 2
+	roomFits = 512
+)
 
 // fold makes the orders, range by range.
 func (b *builder) fold(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	folds, free := make(chan foldedRange), make(chan []domain.Recorded, rooms)
+	folds, free := make(chan foldedOrders), make(chan []domain.Recorded, rooms)
 	for range rooms {
 		free <- nil
 	}
@@ -416,24 +424,8 @@ func (b *builder) fold(ctx context.Context) error {
 		defer close(folds)
 		f := &folder{machine: b.runner.deps.Machine, facts: nothing{b.runner.folder.facts}, recent: newCache(0)}
 		for n := range ranges {
-			var done foldedRange
-			var err error
-			select {
-			case done.room = <-free:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if done.changes, done.room, err = b.foldRange(f, n, done.room); err != nil {
+			if err := b.foldRange(ctx, f, n, folds, free); err != nil {
 				return err
-			}
-			if b.again() { // to find all
-				free <- done.room
-				continue
-			}
-			select {
-			case folds <- done:
-			case <-ctx.Done():
-				return ctx.Err()
 			}
 		}
 		return nil
@@ -442,9 +434,40 @@ func (b *builder) fold(ctx context.Context) error {
 	return group.Wait()
 }
 
-// foldRange notes what makes the build begin again.
-func (b *builder) foldRange(f *folder, n int, room []domain.Recorded) ([]Change, []domain.Recorded, error) {
-	changes, room, own, err := b.spill.changes(n, room)
+// foldRange folds the orders of a range, some at a time, and sends them on.
+func (b *builder) foldRange(ctx context.Context, f *folder, n int, folds chan<- foldedOrders, free chan []domain.Recorded) error {
+	all, events, err := b.spill.read(n)
+	if err != nil {
+		return err
+	}
+	for len(events) > 0 {
+		var done foldedOrders
+		select {
+		case done.room = <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		some := wholeOrders(events, roomFits)
+		if done.changes, done.room, err = b.foldOrders(f, all, events[:some], done.room); err != nil {
+			return err
+		}
+		events = events[some:]
+		if b.again() { // to find all
+			free <- done.room
+			continue
+		}
+		select {
+		case folds <- done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// foldOrders notes what makes the build begin again.
+func (b *builder) foldOrders(f *folder, all []byte, events []spilled, room []domain.Recorded) ([]Change, []domain.Recorded, error) {
+	changes, room, own, err := changesOf(all, events, room)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -466,7 +489,7 @@ type nothing struct{ Facts }
 func (nothing) Events(*kv.Tx, domain.OrderID) ([]domain.Event, error) { return nil, nil }
 
 // writeOrders stores what orders make.
-func (b *builder) writeOrders(folds <-chan foldedRange, free chan<- []domain.Recorded) error {
+func (b *builder) writeOrders(folds <-chan foldedOrders, free chan<- []domain.Recorded) error {
 	for done := range folds {
 		if err := b.writeChanges(done.changes); err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/encoding/protowire"
+	"pgregory.net/rapid"
 
 	"comanda.internal/domain"
 	"comanda.internal/projections"
@@ -321,6 +322,47 @@ func TestSorterSortsInMemoryAndInRuns(t *testing.T) {
 		got, err := projections.Sorted(filepath.Join(t.TempDir(), "entries"), most, keys)
 		if diff := cmp.Diff(both, got); diff != "" || err != nil {
 			t.Errorf("with %d bytes in memory: %v (-want +got):\n%s", most, err, diff)
+		}
+	}
+}
+
+// Keys have much in common, begin one another, and hold zeros.
+func TestSorterSortsKeysThatAreAlike(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "entries")
+	rapid.Check(t, func(t *rapid.T) {
+		prefix := rapid.SampledFrom([]string{"", "\x04loja", "\x04loja\x00\x00\x00\x00\x00\x00\x00\x00\x00"}).Draw(t, "prefix")
+		tails := rapid.SliceOfNDistinct(rapid.StringOfN(rapid.SampledFrom([]rune("\x00\x01a")), 0, 12, -1), 1, 60, rapid.ID[string]).Draw(t, "tails")
+		var keys, want []string
+		for _, tail := range tails {
+			keys = append(keys, prefix+tail)
+		}
+		for _, key := range slices.Sorted(slices.Values(keys)) {
+			want = append(want, key, "of "+key)
+		}
+		most := rapid.SampledFrom([]int{1, 100, 1 << 20}).Draw(t, "most")
+		got, err := projections.Sorted(path, most, keys)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Fatalf("with %d bytes in memory: %v (-want +got):\n%s", most, err, diff)
+		}
+	})
+}
+
+func TestOrdersAreFoldedWhole(t *testing.T) {
+	for _, c := range []struct {
+		orders []string
+		most   int
+		want   int
+	}{
+		{nil, 2, 0},
+		{[]string{"a"}, 2, 1},
+		{[]string{"a", "b"}, 2, 2},
+		{[]string{"a", "b", "c"}, 2, 2},
+		{[]string{"a", "b", "b", "b", "c"}, 2, 4},
+		{[]string{"a", "a", "a"}, 2, 3},
+		{[]string{"a", "b", "b"}, 1, 1},
+	} {
+		if got := projections.WholeOrders(c.orders, c.most); got != c.want {
+			t.Errorf("of %v, %d at least: %d, want %d", c.orders, c.most, got, c.want)
 		}
 	}
 }

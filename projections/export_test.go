@@ -28,3 +28,12 @@ func KeptByMachine(path string, version uint32) error {
 	k.Of.Machine = version
 	return k.write(path + keptSuffix)
 }
+
+// WholeOrders is how many of a range's events are folded at once, by their orders.
+func WholeOrders(orders []string, most int) int {
+	events := make([]spilled, len(orders))
+	for i := range events {
+		events[i].order = orders[i]
+	}
+	return wholeOrders(events, most)
+}

@@ -101,6 +101,9 @@ type Deps struct {
 	Committed func(changes []Change)
 	// At is called at every [Point]: tests end the process there. nil: nobody is.
 	At func(Point)
+	// Building is called when a build begins, and what it returns when that has ended: a
+	// build makes garbage faster than anything else. nil: nobody is told.
+	Building func() (ended func())
 	// OnlyLook leaves a build that an earlier process left where it is.
 	OnlyLook bool
 }

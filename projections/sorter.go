@@ -3,6 +3,7 @@ package projections
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"container/heap"
 	"encoding/binary"
 	"errors"
@@ -12,48 +13,88 @@ import (
 	"slices"
 )
 
-// sorterBytes is what a sorter may have in memory of keys and values.
-const sorterBytes = 8 << 20
+// Of sorters: what each may have in memory of keys and values, and the room in which all
+// of the runs of one are read, and that for one at the most and at the least.
+const (
+	sorterBytes = 4 << 20
+	mergeBytes  = 4 << 20
+	mostBuffer  = 64 << 10
+	leastBuffer = 4 << 10
+)
 
 // sorter sorts entries by their keys: in memory, and in sorted runs in a file
 // without a name when there are more.
 type sorter struct {
-	path  string
-	most  int // bytes in memory
-	bytes []byte
-	ends  []ends // of the entries in bytes
-	file  *os.File
-	size  int64
-	runs  []int64 // where they begin
+	path    string
+	most    int // bytes in memory
+	bytes   []byte
+	entries []sortedEntry // in bytes
+	first   []byte        // of all keys, what they have in common; nil: there is none yet
+	file    *os.File
+	size    int64
+	runs    []int64 // where they begin
 }
 
-// ends are where the key of an entry ends, and its value behind it.
-type ends struct{ key, value uint32 }
+// sortedEntry is an entry of a sorter: where it is, and its word once it is sorted.
+type sortedEntry struct {
+	word           uint64
+	from, key, end uint32 // its key ends at key, and its value behind that
+}
 
-// sortedEntry is an entry of a sorter.
-type sortedEntry struct{ key, value []byte }
+// wordOf is the beginning of a key, by which most are told apart: of two keys, the one with
+// the lesser word comes first.
+func wordOf(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var word [8]byte
+	copy(word[:], key)
+	return binary.BigEndian.Uint64(word[:])
+}
 
 func (s *sorter) add(key, value []byte) error {
+	if s.first == nil {
+		s.first = bytes.Clone(key)
+	}
+	s.first = s.first[:inCommon(s.first, key)]
+	if size := len(key) + len(value); len(s.bytes)+size > cap(s.bytes) { // fourfold: what is left behind is a third
+		s.bytes = slices.Grow(s.bytes, max(min(3*cap(s.bytes), s.most-len(s.bytes)), size))
+	}
+	e := sortedEntry{from: uint32(len(s.bytes))} //nolint:gosec // little more than most
 	s.bytes = append(s.bytes, key...)
-	end := ends{key: uint32(len(s.bytes))} //nolint:gosec // little more than most
+	e.key = uint32(len(s.bytes)) //nolint:gosec // likewise
 	s.bytes = append(s.bytes, value...)
-	end.value = uint32(len(s.bytes)) //nolint:gosec // likewise
-	s.ends = append(s.ends, end)
+	e.end = uint32(len(s.bytes)) //nolint:gosec // likewise
+	s.entries = append(s.entries, e)
 	if len(s.bytes) < s.most {
 		return nil
 	}
 	return s.spill()
 }
 
-// sorted are the entries in memory.
-func (s *sorter) sorted() []sortedEntry {
-	entries, from := make([]sortedEntry, len(s.ends)), uint32(0)
-	for i, end := range s.ends {
-		entries[i] = sortedEntry{key: s.bytes[from:end.key:end.key], value: s.bytes[end.key:end.value:end.value]}
-		from = end.value
+// inCommon is how many bytes x and y begin with alike.
+func inCommon(x, y []byte) int {
+	n := min(len(x), len(y))
+	for i := range n {
+		if x[i] != y[i] {
+			return i
+		}
 	}
-	slices.SortFunc(entries, func(x, y sortedEntry) int { return bytes.Compare(x.key, y.key) })
-	return entries
+	return n
+}
+
+// sort sorts the entries in memory.
+func (s *sorter) sort() {
+	for i := range s.entries {
+		e := &s.entries[i]
+		e.word = wordOf(s.bytes[int(e.from)+len(s.first) : e.key])
+	}
+	slices.SortFunc(s.entries, func(x, y sortedEntry) int {
+		if x.word != y.word {
+			return cmp.Compare(x.word, y.word)
+		}
+		return bytes.Compare(s.bytes[x.from:x.key], s.bytes[y.from:y.key])
+	})
 }
 
 // spill writes a run.
@@ -67,17 +108,18 @@ func (s *sorter) spill() error {
 	out := bufio.NewWriterSize(io.NewOffsetWriter(s.file, s.size), 1<<16)
 	s.runs = append(s.runs, s.size)
 	var head []byte
-	for _, e := range s.sorted() {
-		head = binary.AppendUvarint(head[:0], uint64(len(e.key)))
-		head = binary.AppendUvarint(head, uint64(len(e.value)))
-		s.size += int64(len(head) + len(e.key) + len(e.value))
-		for _, part := range [][]byte{head, e.key, e.value} {
+	s.sort()
+	for _, e := range s.entries {
+		head = binary.AppendUvarint(head[:0], uint64(e.key-e.from))
+		head = binary.AppendUvarint(head, uint64(e.end-e.key))
+		s.size += int64(len(head)) + int64(e.end-e.from)
+		for _, part := range [][]byte{head, s.bytes[e.from:e.end]} {
 			if _, err := out.Write(part); err != nil {
 				return fmt.Errorf("sort entries: %w", err)
 			}
 		}
 	}
-	s.bytes, s.ends = s.bytes[:0], s.ends[:0]
+	s.bytes, s.entries = s.bytes[:0], s.entries[:0]
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("sort entries: %w", err)
 	}
@@ -100,8 +142,9 @@ func unnamed(path string) (*os.File, error) {
 // it returns.
 func (s *sorter) each(yield func(key, value []byte) error) error {
 	if len(s.runs) == 0 {
-		for _, e := range s.sorted() {
-			if err := yield(e.key, e.value); err != nil {
+		s.sort()
+		for _, e := range s.entries {
+			if err := yield(s.bytes[e.from:e.key], s.bytes[e.key:e.end]); err != nil {
 				return err
 			}
 		}
@@ -110,14 +153,15 @@ func (s *sorter) each(yield func(key, value []byte) error) error {
 	if err := s.spill(); err != nil {
 		return err
 	}
-	s.bytes, s.ends = nil, nil
+	s.bytes, s.entries = nil, nil
+	buffer := max(min(mergeBytes/len(s.runs), mostBuffer), leastBuffer)
 	var merged merge
 	for i, from := range s.runs {
 		to := s.size
 		if i+1 < len(s.runs) {
 			to = s.runs[i+1]
 		}
-		r := &run{in: bufio.NewReaderSize(io.NewSectionReader(s.file, from, to-from), 1<<16)}
+		r := &run{in: bufio.NewReaderSize(io.NewSectionReader(s.file, from, to-from), buffer), common: len(s.first)}
 		if err := merged.admit(r); err != nil {
 			return err
 		}
@@ -125,7 +169,7 @@ func (s *sorter) each(yield func(key, value []byte) error) error {
 	heap.Init(&merged)
 	for len(merged) > 0 {
 		r := merged[0]
-		if err := yield(r.entry.key, r.entry.value); err != nil {
+		if err := yield(r.key, r.value); err != nil {
 			return err
 		}
 		switch err := r.next(); {
@@ -141,7 +185,7 @@ func (s *sorter) each(yield func(key, value []byte) error) error {
 }
 
 func (s *sorter) close() error {
-	s.bytes, s.ends = nil, nil
+	s.bytes, s.entries = nil, nil
 	if s.file == nil {
 		return nil
 	}
@@ -152,9 +196,11 @@ func (s *sorter) close() error {
 
 // run is a sorted run that is read, at its entry.
 type run struct {
-	in    *bufio.Reader
-	bytes []byte // of the entry
-	entry sortedEntry
+	in         *bufio.Reader
+	common     int // of the sorter's keys
+	bytes      []byte
+	key, value []byte // in bytes
+	word       uint64
 }
 
 // next goes to the next entry; io.EOF says that there is none.
@@ -168,11 +214,11 @@ func (r *run) next() error {
 		return fmt.Errorf("an entry is cut off: %w", io.ErrUnexpectedEOF)
 	}
 	r.bytes = slices.Grow(r.bytes[:0], int(key+value))[:key+value] //nolint:gosec // as it was written
-	both := r.bytes
-	if _, err := io.ReadFull(r.in, both); err != nil {
+	if _, err := io.ReadFull(r.in, r.bytes); err != nil {
 		return fmt.Errorf("an entry is cut off: %w", io.ErrUnexpectedEOF)
 	}
-	r.entry = sortedEntry{key: both[:key:key], value: both[key:]}
+	r.key, r.value = r.bytes[:key:key], r.bytes[key:]
+	r.word = wordOf(r.key[r.common:])
 	return nil
 }
 
@@ -192,9 +238,16 @@ func (m *merge) admit(r *run) error {
 	}
 }
 
-func (m merge) Len() int           { return len(m) }
-func (m merge) Less(i, j int) bool { return bytes.Compare(m[i].entry.key, m[j].entry.key) < 0 }
-func (m merge) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
+func (m merge) Len() int      { return len(m) }
+func (m merge) Swap(i, j int) { m[i], m[j] = m[j], m[i] }
+
+// Less is heap's.
+func (m merge) Less(i, j int) bool {
+	if m[i].word != m[j].word {
+		return m[i].word < m[j].word
+	}
+	return bytes.Compare(m[i].key, m[j].key) < 0
+}
 
 // Push is heap's.
 func (m *merge) Push(x any) { *m = append(*m, x.(*run)) } //nolint:forcetypeassert // only runs are pushed

@@ -153,20 +153,26 @@ func (s *spill) read(n int) (all []byte, events []spilled, err error) {
 	return all, events, nil
 }
 
-// changes are what the events of a range do to its orders, by order id, without a fold. Their events are in room, which is grown, or in one that takes its
-// place. own is false when there are events with other bytes than they would be encoded to.
-func (s *spill) changes(n int, room []domain.Recorded) (changes []Change, grown []domain.Recorded, own bool, err error) {
-	all, events, err := s.read(n)
-	if err != nil {
-		return nil, nil, false, err
+// wholeOrders is how many of events, which are by their orders, are at least as many as
+// most, or all, and all of each order.
+func wholeOrders(events []spilled, most int) int {
+	n := min(most, len(events))
+	for n > 0 && n < len(events) && events[n].order == events[n-1].order {
+		n++
 	}
+	return n
+}
+
+// changesOf are what events, with their bytes in all, do to their orders, by order
+// id, without a fold. They are in room then, which is grown, or in one that takes its
+// place. own is false when there are events with other bytes than they would be encoded to.
+func changesOf(all []byte, events []spilled, room []domain.Recorded) (changes []Change, grown []domain.Recorded, own bool, err error) {
 	room = slices.Grow(room[:0], len(events))[:len(events)]
 	own = true
-	text := string(all)
 	for i := range events {
 		e, r := &events[i], &room[i]
 		*r = domain.Recorded{Partition: e.partition, Sequence: e.sequence, Encoded: all[e.from:e.to:e.to]}
-		asEncoded, err := wire.ReadEvent(text[e.from:e.to], &r.Event)
+		asEncoded, err := wire.ReadEvent(string(r.Encoded), &r.Event)
 		if err == nil && !asEncoded {
 			asEncoded, err = isEncoded(r)
 		}

@@ -239,7 +239,7 @@ func (a *app) startViews(ctx context.Context) error {
 	var err error
 	v.runner, err = projections.New(a.cfg.Views, projections.Deps{
 		Log: a.log, Machine: order.Default(), Clock: a.now, Logger: a.logger, Registerer: a.registry, OnlyLook: a.offline,
-		Committed: v.room.Committed, At: atPoint,
+		Committed: v.room.Committed, At: atPoint, Building: heap.building,
 	}, v.file, facts, others...)
 	if err != nil {
 		return err

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -15,6 +18,13 @@ import (
 const (
 	figureCPU    = "cpu_us"            // of all cores, an event
 	figureMemory = "peak_memory_bytes" // of Go's; files that are mapped are the system's
+	figureRSS    = "peak_rss_bytes"    // of the process, with what it has in memory of mapped files
+)
+
+// Of Linux: to forget the peak of resident memory, and to ask for it (proc(5)).
+const (
+	procForget = "/proc/self/clear_refs"
+	procStatus = "/proc/self/status"
 )
 
 // memoryEvery is how often memory is looked at.
@@ -22,7 +32,8 @@ const memoryEvery = 20 * time.Millisecond
 
 // costly is a round of read, with its cost.
 func costly(ctx context.Context, now func() time.Time, events int, read func(context.Context) error) (bench.Result, error) {
-	debug.FreeOSMemory() // what was before is not its cost
+	debug.FreeOSMemory()                             // what was before is not its cost
+	_ = os.WriteFile(procForget, []byte("5"), 0o200) // or the peak is that since the start
 	var peak uint64
 	var watch sync.WaitGroup
 	watched, end := context.WithCancel(ctx)
@@ -33,7 +44,7 @@ func costly(ctx context.Context, now func() time.Time, events int, read func(con
 	end()
 	watch.Wait()
 	result.Also = map[string]float64{
-		figureCPU: bench.Quotient(float64(cpu)/float64(time.Microsecond), float64(events)), figureMemory: float64(peak),
+		figureCPU: bench.Quotient(float64(cpu)/float64(time.Microsecond), float64(events)), figureMemory: float64(peak), figureRSS: peakRSS(),
 	}
 	return result, err
 }
@@ -53,6 +64,21 @@ func peakMemory(ctx context.Context) uint64 {
 			return peak
 		}
 	}
+}
+
+// peakRSS is the most that was resident; 0 where the system does not tell.
+func peakRSS() float64 {
+	status, err := os.ReadFile(procStatus)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, _ := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 64)
+			return kib * 1024
+		}
+	}
+	return 0
 }
 
 // cpuTime is what the process has used of all cores; 0 where the system does not tell.

@@ -2,8 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +24,8 @@ import (
 type benchRebuildCmd struct {
 	benchFlags
 	benchLogFlags
+
+	Only string `help:"Measure one of them alone, once, in this process: raw, follow, fold, rebuild or rebuild_all. Otherwise each round is a process of its own." enum:",raw,follow,fold,rebuild,rebuild_all" default:""`
 }
 
 // figureFoldRatio is a build beside replay, decoding and fold.
@@ -33,26 +42,82 @@ var rebuildColumns = []bench.Column{
 	{Title: "of fold", Of: figureFoldRatio},
 	{Title: "CPU/event", Of: figureCPU},
 	{Title: "peak memory", Of: figureMemory},
+	{Title: "peak RSS", Of: figureRSS},
 }
 
 // Run makes the log, or takes the one that is there, and builds views of it in turns.
 func (c *benchRebuildCmd) Run(ctx context.Context, out *stdio) error {
-	return readLog(ctx, out, whatRebuild, &c.benchFlags, &c.benchLogFlags, rebuildColumns, func(b *replayBench) []bench.Contender {
-		return b.contenders([]reading{
-			{whatRaw, b.raw},
-			{"follow", b.follow},
-			{whatFold, b.fold},
-			{whatRebuild, b.rebuild},
-			{"rebuild_all", func(ctx context.Context) error { return b.rebuildOf(ctx, proof.Views) }},
-		})
-	}, func(rows []bench.Row) {
+	if c.Only != "" {
+		return c.alone(ctx, out)
+	}
+	return c.inDir(func(dir string) error {
+		data, made, err := c.prepare(ctx, dir, out)
+		if err != nil {
+			return err
+		}
+		report := c.report(whatRebuild, data, out.now())
+		var contenders []bench.Contender
+		for _, one := range (*replayBench)(nil).rebuilds() {
+			contenders = append(contenders, bench.Contender{What: one.what, Round: func(ctx context.Context) (bench.Result, error) {
+				return c.apart(ctx, one.what, data, dir, report, out)
+			}})
+		}
+		if report.Rows, err = bench.Rotate(ctx, c.Rounds, contenders); err != nil {
+			return err
+		}
+		report.Settings.LogMade, report.Settings.Rounds = made, c.Rounds
+		rows := report.Rows
 		fold := rowsOf(rows, whatFold)[0].Figures[bench.PerSecond]
 		for i := range rows {
-			if fold > 0 {
-				rows[i].Figures[figureFoldRatio] = rows[i].Figures[bench.PerSecond] / fold
-			}
+			rows[i].Partitions = report.Settings.LogPartitions
+			rows[i].Figures[figureFoldRatio] = bench.Quotient(rows[i].Figures[bench.PerSecond], fold)
 		}
+		for i := range rows[1:] {
+			rows[i+1].Against(&rows[0])
+		}
+		return c.print(out, report, rebuildColumns, rows)
 	})
+}
+
+// rebuilds are a replay and what does more of what a build of views does; b is used when they are read.
+func (b *replayBench) rebuilds() []reading {
+	return []reading{
+		{whatRaw, b.raw},
+		{"follow", b.follow},
+		{whatFold, b.fold},
+		{whatRebuild, b.rebuild},
+		{"rebuild_all", func(ctx context.Context) error { return b.rebuildOf(ctx, proof.Views) }},
+	}
+}
+
+// alone measures one of them.
+func (c *benchRebuildCmd) alone(ctx context.Context, out *stdio) error {
+	return readLog(ctx, out, whatRebuild, &c.benchFlags, &c.benchLogFlags, rebuildColumns, func(b *replayBench) []bench.Contender {
+		return b.contenders(slices.DeleteFunc(b.rebuilds(), func(one reading) bool { return one.what != c.Only }))
+	}, nil)
+}
+
+// apart measures one of them in a process of its own, so that its memory is not what others left
+// behind, and notes in the report what the log holds.
+func (c *benchRebuildCmd) apart(ctx context.Context, what, data, dir string, report *bench.Report, out *stdio) (bench.Result, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return bench.Result{}, err
+	}
+	child := exec.CommandContext(ctx, self, "bench", "rebuild", "--only", what, "--log", data, "--dir", dir, "--rounds", "1", "-o", "json") //nolint:gosec // this program itself
+	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	child.WaitDelay = 30 * time.Second
+	child.Stderr = out.err
+	printed, err := child.Output()
+	if err != nil {
+		return bench.Result{}, fmt.Errorf("bench: %s in a process of its own: %w", what, err)
+	}
+	var one bench.Report
+	if err := json.Unmarshal(printed, &one); err != nil || len(one.Rows) != 1 {
+		return bench.Result{}, domain.Errorf(domain.Internal, "bench: %s in a process of its own printed %d rows: %w", what, len(one.Rows), err)
+	}
+	report.Settings = one.Settings
+	return bench.Result{Failures: one.Rows[0].Failures, Also: one.Rows[0].Figures}, nil
 }
 
 // foldOrders are the orders that a fold remembers at a time; a log that bench made has

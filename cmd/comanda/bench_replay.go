@@ -212,8 +212,9 @@ func (b *replayBench) rebuildOf(
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	facts, views := of(file)
-	runner, err := projections.New(b.cfg.Views, projections.Deps{Log: b.log, Machine: order.Default(), Clock: b.now, Logger: b.logger},
-		file, facts, views...)
+	runner, err := projections.New(b.cfg.Views, projections.Deps{
+		Log: b.log, Machine: order.Default(), Clock: b.now, Logger: b.logger, Building: heap.building,
+	}, file, facts, views...)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ var alsoFigures = map[string][]string{
 	"read order":                     {bench.Ratio, bench.RawPerSecond},
 	"start full":                     {"ready_ms", "rss_bytes", "heap_bytes", "rss_bytes_per_order", "heap_bytes_per_order"},
 	"start empty":                    {"ready_ms", "rss_bytes", "heap_bytes"},
-	"rebuild rebuild":                {bench.Ratio, bench.RawPerSecond, "fold_ratio", "cpu_us", "peak_memory_bytes"},
+	"rebuild rebuild":                {bench.Ratio, bench.RawPerSecond, "fold_ratio", "cpu_us", "peak_memory_bytes", "peak_rss_bytes"},
 	"rebuild raw":                    {"fold_ratio"},
 }
 

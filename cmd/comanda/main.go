@@ -5,13 +5,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 )
-
-// gcPercent lets the heap grow to three times what is in use: a collection walks
-// caches of hundreds of megabytes, and took a tenth of the processor. GOGC wins.
-const gcPercent = 200
 
 // leastThreads run Go code at the same time in serve, however few the processors are.
 // With two, one that collects garbage, commits a view or begins an fsync leaves what
@@ -21,9 +16,7 @@ const gcPercent = 200
 const leastThreads = 4
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	heap.govern()
 	if len(os.Args) > 1 && os.Args[1] == "serve" && os.Getenv("GOMAXPROCS") == "" {
 		if now := runtime.GOMAXPROCS(0); threads(now, runtime.NumCPU()) != now {
 			runtime.GOMAXPROCS(leastThreads)

@@ -62,21 +62,29 @@ func (l *Loader) Close() error {
 // ErrOrder says that a key was put that does not come behind those before it.
 var ErrOrder = errors.New("kv: a key out of order")
 
-func (l *Loader) put(path string, key []byte, e entry) error {
+func (l *Loader) put(b *Bucket, key []byte, e entry) error {
 	if e.gone {
 		return ErrReadOnly
 	}
+	if b.leaf == nil {
+		b.leaf = l.leaf(b.path)
+	}
+	if err := b.leaf.add(0, key, e.value); err != nil {
+		return fmt.Errorf("write to bucket %s: %w", b.path, err)
+	}
+	return nil
+}
+
+// leaf is what writes the bucket of a path.
+func (l *Loader) leaf(path string) *leafWriter {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	leaf := l.leaves[path]
 	if leaf == nil {
 		leaf = newLeafWriter(l)
 		l.leaves[path] = leaf
 	}
-	l.mu.Unlock()
-	if err := leaf.add(0, key, e.value); err != nil {
-		return fmt.Errorf("write to bucket %s: %w", path, err)
-	}
-	return nil
+	return leaf
 }
 
 // Finish writes what is left, and all that other holds beside it, unless it is nil:

@@ -71,6 +71,7 @@ type Bucket struct {
 
 	names  []string      // the path, when it is kept with its Tx
 	cursor *bbolt.Cursor // for get; nil: not yet
+	leaf   *leafWriter   // of a Loader; nil: not yet
 }
 
 // Bucket is the bucket of that name in b.
@@ -119,7 +120,7 @@ func (b *Bucket) set(key []byte, e entry) error {
 	case b.tx.load:
 		return b.load(key, e)
 	case b.tx.loader != nil:
-		return b.tx.loader.put(b.path, key, e)
+		return b.tx.loader.put(b, key, e)
 	}
 	own := b.tx.own
 	if own == nil {

@@ -81,6 +81,21 @@ func TestARowIsAppendedAsItIsMarshalled(t *testing.T) {
 	})
 }
 
+// A state has the keys that its row has, also after other states.
+func TestAStateIsIndexedAsItsRow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var k orders.Keyed
+		for range 3 {
+			state := new(order.State)
+			drawn(t, reflect.ValueOf(state).Elem(), "state")
+			id := domain.OrderID(rapid.StringMatching(`ord_[a-z2-7]{26}`).Draw(t, "id"))
+			if diff := cmp.Diff(orders.Keys(orders.Row(id, state.Source, state)), orders.Keys(k.Row(id, state))); diff != "" {
+				t.Fatalf("keys (-of the row +of the state):\n%s", diff)
+			}
+		}
+	})
+}
+
 // What is skimmed of a row is as it is decoded, also after other rows.
 func TestARowIsSkimmedAsItIsDecoded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

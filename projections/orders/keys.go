@@ -9,7 +9,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 	comandav1 "comanda.internal/proto/comanda/v1"
+	"comanda.internal/proto/wire"
 )
 
 // orderIDSize is the length of every order id, which ends every index key.
@@ -60,9 +62,10 @@ func (p place) orderID() domain.OrderID { return domain.OrderID(p[8:]) }
 // source id and the id.
 const longestPrefix = 1 + 40
 
-// tenantPrefix begins the keys of tenant in every index.
+// tenantPrefix begins the keys of tenant in every index, and has room for the rest.
 func tenantPrefix(tenant string) []byte {
-	return append([]byte{byte(len(tenant))}, tenant...) //nolint:gosec // a tenant id has at most 40 bytes
+	key := append(make([]byte, 0, 1+len(tenant)+longestPrefix+placeSize), byte(len(tenant))) //nolint:gosec // a tenant id has at most 40 bytes
+	return append(key, tenant...)
 }
 
 // statusPrefix begins the keys of a tenant's orders in one status.
@@ -80,6 +83,32 @@ func digestPrefix(tenant, text string) []byte {
 // sourcePrefix begins the keys of a tenant's orders of one source.
 func sourcePrefix(tenant, source string) []byte {
 	return append(append(tenantPrefix(tenant), byte(len(source))), source...) //nolint:gosec // a source id has at most 40 bytes
+}
+
+// keyed makes of an order's state what keys of indexes are made of, and no more, in one
+// message after the other.
+type keyed struct {
+	of              comandav1.Order
+	recorded, first timestamppb.Timestamp
+}
+
+// row is valid until the next call.
+func (k *keyed) row(id domain.OrderID, s *order.State) *comandav1.Order {
+	row := &k.of
+	row.OrderId, row.Tenant, row.Source = string(id), string(s.Identity.Tenant), string(s.Source)
+	row.Reference, row.ProviderOrderId, row.Status = s.Reference, s.Identity.ProviderOrderID, wire.Status(s.Status)
+	row.RecordedAt, row.FirstRecordedAt = setTime(&k.recorded, s.RecordedAt), setTime(&k.first, s.FirstRecordedAt)
+	row.Conflicts, row.Attention = wire.EventIDs(s.Conflicts), attention(s.Attention)
+	return row
+}
+
+// setTime is [wire.Time] in a message that is there.
+func setTime(in *timestamppb.Timestamp, t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	in.Seconds, in.Nanos = t.Unix(), int32(t.Nanosecond()) //nolint:gosec // below a second
+	return in
 }
 
 // index is one way to find orders.

@@ -40,15 +40,16 @@ func (v *View) Version() uint32 { return version }
 func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	rows := b.Bucket(rowsBucket)
 	moved := make([]moves, len(indexes))
+	var now, then keyed
 	for i := range changes {
 		c := &changes[i]
-		row, err := putRow(rows, c)
-		if err != nil {
+		if err := putRow(rows, c, new(wire.Appender)); err != nil {
 			return err
 		}
+		row := now.row(c.Order, c.State)
 		var before *comandav1.Order
 		if c.Before != nil {
-			before = Row(c.Order, c.Before.Source, c.Before)
+			before = then.row(c.Order, c.Before)
 		}
 		for n := range indexes {
 			var old []byte
@@ -66,16 +67,14 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	return nil
 }
 
-func putRow(rows *kv.Bucket, c *projections.Change) (*comandav1.Order, error) {
-	row := Row(c.Order, c.State.Source, c.State)
-	stored, err := wire.Marshal(row)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", c.Order, err)
+// putRow puts the order's row, which a holds then.
+func putRow(rows *kv.Bucket, c *projections.Change, a *wire.Appender) error {
+	a.Bytes = a.Bytes[:0]
+	AppendRow(a, c.Order, c.State.Source, c.State)
+	if err := rows.Put([]byte(c.Order), a.Bytes); err != nil {
+		return fmt.Errorf("put %s: %w", c.Order, err)
 	}
-	if err := rows.Put([]byte(c.Order), stored); err != nil {
-		return nil, fmt.Errorf("put %s: %w", c.Order, err)
-	}
-	return row, nil
+	return nil
 }
 
 // BuildEvents writes nothing: a row is of all the order's events.
@@ -85,11 +84,13 @@ func (v *View) BuildEvents(*kv.Bucket, []domain.Stored) error { return nil }
 func (v *View) BuildOrders(b *kv.Bucket, changes []projections.Change, put projections.Put) error {
 	rows := b.Bucket(rowsBucket)
 	rows.Appended()
+	var stored wire.Appender
+	var now keyed
 	for i := range changes {
-		row, err := putRow(rows, &changes[i])
-		if err != nil {
+		if err := putRow(rows, &changes[i], &stored); err != nil {
 			return err
 		}
+		row := now.row(changes[i].Order, changes[i].State)
 		for n := range indexes {
 			key := indexes[n].key(row)
 			if key == nil {
