@@ -23,6 +23,9 @@ const (
 	frontQueue = "comanda"
 	// takenHeader says, in INTAKE, when a message was taken that was passed on.
 	takenHeader = "Comanda-Taken-At"
+	// idHeader is the sender's Nats-Msg-Id there: the stream would drop another source's
+	// message with the same one, and answer as if it had it.
+	idHeader = "Comanda-Message-Id"
 )
 
 // Front takes what checkouts publish before it is in INTAKE, records it, and then answers
@@ -222,7 +225,10 @@ func (f *Front) passOn(j *job) {
 		f.owed.Add(1)
 	}
 	for name, values := range j.header {
-		if name != requestInfo && name != takenHeader {
+		switch {
+		case name == nats.MsgIdHdr:
+			m.Header[idHeader] = values
+		case name != requestInfo && name != takenHeader && name != idHeader && !forServer(name):
 			m.Header[name] = values
 		}
 	}
@@ -237,6 +243,16 @@ func (f *Front) passOn(j *job) {
 		f.checkout.logger.Warn("message not passed on to the intake, nor answered", "source", string(intake.SanitizeSource(j.token)), "error", err)
 	}
 }
+
+// forServer reports whether a header tells the server, or a client of it, what a sender may not
+// tell them for us: to send a trace to a subject (nats-server 2.15, server/msgtrace.go), and no
+// consumer hands over what has a status. The server takes these from what a checkout sends, but
+// not where a line ends without a carriage return, as only nats.go reads it.
+func forServer(name string) bool {
+	return len(name) >= len(tracePrefix) && strings.EqualFold(name[:len(tracePrefix)], tracePrefix) || name == "Status" || name == "Description"
+}
+
+const tracePrefix = "Nats-Trace-"
 
 // takenAt is when a message of INTAKE was taken that a Front passed on: its receipt, so
 // that no later one of the same order that was not passed on goes before it. stored

@@ -1,10 +1,12 @@
 package checkout_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -417,5 +419,82 @@ func TestDroppedIsNotAcknowledged(t *testing.T) {
 	}
 	if n, _, err := inbox.Pending(); err != nil || n != 0 {
 		t.Errorf("%d more are answered than were taken (%v)", n, err)
+	}
+}
+
+// A checkout's headers are passed on with our rights: the server acts on none of them for it, also
+// when they are in lines that only nats.go reads, and what is acknowledged is not passed over.
+func TestHeadersThatArePassedOnGiveNoRights(t *testing.T) {
+	h := newHouse(t)
+	h.start(t, options{cfg: patient})
+	traces, err := h.node.Conn().SubscribeSync("orders.00.loja.ord_x")
+	must(t, err)
+	must(t, h.node.Conn().Flush())
+	for _, c := range []struct{ name, header string }{
+		{"a trace", "NATS/1.0\r\nX: a\nNats-Trace-Dest: orders.00.loja.ord_x\r\n\r\n"},
+		{"only a trace", "NATS/1.0\r\nX: a\nNats-Trace-Dest: orders.00.loja.ord_x\nNats-Trace-Only: true\r\n\r\n"},
+		{"a status", "NATS/1.0\r\nStatus: 404\r\nNats-Expected-Stream: INTAKE\r\n\r\n"},
+		{"a status in the first line", "NATS/1.0 404\r\nNats-Expected-Stream: INTAKE\r\n\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inbox, err := h.merchant.SubscribeSync(h.merchant.NewInbox())
+			must(t, err)
+			must(t, h.merchant.Flush())
+			h.publishRaw(t, "intake.loja-checkout", inbox.Subject, c.header)
+			if _, err := inbox.NextMsg(answerWait); err != nil {
+				t.Errorf("not acknowledged: %v", err)
+			}
+			if got := h.next(t); got.Outcome != "quarantined" || got.Sequence >= firstOwn {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	if n, _, err := traces.Pending(); err != nil || n != 0 || h.head(t) != 0 {
+		t.Errorf("%d traces (%v), %d events", n, err, h.head(t))
+	}
+}
+
+// publishRaw publishes no body, with a header as it stands here.
+func (h *house) publishRaw(t *testing.T, subject, reply, header string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", h.merchant.ConnectedAddr())
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(answerWait)))
+	_, err = fmt.Fprintf(conn, "CONNECT {\"headers\":true,\"no_responders\":true,\"user\":%q,\"pass\":%q}\r\nHPUB %s %s %d %d\r\n%s\r\nPING\r\n",
+		h.merchant.Opts.User, h.merchant.Opts.Password, subject, reply, len(header), len(header), header)
+	must(t, err)
+	for lines := bufio.NewScanner(conn); lines.Scan(); {
+		if line := lines.Text(); line == "PONG" {
+			return
+		} else if strings.HasPrefix(line, "-ERR") {
+			t.Fatal(line)
+		}
+	}
+	t.Fatal("the server has not read it")
+}
+
+// Sources may number their messages alike, also when INTAKE has them.
+func TestPassedOnUnderTheSameNumber(t *testing.T) {
+	h := newHouse(t)
+	var away atomic.Bool
+	away.Store(true)
+	h.start(t, options{cfg: patient, recorder: recorderFunc(func(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
+		if away.Load() {
+			return nil, domain.Errorf(domain.Unavailable, "away")
+		}
+		return h.recorder.Record(ctx, msg, facts)
+	})})
+	for i := range 3 {
+		m := message("loja-checkout", event("evt-1", "started", "A-"+strconv.Itoa(i), ""), nats.MsgIdHdr, "1", "Comanda-Message-Id", "forged")
+		if got := h.send(t, m); got.Duplicate || got.Seq != uint64(i+1) {
+			t.Errorf("message %d: %+v", i, got)
+		}
+	}
+	away.Store(false)
+	for range 3 {
+		if got := h.next(t); got.Outcome != "applied" || got.MessageID != "1" || got.header.Get(nats.MsgIdHdr) != "1" {
+			t.Errorf("%+v", got)
+		}
 	}
 }

@@ -55,6 +55,9 @@ func (c *Checkout) read(ctx context.Context, msg jetstream.Msg) *job {
 	}
 	if c.fronted.Load() {
 		j.received = takenAt(j.header, j.received)
+		if ids := j.header[idHeader]; ids != nil {
+			j.header[nats.MsgIdHdr] = ids
+		}
 	}
 	c.understand(ctx, j)
 	return j
