@@ -236,18 +236,12 @@ func sizeOf(fixed []byte) (int, error) {
 func (r *Reader) message(record []byte, take func(size int) []byte) (stream.Message, error) {
 	rest := record[fixedSize : len(record)-checksumSize]
 	subject := int(binary.LittleEndian.Uint16(record[20:]))
-	begin, header := subject, 0
-	if binary.LittleEndian.Uint32(record)&hasHeader != 0 {
-		begin += lengthSize
+	begin := subject + lengthSize
+	if binary.LittleEndian.Uint32(record)&hasHeader == 0 || begin > len(rest) {
+		return stream.Message{}, domain.Errorf(domain.Corrupt, "a record of %d bytes with a subject of %d, or without a header", len(record), subject)
 	}
-	if begin > len(rest) {
-		return stream.Message{}, domain.Errorf(domain.Corrupt, "a record of %d bytes with a subject of %d", len(record), subject)
-	}
-	if begin > subject {
-		header = int(binary.LittleEndian.Uint32(rest[subject:]))
-	}
-	content := rest[begin:]
-	if header > len(content) || header > 0 && !bytes.HasSuffix(content[:header], headerEnd) { // which no checksum tells
+	header, content := int(binary.LittleEndian.Uint32(rest[subject:])), rest[begin:]
+	if header > len(content) || !bytes.HasSuffix(content[:header], headerEnd) { // which no checksum tells, nor where a subject ends
 		return stream.Message{}, domain.Errorf(domain.Corrupt, "a record of %d bytes with a header of %d", len(record), header)
 	}
 	r.checksum.Reset()

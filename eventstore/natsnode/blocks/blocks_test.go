@@ -49,6 +49,9 @@ func keep(t *testing.T) *kept {
 	return &kept{js: js, dir: node.Files()(name)}
 }
 
+// plain is the header of a message that tells nothing by it.
+var plain = nats.Header{"Kind": []string{"plain"}}
+
 // publish stores a message with this many bytes.
 func (k *kept) publish(t *testing.T, size int, header nats.Header) {
 	t.Helper()
@@ -98,8 +101,8 @@ func TestReadsWhatTheServerKeeps(t *testing.T) {
 	const block = 8 << 20
 	for total := 0; total <= block; total += 2*700_000 + 300 {
 		k.publish(t, 700_000, nats.Header{"Kind": []string{"large"}})
-		k.publish(t, 300, nil)
-		k.publish(t, 700_000, nil)
+		k.publish(t, 300, plain)
+		k.publish(t, 700_000, plain)
 		k.publish(t, 0, nats.Header{"Kind": []string{"empty"}})
 	}
 	if files, err := filepath.Glob(filepath.Join(k.dir, "msgs", "*.blk")); err != nil || len(files) != 2 {
@@ -116,7 +119,7 @@ func TestReadsWhatTheServerKeeps(t *testing.T) {
 			t.Errorf("after the last: %d messages, %v", len(got), err)
 		}
 	}
-	k.publish(t, 10, nil)
+	k.publish(t, 10, plain)
 	if got, err := read(k.dir, uint64(len(k.want)-1)); len(got) != 1 || !errors.Is(err, io.EOF) {
 		t.Errorf("what came since: %d messages, %v", len(got), err)
 	}
@@ -137,7 +140,7 @@ func TestReadsNothing(t *testing.T) {
 func TestEndsAtWhatWasErased(t *testing.T) {
 	k := keep(t)
 	for range 5 {
-		k.publish(t, 20, nil)
+		k.publish(t, 20, plain)
 	}
 	s, err := k.js.Stream(t.Context(), name)
 	must(t, err)
@@ -148,12 +151,23 @@ func TestEndsAtWhatWasErased(t *testing.T) {
 	}
 }
 
+// Nothing but a header says where the subject of a message ends.
+func TestEndsAtWhatHasNoHeader(t *testing.T) {
+	k := keep(t)
+	k.publish(t, 20, plain)
+	k.publish(t, 20, nil)
+	got, err := read(k.dir, 0)
+	if d := diff(k.want[:1], got); d != "" || domain.KindOf(err) != domain.Corrupt {
+		t.Errorf("%v (-want +got):\n%s", err, d)
+	}
+}
+
 // written is the one block of a small stream, which is closed.
 func written(t *testing.T) (block []byte, want []stream.Message) {
 	t.Helper()
 	k := keep(t)
 	for n := range 6 {
-		k.publish(t, 30*n, map[bool]nats.Header{true: {"Comanda-Type": []string{"order.approved"}}}[n%2 == 0])
+		k.publish(t, 30*n, map[bool]nats.Header{true: {"Comanda-Type": []string{"order.approved"}}, false: plain}[n%2 == 0])
 	}
 	block, err := os.ReadFile(filepath.Join(k.dir, "msgs", "1.blk"))
 	must(t, err)
@@ -205,7 +219,7 @@ func TestNeverReadsWhatIsDamaged(t *testing.T) {
 func TestEndsAtWhatIsNotItsBlock(t *testing.T) {
 	k := keep(t)
 	for range 13 {
-		k.publish(t, 700_000, nil)
+		k.publish(t, 700_000, plain)
 	}
 	block := func(n int) string { return filepath.Join(k.dir, "msgs", fmt.Sprintf("%d.blk", n)) }
 	const first = 12 // of the second block: eleven fill one

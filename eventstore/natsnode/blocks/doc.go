@@ -10,10 +10,11 @@
 //	length of the subject (2) subject [length of the header (4) header] data checksum (8)
 //
 // The checksum is HighwayHash over all but the lengths, with a key of the stream's and the block's
-// name; each record's is compared. Whatever is not a record with the next sequence ends
-// the reading with an error, and whoever reads asks the server for the rest: a block that
-// is encrypted or compressed, a record that was erased, a message on its way to the disk, a
-// damaged one, or a server of another format. So nothing here is trusted that does not prove itself.
+// name; each record's is compared. Whatever is not a record with the next sequence ends the reading
+// with an error, and whoever reads asks the server for the rest: a block that is encrypted or
+// compressed, a record that was erased, one without a header, which alone tells where a subject
+// ends, a message on its way to the disk, a damaged one, or a server of another format. So nothing
+// here is trusted that does not prove itself.
 //
 // Only a stream may be read from which nothing was removed: what the server passes over may
 // still lie in its files.
