@@ -401,6 +401,7 @@ func TestAWholeBuildThatIsCancelledIsResumed(t *testing.T) {
 		t.Error("the views hold other bytes")
 	}
 }
+
 // TestTwiceCutOffOfPartitions lets partitions grow between two ends of a build.
 func TestTwiceCutOffOfPartitions(t *testing.T) {
 	s := projectiontest.NewScript(2)
