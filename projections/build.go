@@ -215,7 +215,7 @@ func (b *builder) again() bool { return len(b.parked) > 0 || b.other }
 // count begins to count.
 func (b *builder) count() {
 	var total uint64
-	for partition := range b.marks {
+	for partition := range b.remembered {
 		total += b.head.At(partition)
 	}
 	b.counted.total.Store(total)

@@ -65,6 +65,7 @@ type keptBlock struct {
 	Range uint8
 	Size  int
 	Sum   uint32
+	Run   int
 }
 
 // keptOf is of what r builds.
@@ -264,12 +265,26 @@ func (b *builder) resume(k *kept) (err error) {
 		b.marks[partition] = mark{sequence: m.Sequence, hash: m.Hash}
 	}
 	b.counted.read.Store(k.Read)
+	if b.goesBack() {
+		b.spill.run++
+	}
 	if err := errors.Join(remove(b.path+keptSuffix), syncDir(filepath.Dir(b.path))); err != nil {
 		return err
 	}
 	b.runner.deps.at(PointResumed)
 	b.replay, err = newReplay(b.spill)
 	return err
+}
+
+// goesBack reports whether there is more to read of a partition before the last one that was
+// begun.
+func (b *builder) goesBack() bool {
+	back, begun := false, false
+	for partition, m := range slices.Backward(b.marks) {
+		back = back || begun && b.head.At(partition) > m.sequence
+		begun = begun || m.sequence > 0
+	}
+	return back
 }
 
 // openSpill opens the spill that k is of.
@@ -280,7 +295,8 @@ func openSpill(path string, k *kept) (*spill, error) {
 	}
 	s := &spill{file: file, counts: k.Counts}
 	for _, b := range k.Blocks {
-		s.blocks[b.Range] = append(s.blocks[b.Range], block{at: s.end, size: b.Size, sum: b.Sum})
+		s.blocks[b.Range] = append(s.blocks[b.Range], block{at: s.end, size: b.Size, sum: b.Sum, run: b.Run})
+		s.run = b.Run
 		s.end += int64(b.Size)
 	}
 	return s, nil
@@ -309,7 +325,7 @@ func (s *spill) index() []keptBlock {
 	var all []placed
 	for n, blocks := range s.blocks {
 		for _, b := range blocks {
-			all = append(all, placed{keptBlock{Range: uint8(n), Size: b.size, Sum: b.sum}, b.at})
+			all = append(all, placed{keptBlock{Range: uint8(n), Size: b.size, Sum: b.sum, Run: b.run}, b.at})
 		}
 	}
 	slices.SortFunc(all, func(x, y placed) int { return cmp.Compare(x.at, y.at) })

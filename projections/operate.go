@@ -151,8 +151,11 @@ func (r *Runner) start(anew bool) (*candidate, error) {
 	case anew:
 		err = errors.Join(r.dropCancelled(), remove(path+next))
 	case exists(path+cancelled) && !exists(path+next):
-		r.deps.Logger.Info("a cancelled build of views goes on")
-		err = os.Rename(path+cancelled, path+next)
+		if renamed := os.Rename(path+cancelled, path+next); renamed != nil { // outdated views wait for a build
+			r.deps.Logger.Warn("a cancelled build of views cannot go on; another begins", "error", renamed)
+		} else {
+			r.deps.Logger.Info("a cancelled build of views goes on")
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("begin a build: %w", err)

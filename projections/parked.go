@@ -136,10 +136,27 @@ func (r *Runner) resumeOrder(ctx context.Context, id domain.OrderID, reason stri
 		if err != nil {
 			return err
 		}
+		if err := r.forgetCancelled(id); err != nil {
+			return err
+		}
 		still, err = r.unpark(p, append(events, rest...), reason)
 		return err
 	})
 	return still, err
+}
+
+// forgetCancelled removes a build that was cancelled, which knows nothing of an operator's
+// word on an order. None begins meanwhile that would go on with it.
+func (r *Runner) forgetCancelled(id domain.OrderID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.operator.current != nil {
+		return errBuilding()
+	}
+	if err := r.dropCancelled(); err != nil {
+		return fmt.Errorf("unpark %s: %w", id, err)
+	}
+	return nil
 }
 
 func (r *Runner) isBuilding() bool {
@@ -179,9 +196,6 @@ func (r *Runner) eventsOf(ctx context.Context, p Parked, after, until uint64) (e
 
 // unpark is a job: it folds the order's events as if they came now.
 func (r *Runner) unpark(p Parked, events []domain.Recorded, reason string) (still *Parked, err error) {
-	if err := r.dropCancelled(); err != nil { // it knows nothing of an operator's word
-		return nil, fmt.Errorf("unpark %s: %w", p.Order, err)
-	}
 	f := r.folder
 	before := *f
 	f.parked, f.skipped = maps.Clone(f.parked), maps.Clone(f.skipped)

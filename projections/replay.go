@@ -13,19 +13,22 @@ import (
 const replayed = 512
 
 // replay is the events that a spill holds in its file when it begins, in the order of the
-// log: a heap of ranges by the places of their events. There is a block of each range in
-// memory, and those of the events that were handed over.
+// log: a heap of the runs of ranges by the places of their events. There is a block of each
+// run of a range in memory, and those of the events that were handed over.
 type replay []*rangeReplay
 
 func newReplay(s *spill) (all replay, err error) {
 	for n := range ranges {
-		r := &rangeReplay{spill: s, blocks: s.blocks[n]}
-		more, err := r.next()
-		if err != nil {
-			return nil, err
-		}
-		if more {
-			all = append(all, r)
+		for rest := s.blocks[n]; len(rest) > 0; {
+			k := slices.IndexFunc(rest, func(b block) bool { return b.run != rest[0].run })
+			if k < 0 {
+				k = len(rest)
+			}
+			r := &rangeReplay{spill: s, blocks: rest[:k]}
+			if _, err := r.next(); err != nil {
+				return nil, err
+			}
+			all, rest = append(all, r), rest[k:]
 		}
 	}
 	heap.Init(&all)
@@ -65,7 +68,7 @@ func (r *replay) next() error {
 	return nil
 }
 
-// rangeReplay is a range that is read, at its event.
+// rangeReplay is a run of a range that is read, at its event.
 type rangeReplay struct {
 	spill  *spill
 	blocks []block // behind the one in rest

@@ -27,13 +27,16 @@ type spill struct {
 	newest [ranges][]byte
 	blocks [ranges][]block
 	counts [ranges]int
+	run    int // of what is added: see block
 }
 
-// block is a piece of the file.
+// block is a piece of the file. In a run, the events of a range are in the order of the log;
+// a build that goes on after partitions grew of which another was begun starts a new one.
 type block struct {
 	at   int64
 	size int
 	sum  uint32 // CRC-32C
+	run  int
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -85,7 +88,7 @@ func (s *spill) write(n int) error {
 	if _, err := s.file.WriteAt(b, s.end); err != nil {
 		return fmt.Errorf("spill events: %w", err)
 	}
-	s.blocks[n] = append(s.blocks[n], block{at: s.end, size: len(b), sum: crc32.Checksum(b, castagnoli)})
+	s.blocks[n] = append(s.blocks[n], block{at: s.end, size: len(b), sum: crc32.Checksum(b, castagnoli), run: s.run})
 	s.end += int64(len(b))
 	s.newest[n] = b[:0]
 	return nil

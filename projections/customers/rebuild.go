@@ -24,6 +24,7 @@ type build struct {
 	number uint64
 	began  time.Time
 	path   string
+	anew   bool // and not with what is at path
 	ended  chan struct{}
 
 	mu        sync.Mutex
@@ -55,7 +56,9 @@ func (a asking) Reveal(ctx context.Context, e *domain.Event) (domain.Personal, e
 // until the other has caught up and takes its place. It gives the build's number. Of whom
 // was erased before it began the new file never holds anything. The error's kind is
 // Unavailable before Ready and after Run, and Refused while a build is under way.
-func (x *Index) Rebuild() (uint64, error) {
+func (x *Index) Rebuild() (uint64, error) { return x.rebuild(true) }
+
+func (x *Index) rebuild(anew bool) (uint64, error) {
 	if err := x.made(); err != nil {
 		return 0, err
 	}
@@ -68,7 +71,7 @@ func (x *Index) Rebuild() (uint64, error) {
 		return 0, domain.Errorf(domain.Refused, "a build of the customer index is under way: cancel it first")
 	}
 	x.builds++
-	x.building = &build{number: x.builds, began: x.deps.Clock(), path: x.path + next, ended: make(chan struct{})}
+	x.building = &build{number: x.builds, began: x.deps.Clock(), path: x.path + next, anew: anew, ended: make(chan struct{})}
 	x.begin <- x.building
 	return x.builds, nil
 }
@@ -123,7 +126,7 @@ func (x *Index) operate(ctx context.Context) error {
 	}
 	if _, err := os.Stat(x.path + next); err == nil {
 		x.deps.At(PointTakenUp)
-		_, _ = x.Rebuild() // unless somebody was quicker, whose build goes on with it
+		_, _ = x.rebuild(false) // unless somebody was quicker, whose build is anew
 	}
 	for {
 		select {
@@ -165,6 +168,11 @@ func (x *Index) run(ctx context.Context, b *build) error {
 	deps := x.deps
 	deps.Vault = asking{x.deps.Vault}
 	n := newIndex(b.path, deps)
+	if b.anew { // what was left holds those who were erased since
+		if err := remove(b.path); err != nil {
+			return fmt.Errorf("begin anew: %w", err)
+		}
+	}
 	if err := n.openOurs(); err != nil {
 		return fmt.Errorf("open %s: %w", b.path, err)
 	}

@@ -193,7 +193,7 @@ func TestABuildThatFailsChangesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "customers.db")
 	order := s.record("loja", 1, "a", ana).OrderID
 	x, _ := s.open(path, s.deps())
-	must(t, os.Mkdir(path+".next", 0o700))
+	must(t, os.MkdirAll(filepath.Join(path+".next", "in the way"), 0o700))
 	if b := s.rebuilt(x, projections.Failed); b.Detail == "" {
 		t.Errorf("it does not say why: %+v", b)
 	}
@@ -256,4 +256,27 @@ func TestWhatABuildHasReadIsNotPutAgain(t *testing.T) {
 		t.Errorf("after the build %d batches were put, want one", n)
 	}
 	s.wantProof(x, 4, 0)
+}
+
+// A build that somebody asks for begins anew, whatever a build before it has left.
+func TestARebuildDoesNotGoOnWithWhatWasLeft(t *testing.T) {
+	s := newStore(t)
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "customers.db"), filepath.Join(dir, "other.db")
+	erased := s.record("loja", 1, "a", ana).OrderID
+	x, stop := s.open(other, s.deps())
+	must(t, x.Wait(t.Context(), s.head()))
+	stop()
+	x, _ = s.open(path, s.deps())
+	s.rebuilt(x, projections.Promoted) // and it has looked for what was left
+	must(t, os.Rename(other, path+".next"))
+	s.destroy(erased)
+	s.rebuilt(x, projections.Promoted)
+	var dump bytes.Buffer
+	must(t, x.Dump(&dump))
+	content, err := os.ReadFile(path)
+	must(t, err)
+	if bytes.Contains(content, []byte(erased)) {
+		t.Error("after a rebuild the file holds the erased")
+	}
 }
