@@ -27,7 +27,7 @@ const (
 // what a consumer does. What ends early, as by an event that cannot be read or because handle took
 // longer than the server waits, is gone on with by a consumer, which passes over what is damaged.
 // What is handed over is the callee's, the slice is not; unless it is lent: header and data are
-// then used again once the next call has returned.
+// then used again once [scansAhead] more calls have returned.
 func (l *Log) read(ctx context.Context, p int, since, head uint64, lent bool, handle func([]stream.Message) error) error {
 	if head-since >= l.cfg.BulkFrom {
 		b := &bulk{since: since, head: head, last: since, size: cmp.Or(l.bulkBatch, bulkBatch), lent: lent, handle: handle}
@@ -54,9 +54,9 @@ type bulk struct {
 	handle      func([]stream.Message) error
 
 	batch   []stream.Message
-	bodies  [2]arena // of batch, and of the one before, while they are lent
-	last    uint64   // handed over
-	refused error    // by handle
+	bodies  [scansAhead + 1]arena // of batch, and of those before, while they are lent
+	last    uint64                // handed over
+	refused error                 // by handle
 }
 
 // read goes as far as it can, and says why not to the head.
@@ -165,8 +165,9 @@ func (b *bulk) flush() error {
 	}
 	b.last = b.batch[len(b.batch)-1].Sequence
 	b.batch = b.batch[:0]
-	b.bodies[0], b.bodies[1] = b.bodies[1], b.bodies[0]
-	b.bodies[0].free = b.bodies[0].all
+	oldest := b.bodies[scansAhead]
+	copy(b.bodies[1:], b.bodies[:scansAhead])
+	b.bodies[0] = arena{all: oldest.all, free: oldest.all}
 	return nil
 }
 

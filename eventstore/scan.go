@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"comanda.internal/domain"
+	"comanda.internal/domain/order"
 	"comanda.internal/eventstore/stream"
 )
 
@@ -14,18 +15,20 @@ type scanned struct {
 	events   []domain.Recorded
 	texts    []string
 	broken   []error
+	contents []order.Content // when they are verified
 }
 
 // read is one message, and its event.
 type read struct {
 	message *stream.Message
 	event   *domain.Recorded
-	text    string // see decode
-	broken  error  // why it is no event; nil: it is
+	text    string         // see decode
+	broken  error          // why it is no event; nil: it is
+	content *order.Content // nil: not known
 }
 
 // scansAhead is how many of them there are; each has a thousand messages at most.
-const scansAhead = 3
+const scansAhead = 4
 
 // Scan hands every event of a partition after the sequence after and up to upTo to
 // handle, in order, while the next ones are read and decoded. It returns the error
@@ -59,40 +62,41 @@ func eventsMissing(partition int, last, next uint64) error {
 	return domain.Errorf(domain.Corrupt, "%s: sequence %d follows %d: events are missing", OrdersStream(partition), next, last)
 }
 
-// scan reads and decodes in one goroutine and calls check, whose error ends it, in the
+// scan reads in one goroutine, decodes in another and calls check, whose error ends it, in the
 // caller's, with each message and its event, or why it is none. The event is valid until check
-// returns, and if it is lent so is what it points to, but for its texts.
-func (l *Log) scan(ctx context.Context, p int, since, head uint64, lent bool, check func(*read) error) error {
+// returns. What is verified comes with its content, and what it points to is valid no longer, but
+// for its texts.
+func (l *Log) scan(ctx context.Context, p int, since, head uint64, verified bool, check func(*read) error) error {
 	if since >= head {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// What is lent to the next but one is not used any more: there is no room in decoded, so
-	// who takes from it has done with what it took before.
-	decoded, free := make(chan *scanned), make(chan *scanned, scansAhead)
+	free, taken, decoded := make(chan *scanned, scansAhead), make(chan *scanned, scansAhead), make(chan *scanned, scansAhead)
 	for range scansAhead {
 		free <- new(scanned)
 	}
 	ended := make(chan error, 1)
 	go func() {
-		defer close(decoded)
-		ended <- l.read(ctx, p, since, head, lent, func(ms []stream.Message) error {
+		defer close(taken)
+		ended <- l.read(ctx, p, since, head, verified, func(ms []stream.Message) error {
 			s := <-free // checked, or left over
-			s.decode(p, ms)
-			select {
-			case decoded <- s:
-				return nil
-			case <-ctx.Done():
-				free <- s
-				return ctx.Err()
-			}
+			s.messages = append(s.messages[:0], ms...)
+			taken <- s // there is room for all of them
+			return ctx.Err()
 		})
+	}()
+	go func() {
+		defer close(decoded)
+		for s := range taken {
+			s.decode(p, verified)
+			decoded <- s
+		}
 	}()
 	var err error
 	for s := range decoded {
 		for i := 0; i < len(s.messages) && err == nil; i++ {
-			err = check(&read{&s.messages[i], &s.events[i], s.texts[i], s.broken[i]})
+			err = check(s.read(i))
 		}
 		if err != nil {
 			cancel() // what was read meanwhile is passed over
@@ -105,15 +109,26 @@ func (l *Log) scan(ctx context.Context, p int, since, head uint64, lent bool, ch
 	return err
 }
 
-// decode takes the place of what s held.
-func (s *scanned) decode(p int, ms []stream.Message) {
-	s.messages = append(s.messages[:0], ms...)
-	s.texts, s.broken = s.texts[:0], s.broken[:0]
+// decode takes the place of what s held, but for its messages.
+func (s *scanned) decode(p int, verified bool) {
+	ms := s.messages
+	s.texts, s.broken, s.contents = s.texts[:0], s.broken[:0], s.contents[:0]
 	if len(s.events) < len(ms) {
 		s.events = make([]domain.Recorded, len(ms))
 	}
 	for i := range ms {
 		text, broken := decode(p, &ms[i], &s.events[i])
 		s.texts, s.broken = append(s.texts, text), append(s.broken, broken)
+		if verified {
+			s.contents = append(s.contents, order.ContentOf(&s.events[i].Event))
+		}
 	}
+}
+
+func (s *scanned) read(i int) *read {
+	r := &read{message: &s.messages[i], event: &s.events[i], text: s.texts[i], broken: s.broken[i]}
+	if i < len(s.contents) {
+		r.content = &s.contents[i]
+	}
+	return r
 }

@@ -303,7 +303,7 @@ func (v *verification) before(p int, m *stream.Message, o *verifiedOrder, quiet 
 			return errReached
 		}
 		text, broken := decode(p, &earlier, &r)
-		v.check(p, o, &read{&earlier, &r, text, broken}, quiet)
+		v.check(p, o, &read{message: &earlier, event: &r, text: text, broken: broken}, quiet)
 		return nil
 	})
 	if err == nil || errors.Is(err, errReached) {
@@ -337,7 +337,7 @@ func (v *verification) check(p int, o *verifiedOrder, r *read, quiet bool) bool 
 		o.broken = true
 	}
 	o.revision = e.Revision
-	o.fold(e, &found)
+	o.fold(e, r.content, &found)
 	if !o.broken {
 		o.keep(r)
 	}
@@ -379,8 +379,9 @@ func (v *verification) filed(o *verifiedOrder, e *domain.Event, m *stream.Messag
 	return nil
 }
 
-// fold decides e again on the events before it, and adds it to them.
-func (o *verifiedOrder) fold(e *domain.Event, found *finding) {
+// fold decides e, with its content if that is known, again on the events before it, and adds
+// it to them.
+func (o *verifiedOrder) fold(e *domain.Event, content *order.Content, found *finding) {
 	if o.broken {
 		return
 	}
@@ -391,7 +392,7 @@ func (o *verifiedOrder) fold(e *domain.Event, found *finding) {
 	if err == nil {
 		var h *order.History
 		var after *order.State
-		if h, after, err = machine.Replay(o.history, o.state, e); err == nil {
+		if h, after, err = machine.Replay(o.history, o.state, e, content); err == nil {
 			o.history, o.state = h, after
 			return
 		}

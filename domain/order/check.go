@@ -14,14 +14,14 @@ import (
 // is Corrupt too: it must not be in the log. The digest is not asked of a fact
 // placed at its receipt, because the log does not keep a date it did not use.
 func (m *Machine) Check(h *History, e *domain.Event) error {
-	_, _, err := m.Replay(h, nil, e)
+	_, _, err := m.Replay(h, nil, e, nil)
 	return err
 }
 
 // Replay is Check for who goes through an order from its first event on. before
-// is the fold of h; nil, or by another version: it is folded here. next is [History.With] e, after its
+// is the fold of h; nil, or by another version: it is folded here. content is e's, or nil. next is [History.With] e, after its
 // fold by m; both are nil with an error.
-func (m *Machine) Replay(h *History, before *State, e *domain.Event) (next *History, after *State, err error) {
+func (m *Machine) Replay(h *History, before *State, e *domain.Event, content *Content) (next *History, after *State, err error) {
 	if e.MachineVersion != m.version {
 		return nil, nil, domain.Errorf(domain.Invalid, "event %s: machine version %d, checked by %d", e.ID, e.MachineVersion, m.version)
 	}
@@ -30,7 +30,7 @@ func (m *Machine) Replay(h *History, before *State, e *domain.Event) (next *Hist
 	}
 	var d Decision
 	fact, meta := e.Fact, Meta{Tenant: e.Tenant, Source: e.Source, ReceivedAt: e.ReceivedAt, Now: e.RecordedAt, Cause: e.Cause}
-	if err := m.decide(h, before, &fact, &meta, &d); err != nil {
+	if err := m.decide(h, before, content, &fact, &meta, &d); err != nil {
 		return nil, nil, domain.Errorf(domain.Corrupt, "event %s: it cannot have been decided: %w", e.ID, err)
 	}
 	if err := compareDecided(e, &d.Event); err != nil {

@@ -12,15 +12,15 @@ import (
 // (a resolution that is not legal) or Exhausted (an order has at most MaxFacts).
 func (m *Machine) Decide(h *History, fact domain.Fact, meta Meta) (Decision, error) {
 	var d Decision
-	if err := m.decide(h, nil, &fact, &meta, &d); err != nil {
+	if err := m.decide(h, nil, nil, &fact, &meta, &d); err != nil {
 		return Decision{}, err
 	}
 	return d, nil
 }
 
-// decide is Decide with the fold of h, or nil, into d, which is empty. It makes fact
-// [normal]. By pointers, because replay decides every event of a log and they are large.
-func (m *Machine) decide(h *History, before *State, fact *domain.Fact, meta *Meta, d *Decision) error {
+// decide is Decide with the fold of h and the event's content, or nil, into d, which is empty. It makes
+// fact [normal]. By pointers, because replay decides every event of a log and they are large.
+func (m *Machine) decide(h *History, before *State, content *Content, fact *domain.Fact, meta *Meta, d *Decision) error {
 	if m.edges == nil {
 		return domain.Errorf(domain.Internal, "the machine has no table")
 	}
@@ -29,7 +29,7 @@ func (m *Machine) decide(h *History, before *State, fact *domain.Fact, meta *Met
 		return err
 	}
 	e := &d.Event
-	newEvent(e, h, fact, meta)
+	newEvent(e, h, content, fact, meta)
 	if h != nil && e.OrderID != h.order {
 		return domain.Errorf(domain.Invalid, "a fact of order %s, decided on order %s", e.OrderID, h.order)
 	}
@@ -75,15 +75,38 @@ func normal(f *domain.Fact) {
 }
 
 // newEvent puts into e, which is empty, what is known of the event before it is decided.
-func newEvent(e *domain.Event, h *History, fact *domain.Fact, meta *Meta) {
+func newEvent(e *domain.Event, h *History, content *Content, fact *domain.Fact, meta *Meta) {
 	e.OrderID = h.orderOf(fact.Identity(meta.Tenant))
-	e.ID = domain.NewEventID(meta.Source, e.OrderID, fact.Kind, fact.Key)
+	if content == nil || content.order != e.OrderID {
+		own := contentOf(meta.Source, e.OrderID, fact)
+		content = &own
+	}
+	e.ID, e.Digest = content.id, content.digest
 	e.Tenant, e.Source, e.Fact, e.ReceivedAt = meta.Tenant, meta.Source, *fact, meta.ReceivedAt.UTC()
-	e.Digest, e.Cause = digest(fact), meta.Cause
+	e.Cause = meta.Cause
 	e.EffectiveAt, e.TimeInferred = fact.OccurredAt, false
 	if fact.OccurredAt.IsZero() || fact.OccurredAt.After(e.ReceivedAt.Add(MaxAhead)) {
 		e.EffectiveAt, e.TimeInferred = e.ReceivedAt, true
 	}
+}
+
+// Content is what its fact alone says of an event: its id and its digest, much of what it costs to
+// decide. They can be found ahead of [Machine.Replay], by another goroutine.
+type Content struct {
+	order  domain.OrderID
+	id     domain.EventID
+	digest [32]byte
+}
+
+// ContentOf is the content of an event that was stored, in the order that it names.
+func ContentOf(e *domain.Event) Content {
+	fact := e.Fact
+	normal(&fact)
+	return contentOf(e.Source, e.OrderID, &fact)
+}
+
+func contentOf(source domain.SourceID, order domain.OrderID, normal *domain.Fact) Content {
+	return Content{order: order, id: domain.NewEventID(source, order, normal.Kind, normal.Key), digest: digest(normal)}
 }
 
 // orderOf is the id of the order that identity names, most likely h's.

@@ -139,7 +139,7 @@ func (m *Machine) Leads(h *History, fact domain.Fact, meta Meta) []Lead {
 			Kind: kind, Provider: fact.Provider, Account: fact.Account, ProviderOrderID: fact.ProviderOrderID,
 			OccurredAt: fact.OccurredAt, Key: "\x00what if", Payment: domain.Payment{PaymentID: fact.Payment.PaymentID},
 		}
-		if err := m.decide(h, before, &what, &meta, &d); err != nil {
+		if err := m.decide(h, before, nil, &what, &meta, &d); err != nil {
 			return nil
 		}
 		leads = append(leads, Lead{
