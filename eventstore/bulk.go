@@ -27,13 +27,19 @@ const (
 // what a consumer does. What ends early, as by an event that cannot be read or because handle took
 // longer than the server waits, is gone on with by a consumer, which passes over what is damaged.
 // What is handed over is the callee's, the slice is not; unless it is lent: header and data are
-// then used again once [scansAhead] more calls have returned.
-func (l *Log) read(ctx context.Context, p int, since, head uint64, lent bool, handle func([]stream.Message) error) error {
+// then used again once [scansAhead] more calls have returned. damaged is the first message that the
+// files hold otherwise than it was written, as it seemed; 0: none.
+func (l *Log) read(
+	ctx context.Context, p int, since, head uint64, lent bool, handle func([]stream.Message) error,
+) (damaged uint64, err error) {
 	if head-since >= l.cfg.BulkFrom {
 		b := &bulk{since: since, head: head, last: since, size: cmp.Or(l.bulkBatch, bulkBatch), lent: lent, handle: handle}
 		err := b.read(ctx, l, p)
 		if b.refused != nil {
-			return b.refused
+			return 0, b.refused
+		}
+		if b.damaged {
+			damaged = b.last + 1
 		}
 		if err != nil && ctx.Err() == nil {
 			l.cfg.Logger.InfoContext(ctx, "a consumer reads what else there is", "stream", OrdersStream(p), "after", b.last, "reason", err)
@@ -41,9 +47,9 @@ func (l *Log) read(ctx context.Context, p int, since, head uint64, lent bool, ha
 		since = b.last
 	}
 	if since >= head {
-		return nil
+		return damaged, nil
 	}
-	return l.readers[p].Scan(ctx, since, head, nil, handle) //nolint:wrapcheck // as it is
+	return damaged, l.readers[p].Scan(ctx, since, head, nil, handle) //nolint:wrapcheck // as it is
 }
 
 // bulk is many events that are read without a consumer.
@@ -57,6 +63,7 @@ type bulk struct {
 	bodies  [scansAhead + 1]arena // of batch, and of those before, while they are lent
 	last    uint64                // handed over
 	refused error                 // by handle
+	damaged bool                  // the message after last, in the files
 }
 
 // read goes as far as it can, and says why not to the head.
@@ -88,6 +95,7 @@ func (b *bulk) files(ctx context.Context, l *Log, p int) error {
 	for n := b.since; n < b.head; n++ {
 		m, err := r.Next(b.take)
 		if err != nil {
+			b.damaged = domain.KindOf(err) == domain.Corrupt
 			return err //nolint:wrapcheck // only logged
 		}
 		if err := b.add(ctx, m); err != nil {

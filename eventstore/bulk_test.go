@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -248,6 +249,38 @@ func TestVerifyNamesDamageThatEndsTheBulk(t *testing.T) {
 				t.Errorf("the server passes over it in a snapshot, too; in its files it ends the reading: %s", said.String())
 			}
 		})
+	}
+}
+
+// A server answers from memory what its files hold no longer: that is found while it runs, as
+// often as it is asked, with the order that it will lose.
+func TestVerifyNamesDamageThatTheServerDoesNotSee(t *testing.T) {
+	s, node, dir := fast(t, eventstore.Config{})
+	for n := range 10 {
+		record(t, s, fact(n, 0, domain.KindPending))
+	}
+	orders := map[uint64]domain.OrderID{}
+	for _, n := range []uint64{5, 8} {
+		orders[n+1] = scanned(t, s, n, n+1)[0].Event.OrderID
+		flip(t, dir, "token"+strconv.FormatUint(n, 10))
+	}
+	again := readings[0].open(t, node, dir, eventstore.Config{BulkFrom: 1})
+	for range 2 {
+		report, err := again.Verify(t.Context(), eventstore.VerifyOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(report.Problems) != len(orders) {
+			t.Errorf("problems: %+v", report.Problems)
+		}
+		for _, p := range report.Problems {
+			// The server forgets in ten seconds; then it cannot read the event either.
+			fromMemory := p.OrderID == orders[p.Sequence] && strings.Contains(p.Detail, "answers from memory")
+			forgotten := p.OrderID == "" && strings.Contains(p.Detail, "cannot be read") && report.Events < 10
+			if p.Rule != eventstore.RuleUnreadable || orders[p.Sequence] == "" || !fromMemory && !forgotten {
+				t.Errorf("%+v", p)
+			}
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func (l *Log) Scan(ctx context.Context, partition int, after, upTo uint64, handl
 		return domain.Errorf(domain.Invalid, "partition %d: the log has %d", partition, len(l.readers))
 	}
 	last := after
-	err := l.scan(ctx, partition, after, upTo, false, func(r *read) error {
+	_, err := l.scan(ctx, partition, after, upTo, false, func(r *read) error {
 		sequence := r.message.Sequence
 		if sequence != last+1 {
 			return eventsMissing(partition, last, sequence)
@@ -65,10 +65,12 @@ func eventsMissing(partition int, last, next uint64) error {
 // scan reads in one goroutine, decodes in another and calls check, whose error ends it, in the
 // caller's, with each message and its event, or why it is none. The event is valid until check
 // returns. What is verified comes with its content, and what it points to is valid no longer, but
-// for its texts.
-func (l *Log) scan(ctx context.Context, p int, since, head uint64, verified bool, check func(*read) error) error {
+// for its texts. damaged is as in [Log.read].
+func (l *Log) scan(
+	ctx context.Context, p int, since, head uint64, verified bool, check func(*read) error,
+) (damaged uint64, err error) {
 	if since >= head {
-		return nil
+		return 0, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -79,12 +81,14 @@ func (l *Log) scan(ctx context.Context, p int, since, head uint64, verified bool
 	ended := make(chan error, 1)
 	go func() {
 		defer close(taken)
-		ended <- l.read(ctx, p, since, head, verified, func(ms []stream.Message) error {
+		var err error
+		damaged, err = l.read(ctx, p, since, head, verified, func(ms []stream.Message) error {
 			s := <-free // checked, or left over
 			s.messages = append(s.messages[:0], ms...)
 			taken <- s // there is room for all of them
 			return ctx.Err()
 		})
+		ended <- err
 	}()
 	go func() {
 		defer close(decoded)
@@ -93,7 +97,6 @@ func (l *Log) scan(ctx context.Context, p int, since, head uint64, verified bool
 			decoded <- s
 		}
 	}()
-	var err error
 	for s := range decoded {
 		for i := 0; i < len(s.messages) && err == nil; i++ {
 			err = check(s.read(i))
@@ -106,7 +109,7 @@ func (l *Log) scan(ctx context.Context, p int, since, head uint64, verified bool
 	if failed := <-ended; err == nil {
 		err = failed
 	}
-	return err
+	return damaged, err
 }
 
 // decode takes the place of what s held, but for its messages.

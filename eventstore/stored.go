@@ -18,7 +18,7 @@ func (l *Log) Stored(ctx context.Context, partition int, after, upTo uint64, han
 		return nil
 	}
 	last := after
-	err := l.read(ctx, partition, after, upTo, false, func(ms []stream.Message) error {
+	_, err := l.read(ctx, partition, after, upTo, false, func(ms []stream.Message) error {
 		events := make([]domain.Stored, len(ms))
 		for i := range ms {
 			if ms[i].Sequence != last+1 {

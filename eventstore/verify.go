@@ -184,7 +184,7 @@ func (v *verification) partition(p int, since, head uint64) error {
 		return nil
 	}
 	last, holes := since, ranges(nil)
-	err := v.log.scan(v.ctx, p, since, head, true, func(r *read) error {
+	damaged, err := v.log.scan(v.ctx, p, since, head, true, func(r *read) error {
 		holes = v.sequence(p, &last, r.message.Sequence, holes)
 		return v.event(p, r)
 	})
@@ -196,6 +196,11 @@ func (v *verification) partition(p int, since, head uint64) error {
 	}
 	if err := v.holes(p, holes); err != nil {
 		return err
+	}
+	if damaged > 0 {
+		if err := v.files(p, damaged, head, holes); err != nil {
+			return err
+		}
 	}
 	return errors.Join(v.age(), v.age()) // all that are young
 }
@@ -212,39 +217,11 @@ func (v *verification) sequence(p int, last *uint64, sequence uint64, holes rang
 	return holes
 }
 
-// holes reports sequences that did not come: those that the server says it lost,
-// and those that it still counts.
-func (v *verification) holes(p int, holes ranges) error {
-	if len(holes) == 0 {
-		return nil
-	}
-	deleted, err := deletedRanges(v.ctx, v.log.js, p)
-	if err != nil {
-		return err
-	}
-	for _, h := range holes {
-		for from := h[0]; from <= h[1]; {
-			missing, to := deleted.run(from, h[1])
-			if missing {
-				v.lost(p, RuleHole, from, to, "missing")
-			} else {
-				v.lost(p, RuleUnreadable, from, to, "counted by the server and cannot be read: the file of the block is damaged")
-			}
-			from = to + 1
-		}
-	}
-	return nil
-}
-
-func (v *verification) lost(p int, rule Rule, from, to uint64, how string) {
-	v.problem(Problem{Rule: rule, Partition: p, Sequence: from, Through: to, Detail: fmt.Sprintf("%d to %d are %s", from, to, how)})
-}
-
 // event checks one message against what came before it in its order. The error is of the options' own functions, or of reading the order's earlier events.
 func (v *verification) event(p int, r *read) error {
 	v.count()
 	m := r.message
-	id := domain.OrderID(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+	id := orderOf(m.Subject)
 	if slot, ok := slotOf(m.Subject); !ok || partitionOf(slot, v.log.identity.Partitions) != p {
 		v.problem(Problem{Rule: RuleMisfiled, Partition: p, Sequence: m.Sequence, Detail: "a subject that is not of this partition"})
 		return nil
@@ -425,6 +402,11 @@ func (v *verification) problem(p Problem) {
 	if len(v.report.Problems) < v.opts.MostProblems {
 		v.report.Problems = append(v.report.Problems, p)
 	}
+}
+
+// orderOf is the order that a subject names last.
+func orderOf(subject string) domain.OrderID {
+	return domain.OrderID(subject[strings.LastIndexByte(subject, '.')+1:])
 }
 
 // slotOf is the slot in an order's subject.
