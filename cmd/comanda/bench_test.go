@@ -56,7 +56,7 @@ var wantRows = map[string][]string{
 
 // alsoFigures are those that the rows of what, or of what and mode, have beside every row's.
 var alsoFigures = map[string][]string{
-	"ingest comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms"},
+	"ingest comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms", "lag_orders"},
 	"ingest comanda record":          {"http_ratio"},
 	"append comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "best_raw_ratio"},
 	"replay export":                  {bench.Ratio, bench.RawPerSecond},
