@@ -121,7 +121,7 @@ func checkReport(t *testing.T, name string, r *bench.Report) {
 	if r.Bench != name || r.At.IsZero() || s.Sync != "always" || s.PayloadBytes < 1000 || s.Rounds != 2 || s.Replicas < 1 {
 		t.Errorf("%s: the report is of %s at %s, with %+v", name, r.Bench, r.At, s)
 	}
-	if m := r.Machine; m.Cores == 0 || m.OS == "" || m.Arch == "" {
+	if m := r.Machine; m.Cores == 0 || m.Threads < m.Cores || m.OS == "" || m.Arch == "" {
 		t.Errorf("%s: the machine is %+v", name, m)
 	}
 	for _, module := range []string{"comanda", "go", "nats_server", "nats_go", "bbolt"} {
