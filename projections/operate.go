@@ -260,15 +260,15 @@ func (r *Runner) Rollback() (uint64, error) {
 	if r.operator.current != nil {
 		return 0, errBuilding()
 	}
-	err := os.Rename(r.file.path+previous, r.file.path+next)
-	if errors.Is(err, os.ErrNotExist) {
+	if !exists(r.file.path + previous) {
 		return 0, domain.Errorf(domain.NotFound, "there are no previous views to go back to")
 	}
+	err := r.dropCancelled() // first: what has the name of a candidate is promoted by the next build
 	if err == nil {
-		err = r.dropCancelled()
+		err = os.Rename(r.file.path+previous, r.file.path+next)
 	}
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("roll back: %w", err)
 	}
 	r.deps.at(PointRolledBack)
 	r.operator.builds++
