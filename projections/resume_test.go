@@ -402,6 +402,36 @@ func TestAWholeBuildThatIsCancelledIsResumed(t *testing.T) {
 	}
 }
 
+// TestACancelledBuildThatCannotBeKeptHasFailed lets something else have its name, which
+// cannot be removed either.
+func TestACancelledBuildThatCannotBeKeptHasFailed(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*projections.Runner) (uint64, error)
+		says string
+	}{
+		"cancel":  {(*projections.Runner).CancelBuild, "(cancelled): rename"},
+		"discard": {(*projections.Runner).DiscardBuild, "remove"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := viewsPath(t)
+			f := projectiontest.Start(t, path, filled(t), views, projections.Config{})
+			<-f.Runner.Ready()
+			number, err := f.Runner.Rebuild(true)
+			must(t, err)
+			ended(t, f.Runner, number, "")
+			must(t, os.MkdirAll(path+".cancelled/x", 0o700))
+			_, err = c.end(f.Runner)
+			must(t, err)
+			for b, err := f.Runner.AwaitBuild(t.Context(), number); b.Outcome == ""; b, err = f.Runner.AwaitBuild(t.Context(), number) {
+				must(t, err) // it is held until then, and ends after it
+			}
+			if b := ended(t, f.Runner, number, projections.Failed); !strings.Contains(b.Detail, c.says) {
+				t.Errorf("detail: %s", b.Detail)
+			}
+		})
+	}
+}
+
 // TestTwiceCutOffOfPartitions lets partitions grow between two ends of a build.
 func TestTwiceCutOffOfPartitions(t *testing.T) {
 	s := projectiontest.NewScript(2)
