@@ -184,7 +184,7 @@ func (c *watchFlags) await(ctx context.Context, io *stdio, client comandav1.View
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		b, err := c.build(ctx, client)
+		b, err := c.build(ctx, client, c.beside)
 		if err != nil {
 			return nil, err
 		}
@@ -205,11 +205,12 @@ func (c *watchFlags) await(ctx context.Context, io *stdio, client comandav1.View
 	}
 }
 
-func (c *watchFlags) build(ctx context.Context, client comandav1.ViewServiceClient) (*comandav1.ViewBuild, error) {
-	ctx, cancel := c.unary(ctx)
+// build is the build of the views, or that beside them: of the customer index.
+func (f *clientFlags) build(ctx context.Context, client comandav1.ViewServiceClient, beside bool) (*comandav1.ViewBuild, error) {
+	ctx, cancel := f.unary(ctx)
 	defer cancel()
 	status, err := client.GetViewStatus(ctx, &comandav1.GetViewStatusRequest{})
-	if !c.beside {
+	if !beside {
 		return status.GetBuild(), err
 	}
 	for _, m := range status.GetViews() {
@@ -267,23 +268,28 @@ type viewsCancelCmd struct {
 	Discard   bool `help:"Remove the build, or the one that was cancelled before."`
 }
 
-// Run cancels the build, and waits until it has ended.
+// Run cancels the build, and waits until it has ended: as long as it takes to write down what it
+// has read.
 func (c *viewsCancelCmd) Run(ctx context.Context, io *stdio) error {
-	return c.views(ctx, func(ctx context.Context, client comandav1.ViewServiceClient) error {
-		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Discard: c.Discard, Customers: c.Customers})
+	return c.with(func(conn *grpc.ClientConn) error {
+		client := comandav1.NewViewServiceClient(conn)
+		number, err := c.end(ctx, client)
 		if err != nil {
 			return err
 		}
-		if !c.Customers { // whose builds have numbers of their own
-			if err := awaitEnd(ctx, client, r.GetNumber()); err != nil {
-				return err
-			}
+		if number == 0 {
+			_, err = fmt.Fprintln(io.out, "the cancelled build is removed")
+			return err
 		}
-		text := fmt.Sprintf("build %d is cancelled", r.GetNumber())
-		switch {
-		case c.Discard && r.GetNumber() == 0:
-			text = "the cancelled build is removed"
-		case c.Discard:
+		b, err := c.await(ctx, client, number)
+		if err != nil {
+			return err
+		}
+		text, err := endedText(b, number, io.now())
+		if err != nil {
+			return err
+		}
+		if c.Discard {
 			text += " and removed"
 		}
 		_, err = fmt.Fprintln(io.out, text)
@@ -291,20 +297,42 @@ func (c *viewsCancelCmd) Run(ctx context.Context, io *stdio) error {
 	})
 }
 
-// awaitEnd returns when the build goes on no more.
-func awaitEnd(ctx context.Context, client comandav1.ViewServiceClient, number uint64) error {
+func (c *viewsCancelCmd) end(ctx context.Context, client comandav1.ViewServiceClient) (number uint64, err error) {
+	ctx, cancel := c.unary(ctx)
+	defer cancel()
+	r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Discard: c.Discard, Customers: c.Customers})
+	return r.GetNumber(), err
+}
+
+// await gives the build when it goes on no more, or one that began after it.
+func (c *viewsCancelCmd) await(ctx context.Context, client comandav1.ViewServiceClient, number uint64) (*comandav1.ViewBuild, error) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		status, err := client.GetViewStatus(ctx, &comandav1.GetViewStatusRequest{})
-		if b := status.GetBuild(); err != nil || number == 0 || b.GetNumber() != number || b.GetOutcome() != "" {
-			return err
+		b, err := c.build(ctx, client, c.Customers)
+		if err != nil || b.GetNumber() != number || b.GetOutcome() != "" {
+			return b, err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
+	}
+}
+
+// endedText is what became of the build of that number, which was to be cancelled. It is an error
+// when that is another thing, or when b, which is what the server tells of, is another build.
+func endedText(b *comandav1.ViewBuild, number uint64, now time.Time) (string, error) {
+	switch {
+	case b.GetNumber() != number:
+		return "", domain.Errorf(domain.NotFound, "build %d has ended; how, only the server's log says by now", number)
+	case b.GetOutcome() == "promoted":
+		return "", domain.Errorf(domain.Refused, "build %d was promoted before it could be cancelled; 'comanda views rollback' brings back the views before", number)
+	case b.GetOutcome() != "cancelled":
+		return "", domain.Errorf(domain.Internal, "build %s", buildText(b, now))
+	default:
+		return fmt.Sprintf("build %d is cancelled", number), nil
 	}
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"comanda.internal/domain"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
@@ -30,6 +32,38 @@ func TestBuildText(t *testing.T) {
 	} {
 		if got := buildText(b, began.Add(2*time.Second)); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestEndedText wants nothing but a cancelled build to be called one.
+func TestEndedText(t *testing.T) {
+	began := time.Date(2026, time.May, 9, 12, 0, 0, 0, time.UTC)
+	for outcome, want := range map[string]struct {
+		text string
+		kind domain.ErrorKind
+		says string
+	}{
+		"cancelled": {text: "build 7 is cancelled"},
+		"promoted":  {kind: domain.Refused, says: "build 7 was promoted before it could be cancelled"},
+		"failed":    {kind: domain.Internal, says: "build 7 began 2026-05-09T12:00:00Z, failed: disk full"},
+		"suspended": {kind: domain.Internal, says: "suspended"},
+	} {
+		b := &comandav1.ViewBuild{Number: 7, BeganAt: timestamppb.New(began), Outcome: outcome}
+		if outcome == "failed" {
+			b.Detail = "disk full"
+		}
+		text, err := endedText(b, 7, began)
+		if text != want.text || (err == nil) != (want.says == "") {
+			t.Errorf("%s: %q, %v", outcome, text, err)
+		}
+		if err != nil && (domain.KindOf(err) != want.kind || !strings.Contains(err.Error(), want.says)) {
+			t.Errorf("%s: %v", outcome, err)
+		}
+	}
+	for _, b := range []*comandav1.ViewBuild{nil, {Number: 8}} {
+		if text, err := endedText(b, 7, began); domain.KindOf(err) != domain.NotFound {
+			t.Errorf("another build: %q, %v", text, err)
 		}
 	}
 }
