@@ -85,7 +85,11 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 	_, err := fmt.Fprintf(io.out, "parked orders: %d\nprevious views: %s\nbuild: %s\n",
 		status.GetParkedOrders(), orNone(bytesText(status.GetPreviousBytes())), orNone(buildText(status.GetBuild(), io.now())))
 	if c := status.GetCancelled(); c != nil && err == nil {
-		_, err = fmt.Fprintf(io.out, "cancelled build: %s; 'comanda views rebuild' goes on with it, 'comanda views cancel --discard' removes it\n", cancelledText(c))
+		rebuild := "goes on with it"
+		if c.GetUnreadable() {
+			rebuild = "begins anew"
+		}
+		_, err = fmt.Fprintf(io.out, "cancelled build: %s; 'comanda views rebuild' %s, 'comanda views cancel --discard' removes it\n", cancelledText(c), rebuild)
 	}
 	for _, m := range status.GetViews() {
 		if err == nil && m.GetBuild() != nil {
@@ -97,10 +101,21 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 
 // cancelledText is how far a build was when it was cancelled.
 func cancelledText(c *comandav1.CancelledViewBuild) string {
-	if c.GetTotal() == 0 {
+	switch {
+	case c.GetUnreadable():
+		return fmt.Sprintf("what it has read cannot be read again, %d bytes", c.GetFileBytes())
+	case c.GetTotal() == 0:
 		return fmt.Sprintf("whole, %d bytes", c.GetFileBytes())
 	}
 	return fmt.Sprintf("%d %% of %d events read, %d bytes", percent(c.GetRead(), c.GetTotal()), c.GetTotal(), c.GetFileBytes())
+}
+
+// resumedText is what a build says that was told to go on with a cancelled one.
+func resumedText(c *comandav1.CancelledViewBuild) string {
+	if c.GetUnreadable() {
+		return "begins anew; of the cancelled build: " + cancelledText(c)
+	}
+	return "goes on with the cancelled build: " + cancelledText(c)
 }
 
 // bytesText is "" for nothing.
@@ -235,7 +250,7 @@ func (c *viewsRebuildCmd) Run(ctx context.Context, io *stdio) error {
 	return c.watch(ctx, io, func(ctx context.Context, client comandav1.ViewServiceClient) (uint64, error) {
 		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote, Anew: c.Anew, Customers: c.Customers})
 		if resumed := r.GetResumed(); resumed != nil && err == nil {
-			_, err = fmt.Fprintf(io.out, "goes on with the cancelled build: %s\n", cancelledText(resumed))
+			_, err = fmt.Fprintln(io.out, resumedText(resumed))
 		}
 		return r.GetNumber(), err
 	})

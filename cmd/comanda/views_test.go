@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,26 @@ func TestBuildText(t *testing.T) {
 	} {
 		if got := buildText(b, began.Add(2*time.Second)); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestResumedText wants no build to be called whole of which nothing can be read.
+func TestResumedText(t *testing.T) {
+	for want, c := range map[string]*comandav1.CancelledViewBuild{
+		"goes on with the cancelled build: 25 % of 1000 events read, 64 bytes":                 {Total: 1000, Read: 250, FileBytes: 64},
+		"goes on with the cancelled build: whole, 64 bytes":                                    {FileBytes: 64},
+		"begins anew; of the cancelled build: what it has read cannot be read again, 64 bytes": {FileBytes: 64, Unreadable: true},
+	} {
+		if got := resumedText(c); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		var out bytes.Buffer
+		if err := printStatus(&stdio{out: &out, now: time.Now}, &comandav1.GetViewStatusResponse{Cancelled: c}); err != nil {
+			t.Fatal(err)
+		}
+		if anew := strings.Contains(out.String(), "'comanda views rebuild' begins anew"); anew != c.GetUnreadable() || !strings.Contains(out.String(), cancelledText(c)) {
+			t.Errorf("status: %s", &out)
 		}
 	}
 }
