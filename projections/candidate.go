@@ -86,14 +86,22 @@ func (c *candidate) run(ctx context.Context) error {
 	case err == nil:
 		return nil // the file is the serving runner's
 	case errors.Is(err, errSuspended) && !isClosed(c.cancelled):
-		return errors.Join(err, file.Close())
+		return over(errSuspended, file.Close())
 	case errors.Is(err, errSuspended), errors.Is(err, errCancelled):
 		if c.hasRead(path) {
-			return errors.Join(errCancelled, file.Close(), c.serving.setAside())
+			return over(errCancelled, file.Close(), c.serving.setAside())
 		}
-		err = errCancelled
+		return over(errCancelled, dropKept(path+building), file.Discard(), os.Remove(path))
 	}
 	return errors.Join(err, dropKept(path+building), file.Discard(), os.Remove(path))
+}
+
+// over is how a build has ended, unless what that took has failed: then it has failed, too.
+func over(how error, took ...error) error {
+	if err := errors.Join(took...); err != nil {
+		return fmt.Errorf("end a build (%s): %w", how.Error(), err)
+	}
+	return how
 }
 
 // hasRead reports whether there is something to keep of the file, or of a build of it.

@@ -76,7 +76,9 @@
 // says in a small file what they are of: log and epoch, versions, what is skipped, how far
 // each partition was read, and the sums of all pieces. The next build of that file begins
 // there, when all that is as it was and the log still holds the last events that were read:
-// it writes again what was kept, which is faster than to read the log, and reads the rest. If
+// it writes again what was kept, which is faster than to read the log, and reads the rest. One that
+// goes back to a partition before the last begins a run in each range of what it spills, of which
+// the next one that goes on has a block in memory: at most 4 MB more for each time. If
 // anything is another, it says so and begins anew. The small file is removed before anything
 // is spilled behind what it is of, so a build that is killed begins anew. A candidate that
 // was cancelled lies under the name .cancelled, where no start takes it up, until

@@ -79,6 +79,11 @@ func (r *Runner) tidy(ctx context.Context) {
 
 // note keeps how a candidate ended.
 func (r *Runner) note(ctx context.Context, c *candidate, err error) (outcome string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.discarded && err != nil {
+		err = over(err, r.dropCancelled())
+	}
 	s := c.status()
 	switch {
 	case err == nil:
@@ -96,13 +101,6 @@ func (r *Runner) note(ctx context.Context, c *candidate, err error) (outcome str
 		r.metrics.failures.Inc()
 	}
 	r.deps.Logger.Log(ctx, level, "a build of views ended", "build", s.Number, "outcome", s.Outcome, "detail", s.Detail)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c.discarded {
-		if err := r.dropCancelled(); err != nil {
-			r.deps.Logger.WarnContext(ctx, "a cancelled build of views cannot be removed", "error", err)
-		}
-	}
 	r.operator.last, r.operator.current = &s, nil
 	close(c.ended)
 	return s.Outcome
@@ -260,15 +258,15 @@ func (r *Runner) Rollback() (uint64, error) {
 	if r.operator.current != nil {
 		return 0, errBuilding()
 	}
-	err := os.Rename(r.file.path+previous, r.file.path+next)
-	if errors.Is(err, os.ErrNotExist) {
+	if !exists(r.file.path + previous) {
 		return 0, domain.Errorf(domain.NotFound, "there are no previous views to go back to")
 	}
+	err := r.dropCancelled() // first: what has the name of a candidate is promoted by the next build
 	if err == nil {
-		err = r.dropCancelled()
+		err = os.Rename(r.file.path+previous, r.file.path+next)
 	}
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("roll back: %w", err)
 	}
 	r.deps.at(PointRolledBack)
 	r.operator.builds++

@@ -113,6 +113,27 @@ func TestABuildIsHeldPromotedAndRolledBack(t *testing.T) {
 	}
 }
 
+// TestARollbackThatCannotBeginChangesNothing lets a cancelled build be one that cannot be
+// removed: the views before stay what they are, and are no candidate.
+func TestARollbackThatCannotBeginChangesNothing(t *testing.T) {
+	s, path := filled(t), viewsPath(t)
+	f := projectiontest.Start(t, path, s, views, projections.Config{})
+	<-f.Runner.Ready()
+	number, err := f.Runner.Rebuild(false)
+	must(t, err)
+	ended(t, f.Runner, number, projections.Promoted)
+	must(t, os.MkdirAll(path+".cancelled/x", 0o700))
+	if _, err := f.Runner.Rollback(); err == nil {
+		t.Error("it was rolled back")
+	}
+	exists(t, path+".previous", true)
+	exists(t, path+".next", false)
+	must(t, os.RemoveAll(path+".cancelled"))
+	number, err = f.Runner.Rollback()
+	must(t, err)
+	ended(t, f.Runner, number, projections.Promoted)
+}
+
 func TestADiscardedBuildLeavesNothing(t *testing.T) {
 	s, path := filled(t), viewsPath(t)
 	f := projectiontest.Start(t, path, s, views, projections.Config{})

@@ -402,6 +402,59 @@ func TestAWholeBuildThatIsCancelledIsResumed(t *testing.T) {
 	}
 }
 
+// TestACancelledBuildThatCannotBeRead begins anew, and is not called whole before.
+func TestACancelledBuildThatCannotBeRead(t *testing.T) {
+	s, path := filled(t), viewsPath(t)
+	s.Cut = func(n int) int { return min(n, 5) }
+	l := &countedLog{Script: s}
+	f := projectiontest.Start(t, path, l, views, projections.Config{})
+	<-f.Runner.Ready()
+	cancelWithin(t, f, l, 3)
+	if c := f.Runner.CancelledBuild(); c.Unreadable || c.Read == 0 {
+		t.Errorf("cancelled: %+v", c)
+	}
+	must(t, os.Truncate(path+".next.building.kept", 9))
+	if c := f.Runner.CancelledBuild(); !c.Unreadable || c.Total != 0 || c.Read != 0 {
+		t.Errorf("damaged: %+v", c)
+	}
+	l.endAfter(never, nil)
+	number, err := f.Runner.Rebuild(false)
+	must(t, err)
+	if b := ended(t, f.Runner, number, projections.Promoted); uint64(l.events()) != b.Progress.Total {
+		t.Errorf("%d events were read of %d", l.events(), b.Progress.Total)
+	}
+}
+
+// TestACancelledBuildThatCannotBeKeptHasFailed lets something else have its name, which
+// cannot be removed either.
+func TestACancelledBuildThatCannotBeKeptHasFailed(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*projections.Runner) (uint64, error)
+		says string
+	}{
+		"cancel":  {(*projections.Runner).CancelBuild, "(cancelled): rename"},
+		"discard": {(*projections.Runner).DiscardBuild, "remove"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := viewsPath(t)
+			f := projectiontest.Start(t, path, filled(t), views, projections.Config{})
+			<-f.Runner.Ready()
+			number, err := f.Runner.Rebuild(true)
+			must(t, err)
+			ended(t, f.Runner, number, "")
+			must(t, os.MkdirAll(path+".cancelled/x", 0o700))
+			_, err = c.end(f.Runner)
+			must(t, err)
+			for b, err := f.Runner.AwaitBuild(t.Context(), number); b.Outcome == ""; b, err = f.Runner.AwaitBuild(t.Context(), number) {
+				must(t, err) // it is held until then, and ends after it
+			}
+			if b := ended(t, f.Runner, number, projections.Failed); !strings.Contains(b.Detail, c.says) {
+				t.Errorf("detail: %s", b.Detail)
+			}
+		})
+	}
+}
+
 // TestTwiceCutOffOfPartitions lets partitions grow between two ends of a build.
 func TestTwiceCutOffOfPartitions(t *testing.T) {
 	s := projectiontest.NewScript(2)

@@ -37,6 +37,9 @@ type CancelledBuild struct {
 	// has only to follow the log.
 	Total, Read uint64
 	FileBytes   int64
+	// Unreadable says that what it has read cannot be read again: [Runner.Rebuild] begins
+	// anew. Total and Read are then 0.
+	Unreadable bool
 }
 
 // CancelledBuild is the build that was cancelled; nil when there is none, or one is under
@@ -48,7 +51,8 @@ func (r *Runner) CancelledBuild() *CancelledBuild {
 	}
 	events := path + next + building
 	c := &CancelledBuild{FileBytes: sizeOf(path+cancelled) + sizeOf(events+eventsSuffix) + sizeOf(events+keptSuffix)}
-	if k, err := readKept(events); err == nil && k != nil {
+	k, err := readKept(events)
+	if c.Unreadable = err != nil; k != nil {
 		c.Total, c.Read = k.Total, k.Read
 	}
 	return c

@@ -41,6 +41,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // store is a real log on an embedded server, and its views.
 type store struct {
 	t        *testing.T
+	dir      string
 	node     *natsnode.Node
 	log      *eventstore.Log
 	recorder *eventstore.Recorder
@@ -70,7 +71,7 @@ func newStore(t *testing.T) *store {
 	file, err := projections.Open(filepath.Join(dir, "views.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, file.Close()) })
-	s := &store{t: t, node: node, log: log, recorder: recorder, file: file, room: waiting.New(orders.New(file))}
+	s := &store{t: t, dir: dir, node: node, log: log, recorder: recorder, file: file, room: waiting.New(orders.New(file))}
 	facts, views := proof.Views(file)
 	s.runner, err = projections.New(projections.Config{}, projections.Deps{
 		Log: log, Machine: order.Default(), Clock: time.Now, Logger: slog.New(slog.DiscardHandler),

@@ -67,7 +67,7 @@ func cancelled(b *projections.CancelledBuild) *comandav1.CancelledViewBuild {
 	if b == nil {
 		return nil
 	}
-	return &comandav1.CancelledViewBuild{Total: b.Total, Read: b.Read, FileBytes: unsigned(b.FileBytes)}
+	return &comandav1.CancelledViewBuild{Total: b.Total, Read: b.Read, FileBytes: unsigned(b.FileBytes), Unreadable: b.Unreadable}
 }
 
 func unsigned(n int64) uint64 { return uint64(max(n, 0)) }

@@ -1,6 +1,8 @@
 package grpcapi_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -61,6 +63,26 @@ func TestOperatorsRebuildTheViews(t *testing.T) {
 	got, err := s.orders.GetOrder(t.Context(), &comandav1.GetOrderRequest{OrderId: string(identity(1).OrderID())})
 	if err != nil || got.GetOrder().GetStatus() != comandav1.OrderStatus_ORDER_STATUS_PENDING {
 		t.Errorf("order: %v, %v", got, err)
+	}
+}
+
+// TestACancelledBuildIsToldOf has a whole one, and then one of which a file is damaged.
+func TestACancelledBuildIsToldOf(t *testing.T) {
+	store := newStore(t)
+	<-store.runner.Ready()
+	s := serve(t, grpcapi.Config{}, store.deps())
+	for name, unreadable := range map[string]bool{"views.db.cancelled": false, "views.db.next.building.kept": true} {
+		t.Run(name, func(t *testing.T) {
+			for _, file := range []string{"views.db.cancelled", name} {
+				must(t, os.WriteFile(filepath.Join(store.dir, file), []byte("damaged"), 0o600))
+				t.Cleanup(func() { _ = os.Remove(filepath.Join(store.dir, file)) })
+			}
+			now, err := s.views.GetViewStatus(t.Context(), &comandav1.GetViewStatusRequest{})
+			must(t, err)
+			if c := now.GetCancelled(); c.GetUnreadable() != unreadable || c.GetFileBytes() == 0 || c.GetTotal() != 0 {
+				t.Errorf("cancelled: %v", c)
+			}
+		})
 	}
 }
 

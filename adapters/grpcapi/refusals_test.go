@@ -232,6 +232,13 @@ func drain[M any](stream grpc.ServerStreamingClient[M], err error) error {
 	return err
 }
 
+func rebuild(req *comandav1.RebuildViewsRequest) func(context.Context, *guarded) error {
+	return func(ctx context.Context, g *guarded) error {
+		_, err := g.views.RebuildViews(ctx, req)
+		return err
+	}
+}
+
 // refusals are the rows of the table: by what is wrong, in the order in which a server
 // notices.
 func refusals(g *guarded) []refusal {
@@ -411,6 +418,12 @@ func refusals(g *guarded) []refusal {
 			_, err := g.views.SkipParkedOrder(ctx, &comandav1.SkipParkedOrderRequest{OrderId: unknown})
 			return err
 		}, codes.InvalidArgument, []proto.Message{invalid, bad("reason", "is required")}},
+		{"an index by customer that waits", "operator", rebuild(&comandav1.RebuildViewsRequest{Customers: true, Hold: true}), codes.InvalidArgument, []proto.Message{
+			invalid, bad("hold", "the index by customer takes its place by itself: not together with customers"),
+		}},
+		{"an index by customer that is anew", "operator", rebuild(&comandav1.RebuildViewsRequest{Customers: true, Anew: true}), codes.InvalidArgument, []proto.Message{
+			invalid, bad("anew", "a build of the index by customer is always anew: not together with customers"),
+		}},
 		{"no start", "reader", subscribed(&comandav1.SubscribeRequest{}), codes.InvalidArgument, []proto.Message{invalid, bad("start", "is required")}},
 		{"no resume token", "reader", subscribed(from("x")), codes.InvalidArgument, []proto.Message{
 			invalid, bad("resume_token", "must be a token from a subscription to Comanda"),

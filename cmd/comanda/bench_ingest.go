@@ -111,7 +111,7 @@ func (b *ingestBench) start(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	if b.orders, err = newLagProbe(b.server.addr.GRPC, b.io.now); err != nil {
+	if b.orders, err = newLagProbe(b.server.addr.GRPC, lagQuestions, b.io.now); err != nil {
 		return err
 	}
 	size, err := b.messageSize(ctx)
@@ -219,14 +219,17 @@ func (b *ingestBench) round(ctx context.Context, over string, clients int) bench
 	before := b.server.cpu(ctx)
 	r := b.drive(ctx, over, clients)
 	used := b.server.cpu(ctx) - before
-	lag, unseen := b.orders.take()
-	slices.Sort(lag)
+	seen := b.orders.take()
+	slices.Sort(seen.lag)
 	r.Also = map[string]float64{
 		"cpu_us":     float64(used.Microseconds()) / float64(max(r.Calls, 1)),
-		"lag_p50_ms": bench.Milliseconds(bench.At(lag, 0.5)), "lag_p99_ms": bench.Milliseconds(bench.At(lag, 0.99)),
+		"lag_p50_ms": bench.Milliseconds(bench.At(seen.lag, 0.5)), "lag_p99_ms": bench.Milliseconds(bench.At(seen.lag, 0.99)),
+		"lag_orders": float64(len(seen.lag)),
 	}
-	if unseen > 0 { // not in the view after all of lagLimit
-		r.Failures["unseen"] = unseen
+	for word, n := range map[string]int{"unseen": seen.unseen, "lag not asked": seen.notAsked} {
+		if n > 0 {
+			r.Failures[word] = n
+		}
 	}
 	return r
 }

@@ -9,79 +9,86 @@ import (
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// lagProbe measures, for some of the answers, how long after the
-// acknowledgement the view shows the order.
+// lagProbe measures, for some of the answers, how long after the acknowledgement the view
+// shows the order. Which those are does not depend on how fast the view is: each is asked
+// for at once, beside all that still wait.
 type lagProbe struct {
 	now    func() time.Time
 	conn   interface{ Close() error }
 	client comandav1.OrderServiceClient
-	asked  chan lagQuestion
+	most   int // questions at the same time
 	wg     sync.WaitGroup
 
-	mu     sync.Mutex
-	lag    []time.Duration
-	unseen int
+	mu      sync.Mutex
+	waiting int
+	seen    lags
 }
 
-// lagLimit is when the view is given up on, and lagQuestions are asked at the same time
-// at most: one that waited for another's answer would tell of that one's lag, too.
+// lags are what was measured.
+type lags struct {
+	lag      []time.Duration
+	unseen   int // were not in the view after all of lagLimit
+	notAsked int // because lagQuestions waited
+}
+
+// lagLimit is when the view is given up on, and lagQuestions wait for it at the same time
+// at most: fewer than the calls of a connection, where more would wait for one another.
+// Those that are not asked are counted.
 const (
 	lagLimit     = 10 * time.Second
-	lagQuestions = 8
+	lagQuestions = 1000
 )
 
-type lagQuestion struct {
-	order, position string
-	acknowledged    time.Time
-}
-
-func newLagProbe(target string, now func() time.Time) (*lagProbe, error) {
+func newLagProbe(target string, most int, now func() time.Time) (*lagProbe, error) {
 	conn, err := (&clientFlags{Server: target}).dial()
 	if err != nil {
 		return nil, err
 	}
-	p := &lagProbe{now: now, conn: conn, client: comandav1.NewOrderServiceClient(conn), asked: make(chan lagQuestion)}
-	for range lagQuestions {
-		p.wg.Go(p.work)
-	}
-	return p, nil
+	return &lagProbe{now: now, conn: conn, client: comandav1.NewOrderServiceClient(conn), most: most}, nil
 }
 
-// offer has the lag of an answer measured, unless the probe is busy.
+// offer has the lag of an answer measured, and does not wait for that.
 func (p *lagProbe) offer(answer []byte) {
-	q := lagQuestion{order: textField(answer, "order_id"), position: textField(answer, "position"), acknowledged: p.now()}
-	select {
-	case p.asked <- q:
-	default:
-	}
-}
-
-func (p *lagProbe) work() {
-	for q := range p.asked {
-		ctx, cancel := context.WithTimeout(context.Background(), lagLimit)
-		_, err := p.client.GetOrder(ctx, &comandav1.GetOrderRequest{OrderId: q.order, MinPosition: q.position})
-		cancel()
-		p.mu.Lock()
-		if err == nil {
-			p.lag = append(p.lag, p.now().Sub(q.acknowledged))
-		} else {
-			p.unseen++
-		}
-		p.mu.Unlock()
-	}
-}
-
-// take gives what was measured since the last call.
-func (p *lagProbe) take() (lag []time.Duration, unseen int) {
+	acknowledged := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	lag, unseen = p.lag, p.unseen
-	p.lag, p.unseen = nil, 0
-	return lag, unseen
+	if p.waiting == p.most {
+		p.seen.notAsked++
+		return
+	}
+	p.waiting++
+	ask := &comandav1.GetOrderRequest{OrderId: textField(answer, "order_id"), MinPosition: textField(answer, "position")}
+	p.wg.Go(func() { p.ask(ask, acknowledged) })
 }
 
+func (p *lagProbe) ask(q *comandav1.GetOrderRequest, acknowledged time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), lagLimit)
+	defer cancel()
+	_, err := p.client.GetOrder(ctx, q)
+	lag := p.now().Sub(acknowledged)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting--
+	if err != nil {
+		p.seen.unseen++
+		return
+	}
+	p.seen.lag = append(p.seen.lag, lag)
+}
+
+// take waits for all that were asked, and gives what was measured since the last call. No
+// answer is offered meanwhile.
+func (p *lagProbe) take() lags {
+	p.wg.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen := p.seen
+	p.seen = lags{}
+	return seen
+}
+
+// close waits for all that were asked.
 func (p *lagProbe) close() error {
-	close(p.asked)
 	p.wg.Wait()
 	return p.conn.Close()
 }

@@ -56,7 +56,7 @@ var wantRows = map[string][]string{
 
 // alsoFigures are those that the rows of what, or of what and mode, have beside every row's.
 var alsoFigures = map[string][]string{
-	"ingest comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms"},
+	"ingest comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "cpu_us", "lag_p50_ms", "lag_p99_ms", "lag_orders"},
 	"ingest comanda record":          {"http_ratio"},
 	"append comanda":                 {bench.Ratio, bench.P99Ratio, bench.RawPerSecond, bench.RawP99, "best_raw_ratio"},
 	"replay export":                  {bench.Ratio, bench.RawPerSecond},
@@ -121,7 +121,7 @@ func checkReport(t *testing.T, name string, r *bench.Report) {
 	if r.Bench != name || r.At.IsZero() || s.Sync != "always" || s.PayloadBytes < 1000 || s.Rounds != 2 || s.Replicas < 1 {
 		t.Errorf("%s: the report is of %s at %s, with %+v", name, r.Bench, r.At, s)
 	}
-	if m := r.Machine; m.Cores == 0 || m.OS == "" || m.Arch == "" {
+	if m := r.Machine; m.Cores == 0 || m.Threads < m.Cores || m.OS == "" || m.Arch == "" {
 		t.Errorf("%s: the machine is %+v", name, m)
 	}
 	for _, module := range []string{"comanda", "go", "nats_server", "nats_go", "bbolt"} {

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// leastThreads run Go code at the same time in serve, however few the processors are.
+// leastThreads run Go code at the same time in serve, however few the processors are, and
+// in bench, where what is compared with serve has to run as it does, and so do the clients.
 // With two, one that collects garbage, commits a view or begins an fsync leaves what
 // waits behind it for up to ten milliseconds to the other (Go 1.26, runtime/proc.go,
 // forcePreemptNS and retake): webhooks' answers and reads that follow them waited so.
@@ -17,7 +18,7 @@ const leastThreads = 4
 
 func main() {
 	heap.govern()
-	if len(os.Args) > 1 && os.Args[1] == "serve" && os.Getenv("GOMAXPROCS") == "" {
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "bench") && os.Getenv("GOMAXPROCS") == "" {
 		if now := runtime.GOMAXPROCS(0); threads(now, runtime.NumCPU()) != now {
 			runtime.GOMAXPROCS(leastThreads)
 		}
@@ -28,7 +29,7 @@ func main() {
 	os.Exit(code)
 }
 
-// threads are those of serve where Go would take now. Fewer than the cores are a
+// threads are those of serve and bench where Go would take now. Fewer than the cores are a
 // container's quota, which more of them would only use up sooner, and then stand still.
 func threads(now, cores int) int {
 	if now < cores {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"comanda.internal/cmd/comanda/bench"
 )
 
 func TestThreads(t *testing.T) {
@@ -35,6 +38,27 @@ func TestServeOnFewProcessors(t *testing.T) {
 	}
 	if got := threadsOfServe(t, "3"); got != 3 {
 		t.Errorf("GOMAXPROCS is 3, and there are %d threads", got)
+	}
+}
+
+// TestBenchOnFewProcessors wants what serve is compared with to run on as many threads as
+// it, and those to be no cores.
+func TestBenchOnFewProcessors(t *testing.T) {
+	for _, setting := range []string{"", "3"} {
+		child := exec.CommandContext(t.Context(), "comanda", "bench", "read", "--dir", t.TempDir(), "--events", "100",
+			"--clients", "1", "--duration", "1ms", "--rounds", "1", "-o", "json")
+		child.Env = append(os.Environ(), "GOMAXPROCS="+setting)
+		out, err := child.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r bench.Report
+		if err := json.Unmarshal(out, &r); err != nil {
+			t.Fatal(err)
+		}
+		if want := threadsOfServe(t, setting); r.Machine.Threads != want || r.Machine.Cores > min(want, runtime.NumCPU()) {
+			t.Errorf("GOMAXPROCS=%s: %d threads of %d cores; serve has %d threads", setting, r.Machine.Threads, r.Machine.Cores, want)
+		}
 	}
 }
 

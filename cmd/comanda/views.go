@@ -85,7 +85,11 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 	_, err := fmt.Fprintf(io.out, "parked orders: %d\nprevious views: %s\nbuild: %s\n",
 		status.GetParkedOrders(), orNone(bytesText(status.GetPreviousBytes())), orNone(buildText(status.GetBuild(), io.now())))
 	if c := status.GetCancelled(); c != nil && err == nil {
-		_, err = fmt.Fprintf(io.out, "cancelled build: %s; 'comanda views rebuild' goes on with it, 'comanda views cancel --discard' removes it\n", cancelledText(c))
+		rebuild := "goes on with it"
+		if c.GetUnreadable() {
+			rebuild = "begins anew"
+		}
+		_, err = fmt.Fprintf(io.out, "cancelled build: %s; 'comanda views rebuild' %s, 'comanda views cancel --discard' removes it\n", cancelledText(c), rebuild)
 	}
 	for _, m := range status.GetViews() {
 		if err == nil && m.GetBuild() != nil {
@@ -97,10 +101,21 @@ func printStatus(io *stdio, status *comandav1.GetViewStatusResponse) error {
 
 // cancelledText is how far a build was when it was cancelled.
 func cancelledText(c *comandav1.CancelledViewBuild) string {
-	if c.GetTotal() == 0 {
+	switch {
+	case c.GetUnreadable():
+		return fmt.Sprintf("what it has read cannot be read again, %d bytes", c.GetFileBytes())
+	case c.GetTotal() == 0:
 		return fmt.Sprintf("whole, %d bytes", c.GetFileBytes())
 	}
 	return fmt.Sprintf("%d %% of %d events read, %d bytes", percent(c.GetRead(), c.GetTotal()), c.GetTotal(), c.GetFileBytes())
+}
+
+// resumedText is what a build says that was told to go on with a cancelled one.
+func resumedText(c *comandav1.CancelledViewBuild) string {
+	if c.GetUnreadable() {
+		return "begins anew; of the cancelled build: " + cancelledText(c)
+	}
+	return "goes on with the cancelled build: " + cancelledText(c)
 }
 
 // bytesText is "" for nothing.
@@ -184,7 +199,7 @@ func (c *watchFlags) await(ctx context.Context, io *stdio, client comandav1.View
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		b, err := c.build(ctx, client)
+		b, err := c.build(ctx, client, c.beside)
 		if err != nil {
 			return nil, err
 		}
@@ -205,11 +220,12 @@ func (c *watchFlags) await(ctx context.Context, io *stdio, client comandav1.View
 	}
 }
 
-func (c *watchFlags) build(ctx context.Context, client comandav1.ViewServiceClient) (*comandav1.ViewBuild, error) {
-	ctx, cancel := c.unary(ctx)
+// build is the build of the views, or that beside them: of the customer index.
+func (f *clientFlags) build(ctx context.Context, client comandav1.ViewServiceClient, beside bool) (*comandav1.ViewBuild, error) {
+	ctx, cancel := f.unary(ctx)
 	defer cancel()
 	status, err := client.GetViewStatus(ctx, &comandav1.GetViewStatusRequest{})
-	if !c.beside {
+	if !beside {
 		return status.GetBuild(), err
 	}
 	for _, m := range status.GetViews() {
@@ -234,7 +250,7 @@ func (c *viewsRebuildCmd) Run(ctx context.Context, io *stdio) error {
 	return c.watch(ctx, io, func(ctx context.Context, client comandav1.ViewServiceClient) (uint64, error) {
 		r, err := client.RebuildViews(ctx, &comandav1.RebuildViewsRequest{Hold: c.NoPromote, Anew: c.Anew, Customers: c.Customers})
 		if resumed := r.GetResumed(); resumed != nil && err == nil {
-			_, err = fmt.Fprintf(io.out, "goes on with the cancelled build: %s\n", cancelledText(resumed))
+			_, err = fmt.Fprintln(io.out, resumedText(resumed))
 		}
 		return r.GetNumber(), err
 	})
@@ -267,23 +283,28 @@ type viewsCancelCmd struct {
 	Discard   bool `help:"Remove the build, or the one that was cancelled before."`
 }
 
-// Run cancels the build, and waits until it has ended.
+// Run cancels the build, and waits until it has ended: as long as it takes to write down what it
+// has read.
 func (c *viewsCancelCmd) Run(ctx context.Context, io *stdio) error {
-	return c.views(ctx, func(ctx context.Context, client comandav1.ViewServiceClient) error {
-		r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Discard: c.Discard, Customers: c.Customers})
+	return c.with(func(conn *grpc.ClientConn) error {
+		client := comandav1.NewViewServiceClient(conn)
+		number, err := c.end(ctx, client)
 		if err != nil {
 			return err
 		}
-		if !c.Customers { // whose builds have numbers of their own
-			if err := awaitEnd(ctx, client, r.GetNumber()); err != nil {
-				return err
-			}
+		if number == 0 {
+			_, err = fmt.Fprintln(io.out, "the cancelled build is removed")
+			return err
 		}
-		text := fmt.Sprintf("build %d is cancelled", r.GetNumber())
-		switch {
-		case c.Discard && r.GetNumber() == 0:
-			text = "the cancelled build is removed"
-		case c.Discard:
+		b, err := c.await(ctx, client, number)
+		if err != nil {
+			return err
+		}
+		text, err := endedText(b, number, io.now())
+		if err != nil {
+			return err
+		}
+		if c.Discard {
 			text += " and removed"
 		}
 		_, err = fmt.Fprintln(io.out, text)
@@ -291,20 +312,42 @@ func (c *viewsCancelCmd) Run(ctx context.Context, io *stdio) error {
 	})
 }
 
-// awaitEnd returns when the build goes on no more.
-func awaitEnd(ctx context.Context, client comandav1.ViewServiceClient, number uint64) error {
+func (c *viewsCancelCmd) end(ctx context.Context, client comandav1.ViewServiceClient) (number uint64, err error) {
+	ctx, cancel := c.unary(ctx)
+	defer cancel()
+	r, err := client.CancelViewBuild(ctx, &comandav1.CancelViewBuildRequest{Discard: c.Discard, Customers: c.Customers})
+	return r.GetNumber(), err
+}
+
+// await gives the build when it goes on no more, or one that began after it.
+func (c *viewsCancelCmd) await(ctx context.Context, client comandav1.ViewServiceClient, number uint64) (*comandav1.ViewBuild, error) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		status, err := client.GetViewStatus(ctx, &comandav1.GetViewStatusRequest{})
-		if b := status.GetBuild(); err != nil || number == 0 || b.GetNumber() != number || b.GetOutcome() != "" {
-			return err
+		b, err := c.build(ctx, client, c.Customers)
+		if err != nil || b.GetNumber() != number || b.GetOutcome() != "" {
+			return b, err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
+	}
+}
+
+// endedText is what became of the build of that number, which was to be cancelled. It is an error
+// when that is another thing, or when b, which is what the server tells of, is another build.
+func endedText(b *comandav1.ViewBuild, number uint64, now time.Time) (string, error) {
+	switch {
+	case b.GetNumber() != number:
+		return "", domain.Errorf(domain.NotFound, "build %d has ended; how, only the server's log says by now", number)
+	case b.GetOutcome() == "promoted":
+		return "", domain.Errorf(domain.Refused, "build %d was promoted before it could be cancelled; 'comanda views rollback' brings back the views before", number)
+	case b.GetOutcome() != "cancelled":
+		return "", domain.Errorf(domain.Internal, "build %s", buildText(b, now))
+	default:
+		return fmt.Sprintf("build %d is cancelled", number), nil
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 
 // Machine is where a run was made. What the system does not tell is "" or 0.
 type Machine struct {
-	Cores       int    `json:"cores"` // that Go may use
+	Cores       int    `json:"cores"`   // that Go may use
+	Threads     int    `json:"threads"` // that run Go code at the same time; in a serve, too
 	CPU         string `json:"cpu"`
 	MemoryBytes uint64 `json:"memory_bytes"`
 	OS          string `json:"os"`
@@ -26,8 +27,9 @@ func ThisMachine(dir string) Machine {
 	memory, _, _ := strings.Cut(field("/proc/meminfo", "MemTotal"), " ")
 	kilobytes, _ := strconv.ParseUint(memory, 10, 64)
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	threads := runtime.GOMAXPROCS(0) // fewer than the cores are a quota
 	return Machine{
-		Cores: runtime.GOMAXPROCS(0), CPU: field("/proc/cpuinfo", "model name"), MemoryBytes: kilobytes << 10,
+		Cores: min(threads, runtime.NumCPU()), Threads: threads, CPU: field("/proc/cpuinfo", "model name"), MemoryBytes: kilobytes << 10,
 		OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: strings.TrimSpace(string(kernel)), FileSystem: fileSystem(dir),
 	}
 }

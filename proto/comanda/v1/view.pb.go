@@ -188,12 +188,14 @@ func (x *GetViewStatusResponse) GetCancelled() *CancelledViewBuild {
 // CancelledViewBuild is what there is of a build that was cancelled.
 type CancelledViewBuild struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As of ViewBuild; 0 of a build whose file is whole, and has only to follow the log.
+	// As of ViewBuild; 0 of a build whose file is whole, and has only to follow the log, and of one that is unreadable.
 	Total uint64 `protobuf:"varint,1,opt,name=total,proto3" json:"total,omitempty"`
 	// As of ViewBuild.
 	Read uint64 `protobuf:"varint,2,opt,name=read,proto3" json:"read,omitempty"`
 	// Bytes of its files.
-	FileBytes     uint64 `protobuf:"varint,3,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	FileBytes uint64 `protobuf:"varint,3,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	// What it has read cannot be read again, so RebuildViews begins anew.
+	Unreadable    bool `protobuf:"varint,4,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -247,6 +249,13 @@ func (x *CancelledViewBuild) GetFileBytes() uint64 {
 		return x.FileBytes
 	}
 	return 0
+}
+
+func (x *CancelledViewBuild) GetUnreadable() bool {
+	if x != nil {
+		return x.Unreadable
+	}
+	return false
 }
 
 // ViewStatus is one view.
@@ -1721,12 +1730,15 @@ const file_comanda_v1_view_proto_rawDesc = "" +
 	"\rparked_orders\x18\x06 \x01(\x04R\fparkedOrders\x12+\n" +
 	"\x05build\x18\a \x01(\v2\x15.comanda.v1.ViewBuildR\x05build\x12\x1a\n" +
 	"\boutdated\x18\b \x01(\tR\boutdated\x12<\n" +
-	"\tcancelled\x18\t \x01(\v2\x1e.comanda.v1.CancelledViewBuildR\tcancelled\"]\n" +
+	"\tcancelled\x18\t \x01(\v2\x1e.comanda.v1.CancelledViewBuildR\tcancelled\"}\n" +
 	"\x12CancelledViewBuild\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x04R\x05total\x12\x12\n" +
 	"\x04read\x18\x02 \x01(\x04R\x04read\x12\x1d\n" +
 	"\n" +
-	"file_bytes\x18\x03 \x01(\x04R\tfileBytes\"\xe2\x01\n" +
+	"file_bytes\x18\x03 \x01(\x04R\tfileBytes\x12\x1e\n" +
+	"\n" +
+	"unreadable\x18\x04 \x01(\bR\n" +
+	"unreadable\"\xe2\x01\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
