@@ -51,7 +51,8 @@ type Front struct {
 	settled chan struct{} // one was
 }
 
-// Front is one that works as c does. conn is one of its own, to the account that owns INTAKE.
+// Front is one that works as c does. conn is one of its own, to the account that owns INTAKE, with no
+// more rights there than natsnode.Node.ConnectFront has: it sends on headers of others.
 // It comes before Run, which is then to believe what a Front says of a message passed on.
 func (c *Checkout) Front(conn *nats.Conn, now func() time.Time, registerer prometheus.Registerer) (*Front, error) {
 	c.fronted.Store(true)

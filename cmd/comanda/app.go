@@ -418,7 +418,7 @@ func (a *app) startFront(ctx context.Context, c *checkout.Checkout) error {
 		a.stack.spawn(ctx, "checkout", c.Run)
 		return nil
 	}
-	conn, err := a.node.Connect("comanda-intake")
+	conn, err := a.node.ConnectFront("comanda-intake")
 	if err != nil {
 		return err
 	}
