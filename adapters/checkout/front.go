@@ -57,7 +57,7 @@ type Front struct {
 func (c *Checkout) Front(conn *nats.Conn, now func() time.Time, registerer prometheus.Registerer) (*Front, error) {
 	c.fronted.Store(true)
 	f := &Front{checkout: c, conn: conn, now: now, ready: make(chan struct{}), inbox: conn.NewInbox() + ".", settled: make(chan struct{}, 1)}
-	f.lanes = newLanes(c.cfg.MaxRequests, f.work)
+	f.lanes = newLanes(c.cfg.MaxRequests, mostInHand, f.work)
 	var err error
 	f.metrics, err = newFrontMetrics(registerer, f.dropped)
 	return f, err
@@ -99,6 +99,10 @@ func (f *Front) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// mostInHand is how many bytes of messages are in hand at most, with their headers: what was decoded
+// of them is as much again.
+const mostInHand = 64 << 20
 
 // untaken is how many times MaxRequests messages, or 64 MiB, wait at most to be taken, which takes some
 // microseconds each: what comes then is dropped by the connection.
@@ -154,7 +158,7 @@ func (f *Front) job(m *nats.Msg) *job {
 	now := f.now().UTC()
 	f.last = max(f.last+1, uint64(max(now.UnixMicro(), 0)))
 	return &job{
-		token: strings.TrimPrefix(m.Subject, frontPrefix), header: m.Header, body: m.Data, reply: m.Reply,
+		token: strings.TrimPrefix(m.Subject, frontPrefix), header: m.Header, body: m.Data, size: m.Size(), reply: m.Reply,
 		received: now, sequence: f.last,
 	}
 }

@@ -304,6 +304,52 @@ func TestMoreThanCanBeInHandIsPassedOn(t *testing.T) {
 	}
 }
 
+// More bytes than may be in hand go to INTAKE, and what is done makes room.
+func TestMoreBytesThanCanBeInHandArePassedOn(t *testing.T) {
+	h := newHouse(t)
+	recorder, entered, leave := h.gated()
+	defer leave()
+	h.start(t, options{recorder: recorder, cfg: patient})
+	inbox, err := h.merchant.SubscribeSync(h.merchant.NewInbox())
+	must(t, err)
+	publish := func(i, padding int) {
+		body := event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), "")
+		m := message("loja-checkout", body+strings.Repeat(" ", 200<<10), "X-Padding", strings.Repeat("x", padding)) // headers are memory too
+		m.Reply = inbox.Subject
+		must(t, h.merchant.PublishMsg(m))
+	}
+	answered := func() (got ack) {
+		m, err := inbox.NextMsg(3 * answerWait)
+		must(t, err)
+		must(t, json.Unmarshal(m.Data, &got))
+		return got
+	}
+	const fit = 65 // of 1008 KiB and some bytes, in 64 MiB, with less than one more
+	for i := range fit {
+		publish(i, 808<<10)
+	}
+	<-entered
+	for i := range 2 {
+		publish(fit+i, 1)
+		if got := answered(); got.Error != nil || got.Seq != uint64(i+1) {
+			t.Errorf("message %d is answered %+v", fit+i, got)
+		}
+	}
+	leave()
+	for range fit {
+		if got := answered(); got.Error != nil || got.Seq < firstOwn {
+			t.Errorf("one in hand is answered %+v", got)
+		}
+	}
+	for range fit + 2 { // all, so that nothing is in hand
+		h.next(t)
+	}
+	publish(fit+2, 1)
+	if got := answered(); got.Seq < firstOwn {
+		t.Errorf("a later one is answered %+v", got)
+	}
+}
+
 // Messages of one order that are not waited for are recorded in their order.
 func TestTakenInTheirOrder(t *testing.T) {
 	h := newHouse(t)
