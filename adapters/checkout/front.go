@@ -41,7 +41,8 @@ type Front struct {
 
 	sub      atomic.Pointer[nats.Subscription]
 	stopping atomic.Bool
-	last     uint64 // the number that was given last; only take has it
+	last     uint64    // the number that was given last; only take has it
+	tried    time.Time // when a message was taken last that was not passed on at once; only take has it
 
 	// A server lets no client name as its reply subject the one that an answer to another
 	// account has (nats-server 2.15, server/client.go, isReservedReply): the intake answers
@@ -141,14 +142,26 @@ func (f *Front) sendOn(m *nats.Msg) {
 // after the other, in the order in which the server has them.
 func (f *Front) take(m *nats.Msg) {
 	j := f.job(m)
-	if f.stopping.Load() || f.checkout.away.Load() || streamOnly(m.Header) {
+	if f.stopping.Load() || streamOnly(m.Header) || f.checkout.away.Load() && !f.mayTry(j.received) {
 		f.passOn(j)
 		return
 	}
+	f.tried = j.received
 	f.checkout.understand(context.Background(), j)
 	if j.tooLarge || !f.lanes.hand(j) {
 		f.passOn(j)
 	}
+}
+
+// tryEvery is how often one message is tried while nothing could be recorded: nobody else may try for as
+// long as MaxRetryDelay, or at all.
+const tryEvery = time.Second
+
+// mayTry reports whether a message of now may find out that the log is back. A clock that went
+// back holds up nothing.
+func (f *Front) mayTry(now time.Time) bool {
+	since := now.Sub(f.tried)
+	return since >= tryEvery || since < 0
 }
 
 // job is m with the time and, made of it, the number of its own: microseconds since 1970, and

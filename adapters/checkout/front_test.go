@@ -224,6 +224,50 @@ func TestWhatCannotBeRecordedWaitsInTheIntake(t *testing.T) {
 	}
 }
 
+// While nothing can be recorded one message a second is tried, and so the log found to be back
+// although nobody reads INTAKE.
+func TestOneMessageASecondIsTried(t *testing.T) {
+	h := newHouse(t)
+	var away atomic.Bool
+	away.Store(true)
+	var tries, now atomic.Int64
+	r := h.make(t, options{
+		cfg: patient, clock: func() time.Time { return time.UnixMilli(now.Load()) },
+		recorder: recorderFunc(func(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
+			tries.Add(1)
+			if away.Load() {
+				return nil, domain.Errorf(domain.Unavailable, "away")
+			}
+			return h.recorder.Record(ctx, msg, facts)
+		}),
+	})
+	h.run(t, "front", r.front.Ready(), r.front.Run)
+	start := time.Now().UnixMilli()
+	for i, c := range []struct {
+		ms    int64
+		back  bool
+		tries int64
+		own   bool
+	}{
+		{0, false, 1, false},
+		{999, false, 1, false},
+		{1000, false, 2, false},
+		{1999, false, 2, false},
+		{2000, false, 3, false},
+		{500, false, 4, false}, // the clock went back
+		{1499, true, 4, false},
+		{1500, true, 5, true},
+		{1500, true, 6, true},
+	} {
+		now.Store(start + c.ms)
+		away.Store(!c.back)
+		got := h.send(t, message("loja-checkout", event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), "")))
+		if n := tries.Load(); n != c.tries || got.Seq >= firstOwn != c.own {
+			t.Errorf("message %d: %d tries, answered %+v", i, n, got)
+		}
+	}
+}
+
 // A fault of ours is INTAKE's to try again, and keeps nothing else out.
 func TestAFaultOfOursIsPassedOn(t *testing.T) {
 	h := newHouse(t)
