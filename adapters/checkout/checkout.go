@@ -27,7 +27,7 @@ type Checkout struct {
 	opened  sync.Once
 	sweeps  sweeps
 	fronted atomic.Bool // a Front passes messages on to INTAKE
-	away    atomic.Bool // nothing could be recorded the last time: the Front does not try
+	away    atomic.Bool // nothing could be recorded the last time: the Front tries one a second
 }
 
 // New makes a checkout that hands messages of sources to in. js is a handle on

@@ -64,6 +64,13 @@ func (c *Config) setDefaults() {
 	setDefault(&c.MaxWait, 5*time.Minute)
 }
 
+// StopTime bounds how long a Run of this package goes on after its context has ended: one try that
+// was begun, and then what the server has to confirm, which are at most three waits.
+func (c Config) StopTime() time.Duration {
+	c.setDefaults()
+	return c.RecordTimeout + 3*apiWait
+}
+
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

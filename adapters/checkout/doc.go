@@ -11,7 +11,7 @@
 // in it when every fact was recorded before, by the event ids; a Nats-Msg-Id decides nothing there.
 //
 // INTAKE is for what must wait. A Front passes on to it, with the sender's headers, what it cannot
-// record now (an error; more than MaxRequests in hand; while nothing can be recorded, without a try),
+// record now (an error; more than MaxRequests or 64 MiB in hand; while nothing can be recorded, without a try but for one a second),
 // what only a stream can do (a header Nats-… other than the id), and what it still has
 // when it is stopped; the stream's answer is sent on to the sender as it is. So nothing is acknowledged but by what
 // made it durable, and a message that is lost with the process was not acknowledged. A Front's word

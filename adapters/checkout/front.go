@@ -41,7 +41,8 @@ type Front struct {
 
 	sub      atomic.Pointer[nats.Subscription]
 	stopping atomic.Bool
-	last     uint64 // the number that was given last; only take has it
+	last     uint64    // the number that was given last; only take has it
+	tried    time.Time // when a message was taken last that was not passed on at once; only take has it
 
 	// A server lets no client name as its reply subject the one that an answer to another
 	// account has (nats-server 2.15, server/client.go, isReservedReply): the intake answers
@@ -51,12 +52,13 @@ type Front struct {
 	settled chan struct{} // one was
 }
 
-// Front is one that works as c does. conn is one of its own, to the account that owns INTAKE.
+// Front is one that works as c does. conn is one of its own, to the account that owns INTAKE, with no
+// more rights there than natsnode.Node.ConnectFront has: it sends on headers of others.
 // It comes before Run, which is then to believe what a Front says of a message passed on.
 func (c *Checkout) Front(conn *nats.Conn, now func() time.Time, registerer prometheus.Registerer) (*Front, error) {
 	c.fronted.Store(true)
 	f := &Front{checkout: c, conn: conn, now: now, ready: make(chan struct{}), inbox: conn.NewInbox() + ".", settled: make(chan struct{}, 1)}
-	f.lanes = newLanes(c.cfg.MaxRequests, f.work)
+	f.lanes = newLanes(c.cfg.MaxRequests, mostInHand, f.work)
 	var err error
 	f.metrics, err = newFrontMetrics(registerer, f.dropped)
 	return f, err
@@ -99,6 +101,10 @@ func (f *Front) Run(ctx context.Context) error {
 	return nil
 }
 
+// mostInHand is how many bytes of messages are in hand at most, with their headers: what was decoded
+// of them is as much again.
+const mostInHand = 64 << 20
+
 // untaken is how many times MaxRequests messages, or 64 MiB, wait at most to be taken, which takes some
 // microseconds each: what comes then is dropped by the connection.
 const untaken = 16
@@ -136,14 +142,26 @@ func (f *Front) sendOn(m *nats.Msg) {
 // after the other, in the order in which the server has them.
 func (f *Front) take(m *nats.Msg) {
 	j := f.job(m)
-	if f.stopping.Load() || f.checkout.away.Load() || streamOnly(m.Header) {
+	if f.stopping.Load() || streamOnly(m.Header) || f.checkout.away.Load() && !f.mayTry(j.received) {
 		f.passOn(j)
 		return
 	}
+	f.tried = j.received
 	f.checkout.understand(context.Background(), j)
 	if j.tooLarge || !f.lanes.hand(j) {
 		f.passOn(j)
 	}
+}
+
+// tryEvery is how often one message is tried while nothing could be recorded: nobody else may try for as
+// long as MaxRetryDelay, or at all.
+const tryEvery = time.Second
+
+// mayTry reports whether a message of now may find out that the log is back. A clock that went
+// back holds up nothing.
+func (f *Front) mayTry(now time.Time) bool {
+	since := now.Sub(f.tried)
+	return since >= tryEvery || since < 0
 }
 
 // job is m with the time and, made of it, the number of its own: microseconds since 1970, and
@@ -153,7 +171,7 @@ func (f *Front) job(m *nats.Msg) *job {
 	now := f.now().UTC()
 	f.last = max(f.last+1, uint64(max(now.UnixMicro(), 0)))
 	return &job{
-		token: strings.TrimPrefix(m.Subject, frontPrefix), header: m.Header, body: m.Data, reply: m.Reply,
+		token: strings.TrimPrefix(m.Subject, frontPrefix), header: m.Header, body: m.Data, size: m.Size(), reply: m.Reply,
 		received: now, sequence: f.last,
 	}
 }

@@ -224,6 +224,50 @@ func TestWhatCannotBeRecordedWaitsInTheIntake(t *testing.T) {
 	}
 }
 
+// While nothing can be recorded one message a second is tried, and so the log found to be back
+// although nobody reads INTAKE.
+func TestOneMessageASecondIsTried(t *testing.T) {
+	h := newHouse(t)
+	var away atomic.Bool
+	away.Store(true)
+	var tries, now atomic.Int64
+	r := h.make(t, options{
+		cfg: patient, clock: func() time.Time { return time.UnixMilli(now.Load()) },
+		recorder: recorderFunc(func(ctx context.Context, msg domain.Message, facts []domain.Fact) ([]domain.Outcome, error) {
+			tries.Add(1)
+			if away.Load() {
+				return nil, domain.Errorf(domain.Unavailable, "away")
+			}
+			return h.recorder.Record(ctx, msg, facts)
+		}),
+	})
+	h.run(t, "front", r.front.Ready(), r.front.Run)
+	start := time.Now().UnixMilli()
+	for i, c := range []struct {
+		ms    int64
+		back  bool
+		tries int64
+		own   bool
+	}{
+		{0, false, 1, false},
+		{999, false, 1, false},
+		{1000, false, 2, false},
+		{1999, false, 2, false},
+		{2000, false, 3, false},
+		{500, false, 4, false}, // the clock went back
+		{1499, true, 4, false},
+		{1500, true, 5, true},
+		{1500, true, 6, true},
+	} {
+		now.Store(start + c.ms)
+		away.Store(!c.back)
+		got := h.send(t, message("loja-checkout", event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), "")))
+		if n := tries.Load(); n != c.tries || got.Seq >= firstOwn != c.own {
+			t.Errorf("message %d: %d tries, answered %+v", i, n, got)
+		}
+	}
+}
+
 // A fault of ours is INTAKE's to try again, and keeps nothing else out.
 func TestAFaultOfOursIsPassedOn(t *testing.T) {
 	h := newHouse(t)
@@ -301,6 +345,52 @@ func TestMoreThanCanBeInHandIsPassedOn(t *testing.T) {
 	}
 	if n := h.head(t); n != 4 {
 		t.Errorf("%d events", n)
+	}
+}
+
+// More bytes than may be in hand go to INTAKE, and what is done makes room.
+func TestMoreBytesThanCanBeInHandArePassedOn(t *testing.T) {
+	h := newHouse(t)
+	recorder, entered, leave := h.gated()
+	defer leave()
+	h.start(t, options{recorder: recorder, cfg: patient})
+	inbox, err := h.merchant.SubscribeSync(h.merchant.NewInbox())
+	must(t, err)
+	publish := func(i, padding int) {
+		body := event("e-"+strconv.Itoa(i), "started", "A-"+strconv.Itoa(i), "")
+		m := message("loja-checkout", body+strings.Repeat(" ", 200<<10), "X-Padding", strings.Repeat("x", padding)) // headers are memory too
+		m.Reply = inbox.Subject
+		must(t, h.merchant.PublishMsg(m))
+	}
+	answered := func() (got ack) {
+		m, err := inbox.NextMsg(3 * answerWait)
+		must(t, err)
+		must(t, json.Unmarshal(m.Data, &got))
+		return got
+	}
+	const fit = 65 // of 1008 KiB and some bytes, in 64 MiB, with less than one more
+	for i := range fit {
+		publish(i, 808<<10)
+	}
+	<-entered
+	for i := range 2 {
+		publish(fit+i, 1)
+		if got := answered(); got.Error != nil || got.Seq != uint64(i+1) {
+			t.Errorf("message %d is answered %+v", fit+i, got)
+		}
+	}
+	leave()
+	for range fit {
+		if got := answered(); got.Error != nil || got.Seq < firstOwn {
+			t.Errorf("one in hand is answered %+v", got)
+		}
+	}
+	for range fit + 2 { // all, so that nothing is in hand
+		h.next(t)
+	}
+	publish(fit+2, 1)
+	if got := answered(); got.Seq < firstOwn {
+		t.Errorf("a later one is answered %+v", got)
 	}
 }
 

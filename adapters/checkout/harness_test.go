@@ -175,7 +175,7 @@ func (h *house) make(t *testing.T, o options) *running {
 	}
 	c, err := checkout.New(o.cfg, h.js, sources, in, logger, registry)
 	must(t, err)
-	conn, err := h.node.Connect("front")
+	conn, err := h.node.ConnectFront("front")
 	must(t, err)
 	if o.clock == nil {
 		o.clock = time.Now

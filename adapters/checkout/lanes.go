@@ -2,20 +2,22 @@ package checkout
 
 import "sync"
 
-// lanes has jobs done, up to a number at once: those of one lane one after the other, in the
+// lanes has jobs done, up to a number, and a number of bytes, at once: those of one lane one after the other, in the
 // order in which they were handed over, and beside those of others.
 type lanes struct {
-	desk *desk
-	do   func(*job)
-	most int
+	desk      *desk
+	do        func(*job)
+	most      int
+	mostBytes int
 
 	mu     sync.Mutex
 	inHand int
+	bytes  int               // of the messages in hand
 	behind map[string][]*job // of each lane that is worked on: what waits in it
 }
 
-func newLanes(most int, do func(*job)) *lanes {
-	return &lanes{desk: newDesk(most), do: do, most: most, behind: make(map[string][]*job)}
+func newLanes(most, mostBytes int, do func(*job)) *lanes {
+	return &lanes{desk: newDesk(most), do: do, most: most, mostBytes: mostBytes, behind: make(map[string][]*job)}
 }
 
 // hand has j done; false: too much is in hand.
@@ -23,7 +25,7 @@ func (l *lanes) hand(j *job) bool {
 	lane := j.lane()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.inHand == l.most {
+	if l.inHand == l.most || l.bytes+j.size > l.mostBytes {
 		return false
 	}
 	queue, busy := l.behind[lane]
@@ -35,6 +37,7 @@ func (l *lanes) hand(j *job) bool {
 		l.behind[lane] = nil
 	}
 	l.inHand++
+	l.bytes += j.size
 	return true
 }
 
@@ -42,15 +45,16 @@ func (l *lanes) hand(j *job) bool {
 func (l *lanes) work(lane string, j *job) {
 	for j != nil {
 		l.do(j)
-		j = l.next(lane)
+		j = l.next(lane, j)
 	}
 }
 
-// next is the lane's next job; nil: it has none.
-func (l *lanes) next(lane string) *job {
+// next is the lane's next job after done; nil: it has none.
+func (l *lanes) next(lane string, done *job) *job {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inHand--
+	l.bytes -= done.size
 	queue := l.behind[lane]
 	if len(queue) == 0 {
 		delete(l.behind, lane)

@@ -22,6 +22,7 @@ type job struct {
 	token    string        // of the source, as the subject has it
 	header   nats.Header
 	body     []byte
+	size     int       // in bytes, with headers; 0: it was not taken directly
 	reply    string    // where the sender of what was taken directly waits; "": nowhere
 	received time.Time // when it came into INTAKE, or was taken
 	sequence uint64    // in INTAKE, or the number that was given to it

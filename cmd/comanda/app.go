@@ -405,7 +405,7 @@ func (a *app) startCheckout(ctx context.Context) error {
 	if err := a.startFront(ctx, c); err != nil {
 		return err
 	}
-	a.stack.spawn(ctx, "requests", service.Run)
+	a.stack.spawnFor(ctx, "requests", a.cfg.Checkout.StopTime(), service.Run)
 	a.checks = append(a.checks,
 		ops.Check{Name: "checkout", Probe: ops.Closed(c.Ready())}, ops.Check{Name: "requests", Probe: ops.Closed(service.Ready())})
 	return nil
@@ -415,10 +415,10 @@ func (a *app) startCheckout(ctx context.Context) error {
 // before they are in INTAKE.
 func (a *app) startFront(ctx context.Context, c *checkout.Checkout) error {
 	if !a.node.Embedded() {
-		a.stack.spawn(ctx, "checkout", c.Run)
+		a.stack.spawnFor(ctx, "checkout", a.cfg.Checkout.StopTime(), c.Run)
 		return nil
 	}
-	conn, err := a.node.Connect("comanda-intake")
+	conn, err := a.node.ConnectFront("comanda-intake")
 	if err != nil {
 		return err
 	}
@@ -426,8 +426,8 @@ func (a *app) startFront(ctx context.Context, c *checkout.Checkout) error {
 	if err != nil {
 		return err
 	}
-	a.stack.spawn(ctx, "checkout", c.Run)
-	a.stack.spawn(ctx, "front of the intake", front.Run)
+	a.stack.spawnFor(ctx, "checkout", a.cfg.Checkout.StopTime(), c.Run)
+	a.stack.spawnFor(ctx, "front of the intake", a.cfg.Checkout.StopTime(), front.Run)
 	a.checks = append(a.checks, ops.Check{Name: "front of the intake", Probe: ops.Closed(front.Ready())})
 	return nil
 }

@@ -47,6 +47,11 @@ func (s *stack) pushClose(name string, stop func() error) {
 // spawn runs a part until it is stopped. Its error, or its end before that, is
 // a failure of the whole.
 func (s *stack) spawn(ctx context.Context, name string, run func(ctx context.Context) error) {
+	s.spawnFor(ctx, name, stopGrace, run)
+}
+
+// spawnFor is spawn of a part that may need grace to end.
+func (s *stack) spawnFor(ctx context.Context, name string, grace time.Duration, run func(ctx context.Context) error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
@@ -60,7 +65,7 @@ func (s *stack) spawn(ctx context.Context, name string, run func(ctx context.Con
 		}
 		s.fail(fmt.Errorf("%s: %w", name, err))
 	}()
-	s.push(name, func(ctx context.Context) error {
+	s.parts = append(s.parts, part{name: name, grace: grace, stop: func(ctx context.Context) error {
 		cancel()
 		select {
 		case <-done:
@@ -68,7 +73,7 @@ func (s *stack) spawn(ctx context.Context, name string, run func(ctx context.Con
 		case <-ctx.Done():
 			return errors.New("does not end")
 		}
-	})
+	}})
 }
 
 // fail tells the failed channel of the first failure.

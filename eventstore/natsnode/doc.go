@@ -15,7 +15,8 @@
 // no stream stores it and Comanda answers; nobody there: no responders. DESIGN section 8 has the
 // stream INTAKE answer, as it does on a server of yours and for what is published in core itself: that
 // costs one more fsync for each message (see adapters/checkout). Accounts are no data: a directory
-// of an earlier version needs nothing.
+// of an earlier version needs nothing. What answers there hands headers of others on, which a server
+// may obey: [Node.ConnectFront] gives it a user of its own, in this process only, that may do no more than that.
 //
 // The server acknowledges after fsync (SyncAlways) unless UnsafeNoFsync says
 // otherwise. Creating a stream makes directories, and only a directory's own

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"golang.org/x/crypto/bcrypt"
 
 	"comanda.internal/domain"
@@ -22,16 +23,16 @@ const (
 	checkoutUser = "checkout"
 )
 
-// accounts is the whole authority of an embedded server: core with a password's
-// hash, and every grant with its own.
-func accounts(core string, grants []Grant, hashes []string) string {
+// accounts is the whole authority of an embedded server: core and its front, each with a
+// password's hash, and every grant with its own.
+func accounts(core, front string, grants []Grant, hashes []string) string {
 	var exports, blocks strings.Builder
 	for i := range grants {
 		exports.WriteString(grants[i].exports())
 		blocks.WriteString(grants[i].block(coreUser, strconv.Quote(hashes[i])))
 	}
-	return fmt.Sprintf("accounts {\n  %s {\n    jetstream: enabled\n    users: [{user: %s, password: %q}]\n    exports: [\n%s    ]\n  }\n%s}\n",
-		coreUser, coreUser, core, exports.String(), blocks.String())
+	return fmt.Sprintf("accounts {\n  %s {\n    jetstream: enabled\n    users: [\n      {user: %s, password: %q}\n%s    ]\n    exports: [\n%s    ]\n  }\n%s}\n",
+		coreUser, coreUser, core, frontBlock(strconv.Quote(front)), exports.String(), blocks.String())
 }
 
 // embedded is a server in this process and the directory it holds.
@@ -39,6 +40,7 @@ type embedded struct {
 	server  *server.Server
 	lock    *os.File
 	core    credentials
+	front   credentials // in no file: new at each start
 	dir     string
 	staging staging
 }
@@ -68,11 +70,11 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 			return err
 		}
 	}
-	opts, err := options(cfg, core, grants, users)
+	e.core, e.front = core, newFront()
+	opts, err := options(cfg, core, e.front, grants, users)
 	if err != nil {
 		return err
 	}
-	e.core = core
 	left := e.leftStaging()
 	if e.server, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("make the nats server: %w", err)
@@ -98,9 +100,13 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 
 // options are the server's. It is given hashes, as it asks for: their cost is the
 // least, since the passwords are random.
-func options(cfg *Config, core credentials, grants []Grant, users []credentials) (*server.Options, error) {
+func options(cfg *Config, core, front credentials, grants []Grant, users []credentials) (*server.Options, error) {
 	opts := &server.Options{}
 	coreHash, err := hashOf(core)
+	if err != nil {
+		return nil, err
+	}
+	frontHash, err := hashOf(front)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +116,7 @@ func options(cfg *Config, core credentials, grants []Grant, users []credentials)
 			return nil, err
 		}
 	}
-	if err := opts.ProcessConfigString(accounts(coreHash, grants, hashes)); err != nil {
+	if err := opts.ProcessConfigString(accounts(coreHash, frontHash, grants, hashes)); err != nil {
 		return nil, fmt.Errorf("read the accounts: %w", err)
 	}
 	host, port, err := cfg.hostPort()
@@ -128,6 +134,11 @@ func options(cfg *Config, core credentials, grants []Grant, users []credentials)
 	opts.SyncAlways = !cfg.UnsafeNoFsync
 	opts.NoSigs = true
 	return opts, nil
+}
+
+// as logs in as c, in this process.
+func (e *embedded) as(c credentials) []nats.Option {
+	return []nats.Option{nats.InProcessServer(e.server), nats.UserInfo(c.User, c.Password)}
 }
 
 func hashOf(c credentials) (string, error) {

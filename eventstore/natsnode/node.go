@@ -101,21 +101,36 @@ func (n *Node) Conn() *nats.Conn { return n.conn }
 // reader that replays the log should not share its connection with the acknowledgements
 // of the writers.
 func (n *Node) Connect(name string) (*nats.Conn, error) {
-	closed := make(chan struct{})
-	opts := append(connectOptions(n.cfg.Logger, name, n.cfg.StartTimeout),
-		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
-	url := n.cfg.URL
 	switch {
 	case n.embedded != nil:
-		opts = append(opts, nats.InProcessServer(n.embedded.server), nats.UserInfo(n.embedded.core.User, n.embedded.core.Password))
+		return n.connect(name, n.embedded.as(n.embedded.core)...)
 	case n.cfg.CredsFile != "":
 		creds, err := credsOption(n.cfg.CredsFile)
 		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, creds)
+		return n.connect(name, creds)
+	default:
+		return n.connect(name)
 	}
-	conn, err := n.dial(url, opts)
+}
+
+// ConnectFront is Connect for what handles messages of checkouts before they are in a
+// stream: it may take them, pass them on, tell outcomes and answer, and nothing else in the
+// account (see frontBlock). Only the embedded server has such a user.
+func (n *Node) ConnectFront(name string) (*nats.Conn, error) {
+	if n.embedded == nil {
+		return nil, domain.Errorf(domain.Invalid, "a server of yours brings no message of a checkout to a front")
+	}
+	return n.connect(name, append(n.embedded.as(n.embedded.front), nats.CustomInboxPrefix(frontInbox))...)
+}
+
+// connect logs in with login, and has Close close what it makes.
+func (n *Node) connect(name string, login ...nats.Option) (*nats.Conn, error) {
+	closed := make(chan struct{})
+	opts := append(connectOptions(n.cfg.Logger, name, n.cfg.StartTimeout),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	conn, err := n.dial(n.cfg.URL, append(opts, login...))
 	if err != nil {
 		return nil, domain.Errorf(domain.Unavailable, "connect to nats: %w", err)
 	}
