@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -149,6 +150,7 @@ type verification struct {
 	ctx    context.Context //nolint:containedctx // of the one run
 	opts   VerifyOptions
 	report *Report
+	ranges int // of the problems, those of sequences that are lost: they come first
 	total  uint64
 
 	seed  maphash.Seed
@@ -397,10 +399,18 @@ func (v *verification) progress() {
 	}
 }
 
+// problem counts a problem, and lists it while there is room: first those that name sequences,
+// from which others may follow by the thousand.
 func (v *verification) problem(p Problem) {
 	v.report.ProblemCount++
-	if len(v.report.Problems) < v.opts.MostProblems {
+	if p.Through > 0 && v.ranges < v.opts.MostProblems {
+		v.report.Problems = slices.Insert(v.report.Problems, v.ranges, p)
+		v.ranges++
+	} else if p.Through == 0 {
 		v.report.Problems = append(v.report.Problems, p)
+	}
+	if len(v.report.Problems) > v.opts.MostProblems {
+		v.report.Problems = v.report.Problems[:v.opts.MostProblems]
 	}
 }
 

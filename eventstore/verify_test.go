@@ -16,6 +16,7 @@ import (
 
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
+	"comanda.internal/eventstore/natsnode"
 	"comanda.internal/eventstore/natsnode/natstest"
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
@@ -208,13 +209,10 @@ func TestReadersRefuseWhatIsForged(t *testing.T) {
 	}
 }
 
-// TestVerifyFindsHoles makes a partition that, for a moment, lets messages be
-// deleted, and deletes the third, the fifth and the last.
-func TestVerifyFindsHoles(t *testing.T) {
-	origin, _, _ := fast(t, eventstore.Config{})
-	for n := range 6 {
-		record(t, origin, fact(n, 0, domain.KindPending))
-	}
+// holed is a log like origin, of so many events, in a partition that, for a moment, let messages be
+// deleted: those that are lost.
+func holed(t *testing.T, origin *store, events uint64, lost ...uint64) (*natsnode.Node, string) {
+	t.Helper()
 	cfg := streamConfig(t, origin, "ORDERS-00")
 	cfg.DenyDelete, cfg.DenyPurge = false, false
 	dir := t.TempDir()
@@ -227,15 +225,25 @@ func TestVerifyFindsHoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for seq := uint64(1); seq <= 6; seq++ {
-		write(t, &store{conn: node.Conn()}, copied(t, origin, seq))
+	for seq := range events {
+		write(t, &store{conn: node.Conn()}, copied(t, origin, seq+1))
 	}
-	for _, seq := range []uint64{3, 5, 6} {
+	for _, seq := range lost {
 		if err := weak.DeleteMsg(t.Context(), seq); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err = eventstore.Open(t.Context(), node.Conn(), eventstore.Config{})
+	return node, dir
+}
+
+// The third event, the fifth and the last are lost.
+func TestVerifyFindsHoles(t *testing.T) {
+	origin, _, _ := fast(t, eventstore.Config{})
+	for n := range 6 {
+		record(t, origin, fact(n, 0, domain.KindPending))
+	}
+	node, dir := holed(t, origin, 6, 3, 5, 6)
+	_, err := eventstore.Open(t.Context(), node.Conn(), eventstore.Config{})
 	if domain.KindOf(err) != domain.Corrupt || !strings.Contains(err.Error(), "ORDERS-00 holds 3 events and its last sequence is 6; missing are 3 to 3, 5 to 6;") {
 		t.Errorf("a log with holes: %v", err)
 	}
@@ -253,6 +261,25 @@ func TestVerifyFindsHoles(t *testing.T) {
 	}
 	if err := s.Follow(t.Context(), 0, 0, func([]domain.Recorded) error { return nil }); domain.KindOf(err) != domain.Corrupt {
 		t.Errorf("follow over a hole: %v, want corrupt", err)
+	}
+}
+
+// What follows from a hole, by the thousand, leaves it in the list.
+func TestVerifyListsHolesFirst(t *testing.T) {
+	origin, _, _ := fast(t, eventstore.Config{})
+	for n := range 3 {
+		record(t, origin, details(1, n))
+	}
+	node, dir := holed(t, origin, 3, 1)
+	s := open(t, node.Conn(), dir, eventstore.Config{Inspect: true}, eventstore.RecorderConfig{})
+	for most := range 3 {
+		report, err := s.Verify(t.Context(), eventstore.VerifyOptions{MostProblems: most + 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(report.Problems); n != most+1 || report.Problems[0].Rule != eventstore.RuleHole || report.ProblemCount < 3 {
+			t.Errorf("%d problems: %+v", report.ProblemCount, report.Problems)
+		}
 	}
 }
 

@@ -308,8 +308,11 @@ func wantNamed(t *testing.T, dir, rule string, first, last uint64, orders []stri
 	if err := json.Unmarshal([]byte(out), &report); err != nil || code != exitFailed {
 		t.Fatalf("verify ends with %d, %v; it says:\n%s%s", code, err, out, errOut)
 	}
-	found := false
+	found, following := false, false
 	for _, p := range report.Problems {
+		if following = following || p.Through == 0; following && p.Through != 0 {
+			t.Errorf("%s %d to %d comes after what follows from it", p.Rule, p.Sequence, p.Through)
+		}
 		if p.Through != 0 && (p.Sequence < first || p.Through > last) {
 			t.Errorf("lost by %s are %d to %d; only %d to %d should be", p.Rule, p.Sequence, p.Through, first, last)
 		}

@@ -57,11 +57,12 @@ func (v *verifier) Verify(
 func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*comandav1.VerifyReport, domain.Position, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	report := &comandav1.VerifyReport{}
-	var adding sync.Mutex // both checkers find problems
+	var adding sync.Mutex            // both checkers find problems
+	var views comandav1.VerifyReport // what is listed after the log's own, from which it follows
 	differs := func(p *comandav1.VerifyProblem) {
 		adding.Lock()
 		defer adding.Unlock()
-		add(report, p)
+		add(&views, p)
 	}
 	checker := proof.New(v.views.file, v.wait, order.Default(), differs)
 	opts.MostProblems = mostProblems
@@ -107,7 +108,10 @@ func (v *verifier) check(ctx context.Context, opts eventstore.VerifyOptions) (*c
 		}
 		add(report, p)
 	}
-	report.ProblemCount += found.ProblemCount - uint64(len(found.Problems))
+	for _, p := range views.GetProblems() {
+		add(report, p)
+	}
+	report.ProblemCount = found.ProblemCount + views.GetProblemCount()
 	report.Events, report.Orders, report.RowsCompared = found.Events, found.Orders, checker.Compared()
 	report.Position = found.Head.String()
 	return report, found.Head, nil

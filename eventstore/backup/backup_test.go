@@ -330,7 +330,7 @@ func TestOnACluster(t *testing.T) {
 	cluster := open(t, conn, keys, eventstore.Config{Existing: true, Replicas: 3})
 	cluster.verify(30)
 	cluster.fill(10, 12)
-	back, _ := create(t, cluster)
+	back, _ := create(t, cluster, "KV_NOBODY") // which the log may have, and has not
 	home := natstest.FastNode(t, t.TempDir()).Conn()
 	must(t, back.Restore(t.Context(), home, backup.RestoreOptions{Replicas: 1}))
 	one := open(t, home, keys, eventstore.Config{Existing: true})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
@@ -122,6 +123,16 @@ func (m *Manifest) seal(partitions int) {
 
 // take copies one stream; without it, when it need not exist, nothing.
 func (b *Backup) take(ctx context.Context, conn *nats.Conn, name string, opts *Options, optional bool) error {
+	// A clustered server has no answer at all to a snapshot of what does not exist
+	// (nats-server, server/jetstream_api.go, jsStreamSnapshotRequest).
+	switch err := exists(ctx, conn, name); {
+	case errors.Is(err, jetstream.ErrStreamNotFound) && optional:
+		return nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return domain.Errorf(domain.NotFound, "back up the log: there is no %s", name)
+	case err != nil:
+		return domain.Errorf(domain.Unavailable, "back up %s: %w", name, err)
+	}
 	s := Stream{Name: name}
 	f, err := create(filepath.Join(b.dir, s.file()))
 	if err != nil {
@@ -129,10 +140,6 @@ func (b *Backup) take(ctx context.Context, conn *nats.Conn, name string, opts *O
 	}
 	s.Info, err = snapshot.Take(ctx, conn, name, f, func(int) { opts.Progress(name, f.size) })
 	switch err = errors.Join(err, f.close()); {
-	case stream.CodeOf(err) == stream.CodeStreamNotFound && optional:
-		return os.Remove(filepath.Join(b.dir, s.file())) //nolint:wrapcheck // names the file
-	case stream.CodeOf(err) == stream.CodeStreamNotFound:
-		return domain.Errorf(domain.NotFound, "back up the log: there is no %s", name)
 	case err != nil:
 		return fmt.Errorf("back up: %w", err)
 	}
@@ -145,6 +152,15 @@ func (b *Backup) take(ctx context.Context, conn *nats.Conn, name string, opts *O
 	}
 	b.Streams = append(b.Streams, s)
 	return nil
+}
+
+// exists is [jetstream.ErrStreamNotFound] when there is no such stream.
+func exists(ctx context.Context, conn *nats.Conn, name string) error {
+	js, err := jetstream.New(conn)
+	if err == nil {
+		_, err = stream.Await(ctx, js, name)
+	}
+	return err //nolint:wrapcheck // the caller compares and wraps it
 }
 
 // count reads a file to its end, which proves it whole.
