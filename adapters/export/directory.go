@@ -138,7 +138,7 @@ func (x *directory) goOn(have, m *Manifest) (*Manifest, error) {
 	if have.Complete {
 		have.Through = m.Through
 	}
-	have.Complete, have.Folded, have.MachineVersion = false, false, m.MachineVersion
+	have.Complete, have.Folded, have.LeftOut, have.MachineVersion = false, false, 0, m.MachineVersion
 	have.Files = slices.DeleteFunc(have.Files, func(f File) bool { return isFolded(f.Table) })
 	return have, have.save(x.dir)
 }
@@ -245,7 +245,7 @@ func (x *directory) fold(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("export the orders: %w", err)
 	}
-	x.manifest.Files, x.manifest.Folded = append(x.manifest.Files, files...), true
+	x.manifest.Files, x.manifest.Folded, x.manifest.LeftOut = append(x.manifest.Files, files...), true, f.leftOut
 	return x.manifest.save(x.dir)
 }
 

@@ -15,6 +15,9 @@
 //     format: an export that was interrupted and goes on has the same bytes as one
 //     that was not. A file appears under its name when it is whole and durable, and
 //     counts when the manifest, which is replaced atomically, lists it.
+//   - An event that cannot follow its order's history is in the tables of the log, and in
+//     none of the folded ones: they are what they would be without it, as the views are
+//     when an operator skips it. [Config] is told of each, the manifest says how many.
 //   - Memory does not grow with the log's length but for the history of a 256th of
 //     the orders at a time, when a folded table is wanted: events are then spilled
 //     to files below the directory, by order id, and rows again, by day.

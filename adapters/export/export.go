@@ -40,6 +40,9 @@ type Config struct {
 	// Progress is called now and then with the events that were read, of those that
 	// will be: a folded table needs all of them once more. nil: nobody asks.
 	Progress func(events, total uint64)
+	// LeftOut is called for each event that is left out of the folded tables, for it
+	// cannot follow its order's history. nil: nobody asks.
+	LeftOut func(r *domain.Recorded, why error)
 }
 
 const segmentEvents = 1 << 18

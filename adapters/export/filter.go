@@ -53,8 +53,13 @@ func (f *Filter) isZero() bool {
 
 // takes reports whether a row that says so is written, as far as verdicts do not matter.
 func (f *Filter) takes(tenant, source, status string, recorded time.Time) bool {
-	return among(f.Tenants, tenant) && among(f.Sources, source) && among(f.Statuses, status) &&
+	return f.owns(tenant, source) && among(f.Statuses, status) &&
 		!recorded.Before(f.From) && (f.To.IsZero() || recorded.Before(f.To))
+}
+
+// owns reports whether rows of this tenant and source may be wanted.
+func (f *Filter) owns(tenant, source string) bool {
+	return among(f.Tenants, tenant) && among(f.Sources, source)
 }
 
 // judged reports whether an event with this verdict is wanted.

@@ -29,6 +29,8 @@ type folder struct {
 	intervals sink[Interval]
 	movements sink[Movement]
 	customers *customers
+
+	leftOut uint64 // events that cannot follow their orders' histories
 }
 
 // run reads the whole log, spills it below dir, and hands the rows of each order to
@@ -78,14 +80,12 @@ func (f *folder) order(ctx context.Context, id domain.OrderID, events []domain.R
 	if last.Sequence <= f.cfg.After.At(last.Partition) || !f.cfg.Filter.judgedAny(events) {
 		return nil
 	}
-	var h *order.History
-	var err error
-	for i := range events {
-		if h, err = h.With(&events[i].Event); err != nil {
-			return fmt.Errorf("fold %s: %w", id, err)
-		}
+	h, events := f.history(events)
+	if len(events) == 0 || !f.cfg.Filter.judgedAny(events) {
+		return nil
 	}
 	s := f.cfg.Machine.Fold(h)
+	var err error
 	takes := func(status string, recorded time.Time) bool {
 		return f.cfg.Filter.takes(string(s.Identity.Tenant), string(s.Source), status, recorded)
 	}
@@ -104,6 +104,43 @@ func (f *folder) order(ctx context.Context, id domain.OrderID, events []domain.R
 		err = addAll(f.movements, MovementsOf(id, s, f.cfg.Machine.Movements(h)), func(r *Movement) bool { return takes(s.Status.String(), r.RecordedAt) })
 	}
 	return err
+}
+
+// history is that of an order, and the events that it is made of: one that cannot follow
+// those before it is left out, as an operator leaves it out of the views, and told of
+// when tenant and source are asked for. They are those of the history's first event.
+func (f *folder) history(events []domain.Recorded) (*order.History, []domain.Recorded) {
+	var h *order.History
+	var strange []misfit
+	followed := make([]domain.Recorded, 0, len(events))
+	for i := range events {
+		next, err := h.With(&events[i].Event)
+		if err != nil {
+			strange = append(strange, misfit{&events[i], err})
+			continue
+		}
+		h, followed = next, append(followed, events[i])
+	}
+	first := &events[0].Event
+	if len(followed) > 0 {
+		first = &followed[0].Event
+	}
+	if !f.cfg.Filter.owns(string(first.Tenant), string(first.Source)) {
+		return nil, nil
+	}
+	for _, m := range strange {
+		f.leftOut++
+		if f.cfg.LeftOut != nil {
+			f.cfg.LeftOut(m.event, m.why)
+		}
+	}
+	return h, followed
+}
+
+// misfit is an event that cannot follow its order's history.
+type misfit struct {
+	event *domain.Recorded
+	why   error
 }
 
 func addAll[T row](to sink[T], rows []T, takes func(*T) bool) error {

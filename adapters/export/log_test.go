@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"comanda.internal/adapters/export"
@@ -29,14 +30,15 @@ var noon = time.Date(2026, 5, 9, 12, 0, 0, 123456000, time.UTC)
 type log struct {
 	*eventstore.Log
 
+	conn     *nats.Conn
 	recorder *eventstore.Recorder
 	now      time.Time
 }
 
 func newLog(t *testing.T) *log {
 	t.Helper()
-	l := &log{now: noon}
-	store, err := eventstore.Open(t.Context(), natstest.FastNode(t, t.TempDir()).Conn(), eventstore.Config{Partitions: 2, Vault: privacy.Disabled()})
+	l := &log{now: noon, conn: natstest.FastNode(t, t.TempDir()).Conn()}
+	store, err := eventstore.Open(t.Context(), l.conn, eventstore.Config{Partitions: 2, Vault: privacy.Disabled()})
 	if err != nil {
 		t.Fatal(err)
 	}

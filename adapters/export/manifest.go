@@ -44,8 +44,11 @@ type Manifest struct {
 
 	Segments []Segment `json:"segments"`
 	// Folded says that the tables of orders' folds are there, as of Through.
-	Folded bool   `json:"folded"`
-	Files  []File `json:"files"`
+	Folded bool `json:"folded"`
+	// LeftOut are the events that are not in them, for they cannot follow their orders'
+	// histories.
+	LeftOut uint64 `json:"left_out,omitzero"`
+	Files   []File `json:"files"`
 }
 
 // Segment is a range of one partition that was read and written.

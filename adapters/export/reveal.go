@@ -119,7 +119,7 @@ type customers struct {
 	reveal *Reveal
 	to     sink[Customer]
 	spool  *spool
-	orders map[domain.OrderID][]domain.Event // of the bucket that was read last: only what opens them
+	orders map[domain.OrderID][]domain.Recorded // of the bucket that was read last: only what opens them
 }
 
 // begin has dir for what is spilled.
@@ -138,6 +138,7 @@ func (c *customers) keep(r *domain.Recorded) error {
 	}
 	name := bucketOf(e.OrderID)
 	b := c.spool.to(name)
+	_, _ = b.Write(binary.AppendUvarint(b.AvailableBuffer(), r.Sequence))
 	for _, part := range []string{string(e.OrderID), string(e.ID), e.KeyID, string(e.SealedPersonal)} {
 		_, _ = b.Write(binary.AppendUvarint(b.AvailableBuffer(), uint64(len(part))))
 		_, _ = b.WriteString(part)
@@ -150,7 +151,7 @@ func (c *customers) read(name string) error {
 	if c == nil {
 		return nil
 	}
-	c.orders = map[domain.OrderID][]domain.Event{}
+	c.orders = map[domain.OrderID][]domain.Recorded{}
 	if c.spool.files[name] == nil {
 		return nil // no event of the bucket has personal data
 	}
@@ -165,6 +166,10 @@ func (c *customers) read(name string) error {
 		return err //nolint:wrapcheck // names the file
 	}
 	for from := bytes.NewBuffer(in); from.Len() > 0; {
+		sequence, err := binary.ReadUvarint(from)
+		if err != nil {
+			return domain.Errorf(domain.Corrupt, "%s was cut short", c.spool.path(name))
+		}
 		var parts [4][]byte
 		for i := range parts {
 			n, err := binary.ReadUvarint(from)
@@ -174,33 +179,35 @@ func (c *customers) read(name string) error {
 			parts[i] = from.Next(int(n))
 		}
 		id := domain.OrderID(parts[0])
-		c.orders[id] = append(c.orders[id], domain.Event{
+		c.orders[id] = append(c.orders[id], domain.Recorded{Sequence: sequence, Event: domain.Event{
 			OrderID: id, ID: domain.EventID(parts[1]), KeyID: string(parts[2]), SealedPersonal: parts[3],
-		})
+		}})
 	}
 	return nil
 }
 
 // add writes the row of an order: of each field the value that the fact latest in
 // effective time gives. An order without personal data has none, one that was erased has
-// nulls.
+// nulls. What came with an event that is not among events is left out.
 func (c *customers) add(ctx context.Context, row *Order, events []domain.Recorded) error {
 	if c == nil {
 		return nil
 	}
-	parts := c.orders[domain.OrderID(row.OrderID)]
+	parts := slices.DeleteFunc(c.orders[domain.OrderID(row.OrderID)], func(r domain.Recorded) bool {
+		return !slices.ContainsFunc(events, func(e domain.Recorded) bool { return e.Sequence == r.Sequence })
+	})
 	if len(parts) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(parts, func(a, b domain.Event) int {
-		x, y := eventOf(events, a.ID), eventOf(events, b.ID)
+	slices.SortStableFunc(parts, func(a, b domain.Recorded) int {
+		x, y := eventOf(events, a.Event.ID), eventOf(events, b.Event.ID)
 		return cmp.Or(x.EffectiveAt.Compare(y.EffectiveAt), cmp.Compare(x.Fact.Kind, y.Fact.Kind),
 			x.ReceivedAt.Compare(y.ReceivedAt), cmp.Compare(x.ID, y.ID))
 	})
 	var all domain.Personal
 	erased := true
 	for i := range parts {
-		p, gone, err := c.reveal.open(ctx, &parts[i])
+		p, gone, err := c.reveal.open(ctx, &parts[i].Event)
 		if err != nil {
 			return err
 		}

@@ -112,6 +112,10 @@ func (f *exportFlags) run(ctx context.Context, out *stdio, tables []string) (err
 	progress.doing = "exporting"
 	defer progress.done()
 	cfg.Progress = func(events, total uint64) { progress.show(&comandav1.VerifyProgress{Events: events, Total: total}) }
+	cfg.LeftOut = func(r *domain.Recorded, why error) {
+		progress.done()
+		_, _ = fmt.Fprintf(out.err, "left out of the folded tables: partition %d sequence %d: %v\n", r.Partition, r.Sequence, why)
+	}
 	if f.Dir == standardOutput {
 		return f.stream(ctx, out, cfg)
 	}

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
@@ -88,6 +90,34 @@ func TestCheckNamesWhatDiffers(t *testing.T) {
 	}
 	if _, found, err := view.Check("ord_aaaaaaaaaaaaaaaaaaaaaaaaaa", "s", &order.State{}); found || err != nil {
 		t.Errorf("an unknown order: found %v, %v", found, err)
+	}
+}
+
+// What differs is in words: also a time, a list and a map.
+func TestCompareShowsValues(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 5, 9, 12, 0, 0, 0, time.UTC)
+	row := &comandav1.Order{
+		ApprovedAt: timestamppb.New(at), Status: comandav1.OrderStatus_ORDER_STATUS_APPROVED, Total: proto.Int64(12000),
+		Conflicts: []string{"evt_a", "evt_b"}, Utm: map[string]string{"utm_source": "google"},
+		Items: []*comandav1.Item{{Code: "SKU1", Quantity: 2}}, Attention: []*comandav1.Attention{{Kind: "late", EventId: "evt_a"}},
+	}
+	want := map[string]string{
+		"approved_at": `"2026-05-09T12:00:00Z"`,
+		"status":      "ORDER_STATUS_APPROVED, the fold ORDER_STATUS_NONE",
+		"total":       "12000",
+		"conflicts":   `["evt_a","evt_b"]`,
+		"utm":         `{"utm_source":"google"}`,
+		"items":       `[{"code":"SKU1","quantity":"2"}]`,
+		"attention":   `[{"kind":"late","event_id":"evt_a"}]`,
+	}
+	got := map[string]string{}
+	for _, problem := range orders.Compare(&order.State{}, row) {
+		field, text, _ := strings.Cut(problem, ": the view has ")
+		got[field] = strings.TrimSuffix(text, ", the fold nothing")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -3,6 +3,9 @@ package orders
 import (
 	"fmt"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -92,7 +95,7 @@ func Compare(state *order.State, row *comandav1.Order) []string {
 	for i := range fields.Len() {
 		f := fields.Get(i)
 		if !sameField(f, want, row) {
-			problems = append(problems, fmt.Sprintf("%s: the view has %v, the fold %v",
+			problems = append(problems, fmt.Sprintf("%s: the view has %s, the fold %s",
 				f.Name(), shown(f, row), shown(f, want)))
 		}
 	}
@@ -104,15 +107,38 @@ func sameField(f protoreflect.FieldDescriptor, a, b proto.Message) bool {
 	return x.Has(f) == y.Has(f) && x.Get(f).Equal(y.Get(f))
 }
 
+// shown is a field's value in words, on one line.
 func shown(f protoreflect.FieldDescriptor, m proto.Message) string {
 	if !m.ProtoReflect().Has(f) {
 		return "nothing"
 	}
 	value := m.ProtoReflect().Get(f)
-	if e := f.Enum(); e != nil && !f.IsList() {
+	if f.IsList() || f.IsMap() || f.Message() != nil {
+		return shownAsJSON(f, value, m)
+	}
+	if e := f.Enum(); e != nil {
 		if v := e.Values().ByNumber(value.Enum()); v != nil {
 			return string(v.Name())
 		}
 	}
 	return value.String()
+}
+
+// shownAsJSON is the value of a field of m that is a message, a list or a map.
+func shownAsJSON(f protoreflect.FieldDescriptor, value protoreflect.Value, m proto.Message) string {
+	alone := m.ProtoReflect().New()
+	alone.Set(f, value)
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(alone.Interface())
+	var fields map[string]jsontext.Value
+	if err == nil {
+		err = json.Unmarshal(text, &fields)
+	}
+	shown := fields[string(f.Name())]
+	if err == nil {
+		err = shown.Compact() // protojson's blanks are not the same in every build
+	}
+	if err != nil {
+		return "a value that cannot be shown: " + err.Error()
+	}
+	return string(shown)
 }
