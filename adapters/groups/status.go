@@ -144,7 +144,7 @@ type ParkedEvent struct {
 	Deliveries int
 	Reason     string
 	ParkedAt   time.Time
-	// Waiting is how many later events of the order wait behind it.
+	// Waiting is how many later events of the order wait behind it, wanted or not.
 	Waiting uint64
 }
 

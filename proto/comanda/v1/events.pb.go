@@ -2982,7 +2982,8 @@ type ParkedEvent struct {
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// When it was parked.
 	ParkedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=parked_at,json=parkedAt,proto3" json:"parked_at,omitempty"`
-	// How many later events of the order wait behind it, as far as the group has read the log.
+	// How many later events of the order wait behind it, as far as the group has read the log:
+	// all, also those that its filter does not want and nobody will be given.
 	Waiting       uint64 `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -55,9 +55,9 @@ type EventServiceClient interface {
 	// Consume makes the caller a member of a group, which shares its events among its members,
 	// each at least once: one that is not answered in time, or whose member goes, is given
 	// to another. Events of one order are given one at a time, in the order of their revisions.
-	// The first message must be a hello. NOT_FOUND: there is no such group, or its filter names
-	// a tenant that the caller may not see; of a group that names none, the caller is given what
-	// it may see. The stream ends after a ConsumeClosing where the server causes it. When the
+	// The first message must be a hello, and no other one: INVALID_ARGUMENT. NOT_FOUND: there is
+	// no such group, or its filter names a tenant that the caller may not see; of a group that
+	// names none, the caller is given what it may see. The stream ends after a ConsumeClosing where the server causes it. When the
 	// client closes its side, what it has is given to others, and does not count; when it goes
 	// without a word, what was sent to it does.
 	Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse], error)
@@ -68,7 +68,7 @@ type EventServiceClient interface {
 	ListGroups(ctx context.Context, in *ListGroupsRequest, opts ...grpc.CallOption) (*ListGroupsResponse, error)
 	// SeekGroup moves a group to another place of the log, as if it had been made there: what
 	// is given, waits to be given again or is parked is forgotten. Its members' streams end.
-	// NOT_FOUND: there is no such group.
+	// NOT_FOUND: there is no such group. INVALID_ARGUMENT, FAILED_PRECONDITION: as of Subscribe.
 	SeekGroup(ctx context.Context, in *SeekGroupRequest, opts ...grpc.CallOption) (*SeekGroupResponse, error)
 	// DeleteGroup removes a group and all that is kept of it. Its members' streams end.
 	// NOT_FOUND: there is no such group.
@@ -233,9 +233,9 @@ type EventServiceServer interface {
 	// Consume makes the caller a member of a group, which shares its events among its members,
 	// each at least once: one that is not answered in time, or whose member goes, is given
 	// to another. Events of one order are given one at a time, in the order of their revisions.
-	// The first message must be a hello. NOT_FOUND: there is no such group, or its filter names
-	// a tenant that the caller may not see; of a group that names none, the caller is given what
-	// it may see. The stream ends after a ConsumeClosing where the server causes it. When the
+	// The first message must be a hello, and no other one: INVALID_ARGUMENT. NOT_FOUND: there is
+	// no such group, or its filter names a tenant that the caller may not see; of a group that
+	// names none, the caller is given what it may see. The stream ends after a ConsumeClosing where the server causes it. When the
 	// client closes its side, what it has is given to others, and does not count; when it goes
 	// without a word, what was sent to it does.
 	Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error
@@ -246,7 +246,7 @@ type EventServiceServer interface {
 	ListGroups(context.Context, *ListGroupsRequest) (*ListGroupsResponse, error)
 	// SeekGroup moves a group to another place of the log, as if it had been made there: what
 	// is given, waits to be given again or is parked is forgotten. Its members' streams end.
-	// NOT_FOUND: there is no such group.
+	// NOT_FOUND: there is no such group. INVALID_ARGUMENT, FAILED_PRECONDITION: as of Subscribe.
 	SeekGroup(context.Context, *SeekGroupRequest) (*SeekGroupResponse, error)
 	// DeleteGroup removes a group and all that is kept of it. Its members' streams end.
 	// NOT_FOUND: there is no such group.

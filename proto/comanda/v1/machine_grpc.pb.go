@@ -32,7 +32,8 @@ const (
 type MachineServiceClient interface {
 	// Replay folds every order by another transition table beside the server's own, and
 	// sends the orders that would differ, by order id, progress between them, and one report
-	// at the end. Nothing is written. One runs at a time.
+	// at the end. Nothing is written. One runs at a time: RESOURCE_EXHAUSTED while another does.
+	// INVALID_ARGUMENT: the table is none, with line and cell.
 	Replay(ctx context.Context, in *ReplayRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplayResponse], error)
 }
 
@@ -71,7 +72,8 @@ type MachineService_ReplayClient = grpc.ServerStreamingClient[ReplayResponse]
 type MachineServiceServer interface {
 	// Replay folds every order by another transition table beside the server's own, and
 	// sends the orders that would differ, by order id, progress between them, and one report
-	// at the end. Nothing is written. One runs at a time.
+	// at the end. Nothing is written. One runs at a time: RESOURCE_EXHAUSTED while another does.
+	// INVALID_ARGUMENT: the table is none, with line and cell.
 	Replay(*ReplayRequest, grpc.ServerStreamingServer[ReplayResponse]) error
 	mustEmbedUnimplementedMachineServiceServer()
 }

@@ -35,9 +35,12 @@ type PurchaseServiceClient interface {
 	// GetPurchase is one purchase. NOT_FOUND when no order has the reference.
 	GetPurchase(ctx context.Context, in *GetPurchaseRequest, opts ...grpc.CallOption) (*GetPurchaseResponse, error)
 	// ListPurchases is a page of purchases, by merchant, the one with the newest order first.
+	// INVALID_ARGUMENT: the page token is of another request.
 	ListPurchases(ctx context.Context, in *ListPurchasesRequest, opts ...grpc.CallOption) (*ListPurchasesResponse, error)
 	// WaitPurchase waits until a purchase is as asked for, also one that does not exist
-	// yet. What it is when the time is up is an answer, too.
+	// yet. What it is when the time is up is an answer, too. RESOURCE_EXHAUSTED when the caller has
+	// too many waits and streams, DEADLINE_EXCEEDED when the call's own deadline comes
+	// before the time is up.
 	WaitPurchase(ctx context.Context, in *WaitPurchaseRequest, opts ...grpc.CallOption) (*WaitPurchaseResponse, error)
 }
 
@@ -88,9 +91,12 @@ type PurchaseServiceServer interface {
 	// GetPurchase is one purchase. NOT_FOUND when no order has the reference.
 	GetPurchase(context.Context, *GetPurchaseRequest) (*GetPurchaseResponse, error)
 	// ListPurchases is a page of purchases, by merchant, the one with the newest order first.
+	// INVALID_ARGUMENT: the page token is of another request.
 	ListPurchases(context.Context, *ListPurchasesRequest) (*ListPurchasesResponse, error)
 	// WaitPurchase waits until a purchase is as asked for, also one that does not exist
-	// yet. What it is when the time is up is an answer, too.
+	// yet. What it is when the time is up is an answer, too. RESOURCE_EXHAUSTED when the caller has
+	// too many waits and streams, DEADLINE_EXCEEDED when the call's own deadline comes
+	// before the time is up.
 	WaitPurchase(context.Context, *WaitPurchaseRequest) (*WaitPurchaseResponse, error)
 	mustEmbedUnimplementedPurchaseServiceServer()
 }

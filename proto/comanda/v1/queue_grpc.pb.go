@@ -33,10 +33,10 @@ const (
 // they are now: what a later fact or an operator's word settles is no longer there.
 type QueueServiceClient interface {
 	// ListConflicts are the events that their orders' facts contradict, by merchant,
-	// the last recorded first.
+	// the last recorded first. INVALID_ARGUMENT: the page token is of another request.
 	ListConflicts(ctx context.Context, in *ListConflictsRequest, opts ...grpc.CallOption) (*ListConflictsResponse, error)
 	// ListAttention is all that an operator should see, open conflicts among it, by
-	// merchant, the last recorded first.
+	// merchant, the last recorded first. INVALID_ARGUMENT: the page token is of another request.
 	ListAttention(ctx context.Context, in *ListAttentionRequest, opts ...grpc.CallOption) (*ListAttentionResponse, error)
 }
 
@@ -76,10 +76,10 @@ func (c *queueServiceClient) ListAttention(ctx context.Context, in *ListAttentio
 // they are now: what a later fact or an operator's word settles is no longer there.
 type QueueServiceServer interface {
 	// ListConflicts are the events that their orders' facts contradict, by merchant,
-	// the last recorded first.
+	// the last recorded first. INVALID_ARGUMENT: the page token is of another request.
 	ListConflicts(context.Context, *ListConflictsRequest) (*ListConflictsResponse, error)
 	// ListAttention is all that an operator should see, open conflicts among it, by
-	// merchant, the last recorded first.
+	// merchant, the last recorded first. INVALID_ARGUMENT: the page token is of another request.
 	ListAttention(context.Context, *ListAttentionRequest) (*ListAttentionResponse, error)
 	mustEmbedUnimplementedQueueServiceServer()
 }

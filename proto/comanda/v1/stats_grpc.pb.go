@@ -39,22 +39,27 @@ const (
 // kept by hour, UTC.
 type StatsServiceClient interface {
 	// GetFunnel is how many orders reached each status, by effective time of the
-	// order's first step.
+	// order's first step. INVALID_ARGUMENT: a rule of StatsQuery, or more than 50,000 rows.
 	GetFunnel(ctx context.Context, in *GetFunnelRequest, opts ...grpc.CallOption) (*GetFunnelResponse, error)
 	// GetApproval is how many of the orders that were charged were approved, by
 	// effective time of the order's first step.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error)
 	// GetTransitions is how often orders moved from one status to another when an
 	// event was recorded, by recorded time.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetTransitions(ctx context.Context, in *GetTransitionsRequest, opts ...grpc.CallOption) (*GetTransitionsResponse, error)
 	// GetVerdicts is what events did when they were recorded, by recorded time.
 	// Duplicates are not stored, and not counted here.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetVerdicts(ctx context.Context, in *GetVerdictsRequest, opts ...grpc.CallOption) (*GetVerdictsResponse, error)
 	// GetDwell is how long orders stood in each status before they left it, by
 	// effective time of leaving. Where an order stands now is not counted.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetDwell(ctx context.Context, in *GetDwellRequest, opts ...grpc.CallOption) (*GetDwellResponse, error)
 	// GetMoney is the money of orders by the status that they are in, by effective
 	// time of entering it.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetMoney(ctx context.Context, in *GetMoneyRequest, opts ...grpc.CallOption) (*GetMoneyResponse, error)
 }
 
@@ -136,22 +141,27 @@ func (c *statsServiceClient) GetMoney(ctx context.Context, in *GetMoneyRequest, 
 // kept by hour, UTC.
 type StatsServiceServer interface {
 	// GetFunnel is how many orders reached each status, by effective time of the
-	// order's first step.
+	// order's first step. INVALID_ARGUMENT: a rule of StatsQuery, or more than 50,000 rows.
 	GetFunnel(context.Context, *GetFunnelRequest) (*GetFunnelResponse, error)
 	// GetApproval is how many of the orders that were charged were approved, by
 	// effective time of the order's first step.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error)
 	// GetTransitions is how often orders moved from one status to another when an
 	// event was recorded, by recorded time.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetTransitions(context.Context, *GetTransitionsRequest) (*GetTransitionsResponse, error)
 	// GetVerdicts is what events did when they were recorded, by recorded time.
 	// Duplicates are not stored, and not counted here.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetVerdicts(context.Context, *GetVerdictsRequest) (*GetVerdictsResponse, error)
 	// GetDwell is how long orders stood in each status before they left it, by
 	// effective time of leaving. Where an order stands now is not counted.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetDwell(context.Context, *GetDwellRequest) (*GetDwellResponse, error)
 	// GetMoney is the money of orders by the status that they are in, by effective
 	// time of entering it.
+	// INVALID_ARGUMENT: as of GetFunnel.
 	GetMoney(context.Context, *GetMoneyRequest) (*GetMoneyResponse, error)
 	mustEmbedUnimplementedStatsServiceServer()
 }

@@ -39,29 +39,38 @@ const (
 // ViewService is for operators.
 type ViewServiceClient interface {
 	// Verify reads the log, whole or since a position, and compares the views with a
-	// fresh fold. It sends progress while it reads and one report at the end.
+	// fresh fold. It sends progress while it reads and one report at the end. One runs at a
+	// time: RESOURCE_EXHAUSTED while another does. INVALID_ARGUMENT: the position is ahead of the
+	// log, or goes with customers.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyResponse], error)
 	// GetViewStatus says how far the views are, and a build of them.
 	GetViewStatus(ctx context.Context, in *GetViewStatusRequest, opts ...grpc.CallOption) (*GetViewStatusResponse, error)
 	// RebuildViews begins to build the views anew beside those that serve, from the
 	// log, or goes on with a build that was cancelled; or the index by customer beside the one that
 	// answers. Of each there is one build at a time: FAILED_PRECONDITION while another goes on.
+	// INVALID_ARGUMENT: customers with hold or anew. UNAVAILABLE until what is built anew has caught
+	// up, unless it is views that stand still.
 	RebuildViews(ctx context.Context, in *RebuildViewsRequest, opts ...grpc.CallOption) (*RebuildViewsResponse, error)
 	// PromoteViews has the build take the place of the views as soon as it has caught
-	// up with them. What they were is kept, until the next promotion.
+	// up with them. What they were is kept, until the next promotion. NOT_FOUND when there is no
+	// build.
 	PromoteViews(ctx context.Context, in *PromoteViewsRequest, opts ...grpc.CallOption) (*PromoteViewsResponse, error)
 	// CancelViewBuild ends the build, which RebuildViews goes on with, or removes it; that of the
 	// index by customer is always removed. NOT_FOUND when there is none.
 	CancelViewBuild(ctx context.Context, in *CancelViewBuildRequest, opts ...grpc.CallOption) (*CancelViewBuildResponse, error)
 	// RollbackViews brings the views back that the last promotion replaced, as soon as
-	// they have caught up with the log. It is a build too.
+	// they have caught up with the log. It is a build too: FAILED_PRECONDITION while another goes
+	// on. NOT_FOUND when none were replaced. UNAVAILABLE until the views have caught up.
 	RollbackViews(ctx context.Context, in *RollbackViewsRequest, opts ...grpc.CallOption) (*RollbackViewsResponse, error)
 	// ListParkedOrders lists the orders whose events reach no view.
 	ListParkedOrders(ctx context.Context, in *ListParkedOrdersRequest, opts ...grpc.CallOption) (*ListParkedOrdersResponse, error)
-	// RetryParkedOrder reads a parked order's events again.
+	// RetryParkedOrder reads a parked order's events again. NOT_FOUND: it is not parked.
+	// FAILED_PRECONDITION: a build of views goes on, or another command changed the order meanwhile.
+	// UNAVAILABLE until the views have caught up.
 	RetryParkedOrder(ctx context.Context, in *RetryParkedOrderRequest, opts ...grpc.CallOption) (*RetryParkedOrderResponse, error)
 	// SkipParkedOrder leaves the event at which an order was parked out of the views,
-	// and reads those after it.
+	// and reads those after it. INVALID_ARGUMENT: no reason, or one of several lines. Else as of
+	// RetryParkedOrder.
 	SkipParkedOrder(ctx context.Context, in *SkipParkedOrderRequest, opts ...grpc.CallOption) (*SkipParkedOrderResponse, error)
 }
 
@@ -179,29 +188,38 @@ func (c *viewServiceClient) SkipParkedOrder(ctx context.Context, in *SkipParkedO
 // ViewService is for operators.
 type ViewServiceServer interface {
 	// Verify reads the log, whole or since a position, and compares the views with a
-	// fresh fold. It sends progress while it reads and one report at the end.
+	// fresh fold. It sends progress while it reads and one report at the end. One runs at a
+	// time: RESOURCE_EXHAUSTED while another does. INVALID_ARGUMENT: the position is ahead of the
+	// log, or goes with customers.
 	Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error
 	// GetViewStatus says how far the views are, and a build of them.
 	GetViewStatus(context.Context, *GetViewStatusRequest) (*GetViewStatusResponse, error)
 	// RebuildViews begins to build the views anew beside those that serve, from the
 	// log, or goes on with a build that was cancelled; or the index by customer beside the one that
 	// answers. Of each there is one build at a time: FAILED_PRECONDITION while another goes on.
+	// INVALID_ARGUMENT: customers with hold or anew. UNAVAILABLE until what is built anew has caught
+	// up, unless it is views that stand still.
 	RebuildViews(context.Context, *RebuildViewsRequest) (*RebuildViewsResponse, error)
 	// PromoteViews has the build take the place of the views as soon as it has caught
-	// up with them. What they were is kept, until the next promotion.
+	// up with them. What they were is kept, until the next promotion. NOT_FOUND when there is no
+	// build.
 	PromoteViews(context.Context, *PromoteViewsRequest) (*PromoteViewsResponse, error)
 	// CancelViewBuild ends the build, which RebuildViews goes on with, or removes it; that of the
 	// index by customer is always removed. NOT_FOUND when there is none.
 	CancelViewBuild(context.Context, *CancelViewBuildRequest) (*CancelViewBuildResponse, error)
 	// RollbackViews brings the views back that the last promotion replaced, as soon as
-	// they have caught up with the log. It is a build too.
+	// they have caught up with the log. It is a build too: FAILED_PRECONDITION while another goes
+	// on. NOT_FOUND when none were replaced. UNAVAILABLE until the views have caught up.
 	RollbackViews(context.Context, *RollbackViewsRequest) (*RollbackViewsResponse, error)
 	// ListParkedOrders lists the orders whose events reach no view.
 	ListParkedOrders(context.Context, *ListParkedOrdersRequest) (*ListParkedOrdersResponse, error)
-	// RetryParkedOrder reads a parked order's events again.
+	// RetryParkedOrder reads a parked order's events again. NOT_FOUND: it is not parked.
+	// FAILED_PRECONDITION: a build of views goes on, or another command changed the order meanwhile.
+	// UNAVAILABLE until the views have caught up.
 	RetryParkedOrder(context.Context, *RetryParkedOrderRequest) (*RetryParkedOrderResponse, error)
 	// SkipParkedOrder leaves the event at which an order was parked out of the views,
-	// and reads those after it.
+	// and reads those after it. INVALID_ARGUMENT: no reason, or one of several lines. Else as of
+	// RetryParkedOrder.
 	SkipParkedOrder(context.Context, *SkipParkedOrderRequest) (*SkipParkedOrderResponse, error)
 	mustEmbedUnimplementedViewServiceServer()
 }
