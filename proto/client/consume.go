@@ -86,15 +86,7 @@ func Consume(ctx context.Context, conn grpc.ClientConnInterface, c Consumption) 
 		c.Silence = defaultSilence
 	}
 	m := member{Consumption: c, events: comandav1.NewEventServiceClient(conn), retries: retries{Retry: c.Retry}}
-	for {
-		err := m.stream(ctx)
-		if own, ok := errors.AsType[*ownError](err); ok {
-			return own.error
-		}
-		if err := m.retries.pause(ctx, err); err != nil {
-			return err
-		}
-	}
+	return m.retries.run(ctx, m.stream)
 }
 
 // member is a consumption across its streams.

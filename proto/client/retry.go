@@ -52,6 +52,22 @@ type retries struct {
 // succeeded begins anew.
 func (r *retries) succeeded() { r.wait = 0 }
 
+// run streams again and again. It returns the first error that is final, or not the server's at all.
+func (r *retries) run(ctx context.Context, stream func(context.Context) error) error {
+	for {
+		err := stream(ctx)
+		if own, ok := errors.AsType[*ownError](err); ok {
+			return own.error
+		}
+		if err := r.pause(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// ownError is not the server's: it ends what streams, whatever status it may hold.
+type ownError struct{ error }
+
 // pause waits before the attempt that follows err. Its error is err itself when that
 // is final, and the context's when that ends first.
 func (r *retries) pause(ctx context.Context, err error) error {

@@ -54,15 +54,7 @@ func Subscribe(ctx context.Context, conn grpc.ClientConnInterface, s Subscriptio
 		s.Silence = defaultSilence
 	}
 	f := follower{Subscription: s, events: comandav1.NewEventServiceClient(conn), retries: retries{Retry: s.Retry}}
-	for {
-		err := f.stream(ctx)
-		if own, ok := errors.AsType[*ownError](err); ok {
-			return own.error
-		}
-		if err := f.retries.pause(ctx, err); err != nil {
-			return err
-		}
-	}
+	return f.retries.run(ctx, f.stream)
 }
 
 // follower is a subscription across its streams.
@@ -73,9 +65,6 @@ type follower struct {
 	retries  retries
 	sequence sequence
 }
-
-// ownError is not the server's: it ends the subscription, whatever status it may hold.
-type ownError struct{ error }
 
 // stream is one of them, up to its end, which is an error.
 func (f *follower) stream(ctx context.Context) error {
