@@ -155,13 +155,7 @@ func readAprovei(root fields.Object) sale {
 		Payment: domain.Payment{Method: root.Method("payment_type")},
 		UTM:     readUTM(root.Object("utms")),
 	}
-	for product := range root.List("products") {
-		quantity, _ := product.Integer("quantity")
-		s.fact.Items = append(s.fact.Items, domain.Item{
-			Code: product.Text("code"), Title: product.Text("title"),
-			UnitPrice: product.Minor("amount"), Quantity: quantity,
-		})
-	}
+	s.fact.Items = readItems(root)
 	if !adds(s.fact.Items, s.fact.Amounts) {
 		root.Warn("products", "do not add up to transaction_amount with freight and discount")
 	}
@@ -173,6 +167,17 @@ func readAprovei(root fields.Object) sale {
 		Address: readAddress(root.Object("customer_address"), "neighborhood"),
 	})
 	return s
+}
+
+func readItems(root fields.Object) (items []domain.Item) {
+	for product := range root.List("products") {
+		quantity, _ := product.Integer("quantity")
+		items = append(items, domain.Item{
+			Code: product.Text("code"), Title: product.Text("title"),
+			UnitPrice: product.Minor("amount"), Quantity: quantity,
+		})
+	}
+	return items
 }
 
 // readVega reads the older postback.

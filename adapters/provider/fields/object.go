@@ -101,8 +101,10 @@ func (o Object) List(name string) iter.Seq[Object] {
 		o.Warn(name, ruleList)
 	}
 	return func(yield func(Object) bool) {
-		for index, part := range ordered(v) {
-			element := Object{value: part, prefix: o.path(name), index: index, notes: o.notes}
+		prefix, index := o.path(name), -1
+		for part := range ordered(v) {
+			index++
+			element := Object{value: part, prefix: prefix, index: index, notes: o.notes}
 			if part.Kind() != strictjson.Object {
 				element.Warn("", ruleObject)
 				continue
@@ -116,21 +118,21 @@ func (o Object) List(name string) iter.Seq[Object] {
 
 // ordered is the parts of v: those of an object in order of their names, numbers
 // as numbers, because the order of its members means nothing.
-func ordered(v strictjson.Value) []strictjson.Value {
-	parts := slices.Collect(v.Parts())
-	if v.Kind() == strictjson.Object {
-		slices.SortFunc(parts, func(a, b strictjson.Value) int {
-			return cmp.Or(cmp.Compare(len(a.Name()), len(b.Name())), cmp.Compare(a.Name(), b.Name()))
-		})
+func ordered(v strictjson.Value) iter.Seq[strictjson.Value] {
+	if v.Kind() != strictjson.Object {
+		return v.Parts()
 	}
-	return parts
+	return slices.Values(slices.SortedFunc(v.Parts(), func(a, b strictjson.Value) int {
+		left, right := a.Name(), b.Name()
+		return cmp.Or(cmp.Compare(len(left), len(right)), cmp.Compare(left, right))
+	}))
 }
 
 // Texts are the members of this object whose values are text that is not empty,
 // as name and value; a member that is no text is a warning about the object.
 func (o Object) Texts() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		for _, part := range ordered(o.value) {
+		for part := range ordered(o.value) {
 			if part.Missing() {
 				continue
 			}
@@ -142,7 +144,7 @@ func (o Object) Texts() iter.Seq2[string, string] {
 			if text = strings.TrimSpace(text); text == "" {
 				continue
 			}
-			if !yield(strings.Clone(part.Name()), strings.Clone(text)) {
+			if !yield(part.Name(), text) {
 				return
 			}
 		}

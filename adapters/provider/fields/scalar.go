@@ -54,7 +54,7 @@ func (o Object) required(name string) string {
 	case hasControl(text):
 		o.Fail(name, ruleControl)
 	default:
-		return strings.Clone(text)
+		return text
 	}
 	return ""
 }
@@ -88,7 +88,7 @@ func (o Object) text(name string, limit int) string {
 	case len(text) > limit:
 		o.Warn(name, ruleLong)
 	default:
-		return strings.Clone(text)
+		return text
 	}
 	return ""
 }
@@ -159,10 +159,11 @@ func (o Object) RequiredInteger(name string) (int64, bool) {
 }
 
 func integer(v strictjson.Value) (n int64, rule string) {
-	if v.Kind() != strictjson.Number || !wholeNumber(v.Text()) {
+	text := v.Text()
+	if v.Kind() != strictjson.Number || !wholeNumber(text) {
 		return 0, ruleWhole
 	}
-	n, err := strconv.ParseInt(v.Text(), 10, 64)
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
 		return 0, ruleRange
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"unicode/utf8"
 
@@ -24,19 +25,25 @@ var (
 	ErrTruncated     = errors.New("cut short")
 )
 
-// Document is a parsed text. It holds no reference to the bytes it was made of.
+// Document is a parsed text. It refers to the bytes it was made of, which must
+// not change while it is read.
 type Document struct {
+	// text is what was read, and after it the strings that had escapes, unquoted.
+	text []byte
 	// nodes are the values in order of appearance, each before its parts: one
-	// allocation instead of a tree of them.
+	// allocation instead of a tree of them, without pointers to follow.
 	nodes []node
 }
 
+// span is a part of a document's text. The zero span is empty.
+type span struct{ start, end int32 }
+
 // node is one value. The nodes from its own index + 1 to end are its parts.
 type node struct {
-	name string // in its object; "" elsewhere
-	text string // of a string, unquoted, or of a number, as written
-	kind Kind
+	name span // in its object; empty elsewhere
+	text span // of a string, unquoted, or of a number, as written
 	end  int32
+	kind Kind
 }
 
 // bytesPerNode is what a value takes in the messages that we know, name and
@@ -47,13 +54,13 @@ const bytesPerNode = 20
 type parser struct {
 	decoder jsontext.Decoder
 	buffer  bytes.Buffer
-	src     string // the whole text: strings without escapes are slices of it
-	nodes   []node
+	src     []byte
+	doc     Document
 }
 
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
-// Parse reads text, which it neither changes nor keeps.
+// Parse reads text, at most 1 GiB of it, which it does not change.
 func Parse(text []byte) (*Document, error) {
 	p, _ := parsers.Get().(*parser) // the pool holds nothing else
 	defer p.release()
@@ -61,46 +68,49 @@ func Parse(text []byte) (*Document, error) {
 	// invalidatePreviousRead in jsontext/decode.go.
 	p.buffer = *bytes.NewBuffer(text)
 	p.decoder.Reset(&p.buffer)
-	p.src = string(text)
-	p.nodes = make([]node, 0, len(text)/bytesPerNode+8)
-	if err := p.value("", 0); err != nil {
+	p.src = text
+	p.doc = Document{
+		text:  slices.Clip(text), // so that to append is to copy
+		nodes: make([]node, 0, len(text)/bytesPerNode+8),
+	}
+	if err := p.value(span{}, 0); err != nil {
 		return nil, p.explain(err)
 	}
 	if _, err := p.decoder.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("offset %d: %w", p.decoder.InputOffset(), ErrTrailing)
 	}
-	return &Document{nodes: p.nodes}, nil
+	doc := p.doc
+	return &doc, nil
 }
 
 // release gives p back without what it read.
 func (p *parser) release() {
 	p.buffer = bytes.Buffer{}
 	p.decoder.Reset(&p.buffer)
-	p.src, p.nodes = "", nil
+	p.src, p.doc = nil, Document{}
 	parsers.Put(p)
 }
 
 // value reads one value and what it holds. depth is how many containers are open.
-func (p *parser) value(name string, depth int) error {
+func (p *parser) value(name span, depth int) error {
 	kind := Kind(p.decoder.PeekKind())
-	index := len(p.nodes)
-	p.nodes = append(p.nodes, node{name: name, kind: kind})
+	index := len(p.doc.nodes)
+	p.doc.nodes = append(p.doc.nodes, node{name: name, kind: kind})
 	var err error
 	switch kind {
 	case Object, Array:
 		err = p.container(kind, depth+1)
 	case String:
-		p.nodes[index].text, err = p.text()
+		p.doc.nodes[index].text, err = p.text()
 	case Number:
 		var v jsontext.Value
 		if v, err = p.decoder.ReadValue(); err == nil {
-			end := int(p.decoder.InputOffset())
-			p.nodes[index].text = p.src[end-len(v) : end]
+			p.doc.nodes[index].text = p.read(len(v), 0)
 		}
 	default:
 		_, err = p.decoder.ReadToken() // a literal, or the error that PeekKind met
 	}
-	p.nodes[index].end = int32(len(p.nodes)) //nolint:gosec // a body of 256 KiB has fewer values than 2^31
+	p.doc.nodes[index].end = int32(len(p.doc.nodes)) //nolint:gosec // a body of 256 KiB has fewer values than 2^31
 	return err
 }
 
@@ -119,7 +129,7 @@ func (p *parser) container(kind Kind, depth int) error {
 			return err //nolint:wrapcheck // see above
 		default:
 		}
-		var name string
+		var name span
 		if kind == Object {
 			var err error
 			if name, err = p.text(); err != nil {
@@ -132,21 +142,32 @@ func (p *parser) container(kind Kind, depth int) error {
 	}
 }
 
-// text reads a string, unquoted. Without escapes it shares the source's memory.
-func (p *parser) text() (string, error) {
+// text reads a string, unquoted.
+func (p *parser) text() (span, error) {
 	v, err := p.decoder.ReadValue()
 	if err != nil {
-		return "", err //nolint:wrapcheck // explain words every error of this file
+		return span{}, err //nolint:wrapcheck // explain words every error of this file
 	}
 	if v.Kind() != jsontext.KindString {
-		return "", ErrSyntax // a name that is no string
+		return span{}, ErrSyntax // a name that is no string
 	}
 	if bytes.IndexByte(v, '\\') < 0 {
-		end := int(p.decoder.InputOffset())
-		return p.src[end-len(v)+1 : end-1], nil
+		return p.read(len(v), 1), nil
 	}
-	unquoted, err := jsontext.AppendUnquote(nil, v)
-	return string(unquoted), err //nolint:wrapcheck // see above
+	start := len(p.doc.text)
+	p.doc.text, err = jsontext.AppendUnquote(p.doc.text, v)
+	return spanOf(start, len(p.doc.text)), err //nolint:wrapcheck // see above
+}
+
+// read is where the value of n bytes stands that was read last, without as many
+// bytes as trim at both ends.
+func (p *parser) read(n, trim int) span {
+	end := int(p.decoder.InputOffset())
+	return spanOf(end-n+trim, end-trim)
+}
+
+func spanOf(start, end int) span {
+	return span{int32(start), int32(end)} //nolint:gosec // Parse's bound
 }
 
 // explain words the decoder's error without the text that it quotes.
@@ -161,7 +182,7 @@ func (p *parser) explain(err error) error {
 		rule = ErrDepth
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		rule = ErrDuplicateName
-	case !utf8.ValidString(p.src):
+	case !utf8.Valid(p.src):
 		rule = ErrUTF8
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		rule = ErrTruncated

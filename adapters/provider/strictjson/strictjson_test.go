@@ -104,6 +104,25 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// Strings with escapes are put behind a copy of the text, never into the sender's memory.
+func TestParseDoesNotWrite(t *testing.T) {
+	const text = `{"a\u00e7":["x\n","plain","\"y\""],"":"\ud83d\ude00"}`
+	given := make([]byte, 2*len(text))
+	copy(given, text)
+	document, err := strictjson.Parse(given[:len(text)])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pointer, want := range map[string]string{"/aç/0": "x\n", "/aç/1": "plain", "/aç/2": `"y"`, "/": "😀"} {
+		if got := document.Root().At(pointer).Text(); got != want {
+			t.Errorf("text at %s is %q, want %q", pointer, got, want)
+		}
+	}
+	if want := text + strings.Repeat("\x00", len(text)); string(given) != want {
+		t.Errorf("what was given is now %q", given)
+	}
+}
+
 func TestValidPointer(t *testing.T) {
 	for pointer, want := range map[string]bool{
 		"": true, "/": true, "/id": true, "/a~0b/c~1d": true, "id": false, "/a~2": false, "/a~": false, "#/id": false,

@@ -33,6 +33,8 @@ func (d *Document) Root() Value { return Value{doc: d} }
 
 func (v Value) node() *node { return &v.doc.nodes[v.index] }
 
+func (d *Document) at(s span) []byte { return d.text[s.start:s.end] }
+
 // Kind is what v is.
 func (v Value) Kind() Kind {
 	if v.doc == nil {
@@ -45,12 +47,12 @@ func (v Value) Kind() Kind {
 func (v Value) Missing() bool { return v.Kind() == Absent || v.Kind() == Null }
 
 // Text is the text of a string, unquoted, or of a number, as written; "" for
-// every other kind. It shares the document's memory: clone what is kept.
+// every other kind. It is a copy: nothing of the document is kept with it.
 func (v Value) Text() string {
 	if v.doc == nil {
 		return ""
 	}
-	return v.node().text
+	return string(v.doc.at(v.node().text))
 }
 
 // Get is the member of object v with exactly this name; absent when v is none or has none.
@@ -59,19 +61,20 @@ func (v Value) Get(name string) Value {
 		return Value{}
 	}
 	for child := range v.Parts() {
-		if child.node().name == name {
+		if string(v.doc.at(child.node().name)) == name {
 			return child
 		}
 	}
 	return Value{}
 }
 
-// Name is the name under which v stands in its object; "" elsewhere.
+// Name is the name under which v stands in its object; "" elsewhere. It is a
+// copy, as Text is.
 func (v Value) Name() string {
 	if v.doc == nil {
 		return ""
 	}
-	return v.node().name
+	return string(v.doc.at(v.node().name))
 }
 
 // Parts are the elements of an array, or the values of an object's members, in
