@@ -1,12 +1,14 @@
 package bench_test
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -137,6 +139,94 @@ func TestPosterKeepsItsConnection(t *testing.T) {
 	if n := connections.Load(); n != 1 {
 		t.Errorf("%d connections for three posts", n)
 	}
+}
+
+// An answer counts only whole, and a connection that the server closes is made anew.
+func TestPosterReadsAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer string
+		body   string
+		closes bool
+		fails  bool
+	}{
+		"plain":         {answer: "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 2\r\n\r\n{}", body: "{}"},
+		"other case":    {answer: "HTTP/1.1 200\r\ncontent-length:2\r\n\r\n{}", body: "{}"},
+		"empty":         {answer: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+		"closes":        {answer: "HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 2\r\n\r\n{}", body: "{}", closes: true},
+		"without end":   {answer: "HTTP/1.1 200 OK\r\n\r\n{}", closes: true, fails: true},
+		"chunked":       {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", closes: true, fails: true},
+		"too long":      {answer: "HTTP/1.1 200 OK\r\nContent-Length: 2147483647\r\n\r\n{}", closes: true, fails: true},
+		"cut short":     {answer: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", closes: true, fails: true},
+		"cut in a head": {answer: "HTTP/1.1 200 OK\r\nContent-Le", closes: true, fails: true},
+		"nothing":       {closes: true, fails: true},
+		"not HTTP":      {answer: "+OK\r\n\r\n", closes: true, fails: true},
+		"no status":     {answer: "HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n", closes: true, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, connections := answering(t, c.answer, c.closes)
+			p := bench.NewPoster(addr, "/in", "secret")
+			defer p.Close()
+			for range 2 {
+				status, body, err := p.Post(t.Context(), []byte("body"))
+				if failed := err != nil; failed != c.fails || string(body) != c.body {
+					t.Fatalf("answered %d %q, %v", status, body, err)
+				}
+				if !c.fails && status != http.StatusOK {
+					t.Errorf("status %d", status)
+				}
+			}
+			want := int32(1)
+			if c.closes {
+				want = 2
+			}
+			if n := connections.Load(); n != want {
+				t.Errorf("%d connections for two posts, want %d", n, want)
+			}
+		})
+	}
+}
+
+// answering is a server that answers every request with the same bytes, after which it
+// may end the connection. It counts connections.
+func answering(t *testing.T, answer string, closes bool) (addr string, connections *atomic.Int32) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections = new(atomic.Int32)
+	var wg sync.WaitGroup
+	serve := func(conn net.Conn) {
+		defer conn.Close()
+		reader := bufio.NewReader(conn)
+		for {
+			q, err := http.ReadRequest(reader)
+			if err != nil {
+				return
+			}
+			if _, err := io.Copy(io.Discard, q.Body); err != nil {
+				return
+			}
+			if _, err := io.WriteString(conn, answer); err != nil || closes {
+				return
+			}
+		}
+	}
+	wg.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			wg.Go(func() { serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		wg.Wait()
+	})
+	return listener.Addr().String(), connections
 }
 
 func TestRawRoundPublishesDurably(t *testing.T) {

@@ -2,11 +2,13 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -18,6 +20,7 @@ type Poster struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	buf    []byte
+	answer []byte
 }
 
 // NewPoster posts to path on addr (host:port) with a bearer token.
@@ -62,19 +65,85 @@ func (p *Poster) exchange() (int, []byte, error) {
 	if _, err := p.conn.Write(p.buf); err != nil {
 		return 0, nil, err
 	}
-	response, err := http.ReadResponse(p.reader, nil)
+	head, err := p.head()
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, fmt.Errorf("read the answer's head: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
+	p.answer = slices.Grow(p.answer[:0], head.length)[:head.length]
+	if _, err := io.ReadFull(p.reader, p.answer); err != nil {
 		return 0, nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if response.Close {
+	if head.closes {
 		p.Close()
 	}
-	return response.StatusCode, answer, nil
+	return head.status, p.answer, nil
+}
+
+// head is what matters of an answer before its body.
+type head struct {
+	status, length int
+	closes         bool
+}
+
+var errNoAnswer = errors.New("no answer of HTTP/1.1 with a length")
+
+// mostAnswer is more than any answer to a webhook has, in bytes.
+const mostAnswer = 1 << 20
+
+// head reads the status line and the fields, of which it keeps two: a map of them
+// all, as net/http makes it, would cost more than the rest of the exchange but its
+// system calls.
+func (p *Poster) head() (head, error) {
+	line, err := p.line()
+	if err != nil {
+		return head{}, err
+	}
+	text, ok := bytes.CutPrefix(line, []byte("HTTP/1.1 "))
+	text, _, _ = bytes.Cut(text, []byte(" "))
+	h := head{status: number(text), length: -1}
+	if !ok || h.status < 0 {
+		return head{}, errNoAnswer
+	}
+	for {
+		if line, err = p.line(); err != nil {
+			return head{}, err
+		}
+		if len(line) == 0 {
+			break
+		}
+		h.field(line)
+	}
+	if h.length < 0 || h.length > mostAnswer {
+		return head{}, errNoAnswer
+	}
+	return h, nil
+}
+
+// field takes what line says that matters.
+func (h *head) field(line []byte) {
+	name, value, _ := bytes.Cut(line, []byte(":"))
+	value = bytes.TrimSpace(value)
+	switch {
+	case bytes.EqualFold(name, []byte("Content-Length")):
+		h.length = number(value)
+	case bytes.EqualFold(name, []byte("Connection")):
+		h.closes = bytes.EqualFold(value, []byte("close"))
+	}
+}
+
+// number is what text says in digits, -1 when that is none.
+func number(text []byte) int {
+	n, err := strconv.ParseUint(string(text), 10, 31)
+	if err != nil {
+		return -1
+	}
+	return int(n)
+}
+
+// line is the next line without its end, valid until the next is read.
+func (p *Poster) line() ([]byte, error) {
+	line, err := p.reader.ReadSlice('\n')
+	return bytes.TrimRight(line, "\r\n"), err
 }
 
 // Close ends the connection; Post makes another.
