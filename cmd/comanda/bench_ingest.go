@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"comanda.internal/cmd/comanda/bench"
@@ -70,6 +71,7 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) error {
 	if c.Rate < 0 {
 		return usagef("--rate: not negative")
 	}
+	go heap.makeRoom(ctx, memlimit.FromCgroup, memlimit.FromSystem) // so that raw runs as serve does
 	return c.inDir(func(dir string) (err error) {
 		b := &ingestBench{cmd: c, io: io, run: io.now().UnixMilli(), report: c.report("ingest", dir, io.now())}
 		defer func() { err = errors.Join(err, b.close()) }()

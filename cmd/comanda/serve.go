@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"comanda.internal/domain"
 )
 
@@ -36,6 +38,7 @@ const readyLine = "comanda is ready"
 
 // Run serves until ctx ends, which is no error.
 func (c *serveCmd) Run(ctx context.Context, out *stdio) error {
+	go heap.makeRoom(ctx, memlimit.FromCgroup, memlimit.FromSystem)
 	cfg, err := c.load()
 	if err != nil {
 		return err
