@@ -18,20 +18,22 @@ const (
 	maxHandled    = tailSize         // messages in one call of handle
 	pullExpires   = 30 * time.Second // of one request
 	pullHeartbeat = 3 * time.Second
-	scanHeartbeat = time.Second     // of a scan, which asks the leader then
-	pullSilence   = 8 * time.Second // without message or heartbeat: start over
-	consumerIdle  = time.Minute     // after which the server drops a reader's consumer
+	scanHeartbeat = time.Second            // of a scan, which asks the leader then
+	pullSilence   = 8 * time.Second        // without message or heartbeat: start over
+	consumerIdle  = time.Minute            // after which the server drops a reader's consumer
+	tailPause     = 250 * time.Millisecond // without anything new from the tail alone: ask the server
 	retryFirst    = 50 * time.Millisecond
 	retryMost     = 2 * time.Second
 )
 
 // errRestart says that the session is over and another goes on where it ended;
-// errDone that a scan has seen all; errIdle that it looks so, and that the leader
-// is to be asked.
+// errOvertaken so, but that nothing is wrong; errDone that a scan has seen all; errIdle
+// that it looks so, and that the leader is to be asked.
 var (
-	errRestart = errors.New("session ended")
-	errDone    = errors.New("scan is done")
-	errIdle    = errors.New("the server has no more to send")
+	errRestart   = errors.New("session ended")
+	errOvertaken = errors.New("the tail was faster than the server, and has no more")
+	errDone      = errors.New("scan is done")
+	errIdle      = errors.New("the server has no more to send")
 )
 
 // Follow hands every message after the sequence after, and of subjects when
@@ -40,7 +42,7 @@ var (
 // consumer. It returns nil when ctx ends, otherwise the error of handle.
 // Messages passed to handle are the callee's, the slice is not.
 func (r *Reader) Follow(ctx context.Context, after uint64, subjects []string, handle func([]Message) error) error {
-	f := &follower{reader: r, subjects: subjects, last: after, handle: handle}
+	f := &follower{reader: r, subjects: subjects, last: after, tailed: len(subjects) == 0, handle: handle}
 	return f.run(ctx)
 }
 
@@ -61,6 +63,9 @@ func (f *follower) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		before := f.last
 		err := f.session(ctx)
+		if f.overtaken = errors.Is(err, errOvertaken); f.overtaken {
+			continue
+		}
 		if !errors.Is(err, errRestart) {
 			return err
 		}
@@ -95,6 +100,7 @@ type follower struct {
 	subjects []string
 	last     uint64 // stream sequence handed over
 	handle   func([]Message) error
+	tailed   bool   // what this process stores is taken from the tail
 	bounded  bool   // a scan, which ends at upTo or when nothing is left
 	upTo     uint64 // of a scan
 
@@ -102,6 +108,8 @@ type follower struct {
 	consumer    string
 	delivered   uint64 // consumer sequence seen
 	outstanding int    // messages asked for and not yet seen
+	stale       int    // messages that the tail had before, since they were last asked for
+	overtaken   bool   // how the session before ended
 	batch       []Message
 }
 
@@ -114,7 +122,7 @@ func (f *follower) session(ctx context.Context) error {
 	}
 	f.consumer, f.delivered, f.outstanding = consumer, 0, 0
 	defer f.deleteConsumer(ctx)
-	if !f.bounded {
+	if f.tailed && !f.overtaken {
 		f.reader.tail.forget()
 	}
 	if f.bounded && pending == 0 {
@@ -143,9 +151,13 @@ func (f *follower) loop(ctx context.Context, messages <-chan *nats.Msg, status <
 	silence := time.NewTimer(pullSilence)
 	defer silence.Stop()
 	for {
+		before := f.last
 		stored, err := f.takeTail()
 		if err != nil {
 			return err
+		}
+		if f.asksNot() && f.last > before {
+			silence.Reset(tailPause)
 		}
 		select {
 		case <-stored:
@@ -154,27 +166,31 @@ func (f *follower) loop(ctx context.Context, messages <-chan *nats.Msg, status <
 		case <-status: // the connection was lost meanwhile, and with it our request
 			return errRestart
 		case <-silence.C:
+			if f.asksNot() {
+				return errOvertaken
+			}
 			return errRestart
 		case m := <-messages:
-			silence.Reset(pullSilence)
-			err := f.take(m, messages)
-			if errors.Is(err, errIdle) {
-				err = f.exhausted(ctx)
-			}
-			if err == nil {
-				err = f.more()
-			}
-			if err != nil {
+			if err := f.take(ctx, m, messages); err != nil {
 				return err
 			}
+			silence.Reset(f.patience())
 		}
 	}
+}
+
+// patience is how long nothing may come before the session ends.
+func (f *follower) patience() time.Duration {
+	if f.asksNot() {
+		return tailPause
+	}
+	return pullSilence
 }
 
 // takeTail hands over what this process stored after what was handed over before, and
 // says when there is more. A scan does without, and so does who wants some subjects only.
 func (f *follower) takeTail() (more <-chan struct{}, err error) {
-	if f.bounded || len(f.subjects) > 0 {
+	if !f.tailed {
 		return nil, nil //nolint:nilnil // nil is never closed
 	}
 	more = f.reader.tail.changed() // before the look, so that nothing is missed
@@ -189,13 +205,13 @@ func (f *follower) takeTail() (more <-chan struct{}, err error) {
 	return more, nil
 }
 
-// take reads m and whatever else is already here, and hands it over.
-func (f *follower) take(m *nats.Msg, more <-chan *nats.Msg) error {
+// take reads m and whatever else is already here, hands it over, and asks for more.
+func (f *follower) take(ctx context.Context, m *nats.Msg, rest <-chan *nats.Msg) error {
 	f.batch = f.batch[:0]
 	err := f.read(m)
 	for err == nil && len(f.batch) < maxHandled {
 		select {
-		case m = <-more:
+		case m = <-rest:
 			err = f.read(m)
 			continue
 		default:
@@ -208,7 +224,13 @@ func (f *follower) take(m *nats.Msg, more <-chan *nats.Msg) error {
 		}
 		f.last = f.batch[len(f.batch)-1].Sequence
 	}
-	return err
+	if errors.Is(err, errIdle) {
+		err = f.exhausted(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return f.more()
 }
 
 // read adds m to the batch, or acts on it when it is a status.
@@ -222,8 +244,10 @@ func (f *follower) read(m *nats.Msg) error {
 	}
 	f.delivered, f.outstanding = d.consumerSeq, f.outstanding-1
 	if d.streamSeq <= f.last { // the tail was faster
+		f.stale++
 		return nil
 	}
+	f.stale = 0
 	if f.bounded && d.streamSeq > f.upTo {
 		return errDone
 	}
@@ -282,13 +306,19 @@ func (f *follower) status(code string, header nats.Header) error {
 	}
 }
 
-// more asks for messages when half of those asked for have come.
+// more asks for messages when half of those asked for have come, unless the tail had
+// each of these before: to be sent what this process stored itself costs as much as to
+// store it. Who asks no more goes on at the tail; when nothing comes from there either, or it
+// left something out that another process stored, another session begins where it ended.
 func (f *follower) more() error {
-	if f.outstanding > pullBatch/2 {
+	if f.outstanding > pullBatch/2 || f.stale >= pullBatch/2 {
 		return nil
 	}
 	return f.pull()
 }
+
+// asksNot reports that the server will send nothing, for it was not asked to.
+func (f *follower) asksNot() bool { return f.outstanding == 0 && f.stale >= pullBatch/2 }
 
 // pull asks for as many messages as may be on their way.
 func (f *follower) pull() error {

@@ -4,7 +4,11 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"comanda.internal/eventstore/stream"
 )
@@ -110,4 +114,80 @@ func TestStoredIsForgotten(t *testing.T) {
 	if most := stream.TailBytes + len(large); r.Remembered() > most || r.Remembered() < most/2 {
 		t.Errorf("%d bytes are remembered", r.Remembered())
 	}
+}
+
+// Who is told of all that is stored before the server hands it out asks the server for no
+// more than it asked for at first; and yet what another process stores comes, alone or
+// before what this one stores next.
+func TestWhoHasTheTailAsksNotForIt(t *testing.T) {
+	js, p := create(t)
+	asked := map[string]*nats.Subscription{"CREATE": nil, "MSG.NEXT": nil}
+	for what := range asked {
+		sub, err := js.Conn().SubscribeSync("$JS.API.CONSUMER." + what + ".>")
+		if err == nil {
+			err = sub.SetPendingLimits(-1, -1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked[what] = sub
+	}
+	r := stream.NewReader(js, name, discard)
+	last := publish(t, p, msg("t.a", "0", -1)).Sequence
+	seen := following(t, r, 0)
+	await := func() {
+		t.Helper()
+		if m := <-seen; m.Sequence != last || string(m.Data) != strconv.FormatUint(last-1, 10) {
+			t.Fatalf("%d: %q comes, want %d", m.Sequence, m.Data, last)
+		}
+	}
+	another := func() { last = publish(t, p, msg("t.a", strconv.FormatUint(last, 10), -1)).Sequence }
+	own := func() {
+		r.Stored(stream.Message{Subject: "t.a", Data: []byte(strconv.FormatUint(last, 10)), Sequence: last + 1})
+		last++
+		await()
+		last--
+		another()
+	}
+	await()
+	for range 2 {
+		for more := true; more; more = isAsked(t, js) {
+			for range 500 {
+				own()
+			}
+		}
+		another()
+		await()
+	}
+	if sessions, requests := count(t, asked["CREATE"]), count(t, asked["MSG.NEXT"]); requests > 2*sessions {
+		t.Errorf("%d sessions asked %d times for messages", sessions, requests)
+	}
+}
+
+// isAsked reports whether someone waits for the server to hand out more of the stream.
+func isAsked(t *testing.T, js jetstream.JetStream) bool {
+	t.Helper()
+	s, err := js.Stream(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := s.ListConsumers(t.Context())
+	waiting := 0
+	for c := range list.Info() {
+		waiting += c.NumWaiting
+	}
+	if list.Err() != nil {
+		t.Fatal(list.Err())
+	}
+	return waiting > 0
+}
+
+// count is how many messages came.
+func count(t *testing.T, sub *nats.Subscription) int {
+	t.Helper()
+	n, _, err := sub.Pending()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
