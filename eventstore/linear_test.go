@@ -19,16 +19,19 @@ import (
 
 var discardLog = slog.New(slog.DiscardHandler)
 
-// onOneServer is three instances on one server, one of them behind a proxy.
-func onOneServer(t *testing.T) ([]*store, *natstest.Proxy) {
+// onOneServer is three instances on one server, one of them behind a proxy. Each makes
+// batches from that queue; 0 is as by default.
+func onOneServer(t *testing.T, batchFrom int) ([]*store, *natstest.Proxy) {
 	t.Helper()
 	dir := t.TempDir()
 	node := natstest.Node(t, dir)
 	proxy := natstest.NewProxy(t, node.Addr())
 	remote := natstest.Client(t, proxy.Addr(), dir)
+	cfg := impatient
+	cfg.BatchFrom = batchFrom
 	var stores []*store
 	for _, conn := range []*nats.Conn{node.Conn(), remote.Conn(), node.Conn()} {
-		stores = append(stores, open(t, conn, dir, impatient, eventstore.RecorderConfig{Decisions: 1000}))
+		stores = append(stores, open(t, conn, dir, cfg, eventstore.RecorderConfig{Decisions: 1000}))
 	}
 	return stores, proxy
 }
@@ -93,7 +96,7 @@ func (o *outages) heal() {
 // TestLinearOnOneServer races three instances while the network of one comes and
 // goes. With a fault planted, the same race must be red.
 func TestLinearOnOneServer(t *testing.T) {
-	stores, proxy := onOneServer(t)
+	stores, proxy := onOneServer(t, 0)
 	network := &outages{proxy: proxy, every: 150, at: 30}
 	r := &race{t: t, stores: stores, calls: 600, orders: 5, done: network.done}
 	history := r.run(network.heal)
@@ -106,6 +109,33 @@ func TestLinearOnOneServer(t *testing.T) {
 	}
 	wantNoProblem(t, stores[0])
 	wantRed(t, stores, "expectation left out", "10071 for success", "acknowledged before the append returned")
+}
+
+// TestLinearInBatches is the same with so many clients that most events go in batches,
+// which are refused for one another's, halved, sent again singly, and lost with the network.
+func TestLinearInBatches(t *testing.T) {
+	stores, proxy := onOneServer(t, 2)
+	network := &outages{proxy: proxy, every: 300, at: 100}
+	r := &race{t: t, stores: stores, calls: 900, orders: 40, each: 12, done: network.done}
+	history := r.run(network.heal)
+	batched := 0
+	err := stream.NewReader(newJS(t, stores[0]), eventstore.OrdersStream(0), discardLog).Subject(t.Context(), ">", func(m stream.Message) error {
+		if m.Header.Get("Nats-Batch-Id") != "" {
+			batched++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d calls, %d of them appends without an answer; %d events in batches", len(history), r.unknown(), batched)
+	if got := check(history); got != porcupine.Ok {
+		t.Errorf("porcupine says %s", got)
+	}
+	if batched == 0 {
+		t.Error("no event was stored in a batch")
+	}
+	wantNoProblem(t, stores[0])
 }
 
 // TestLinearOnReplicas is the same on three servers that stay.

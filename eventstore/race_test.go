@@ -1,6 +1,7 @@
 package eventstore_test
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
@@ -78,6 +79,7 @@ type race struct {
 	calls  int
 	first  int // number of an order
 	orders int
+	each   int // clients of a store; 0: two
 	done   func(n int, unknown bool)
 
 	begun time.Time
@@ -87,10 +89,7 @@ type race struct {
 	acks  []time.Duration // when appends were acknowledged
 }
 
-const (
-	clientsPerStore = 2
-	raceSeed        = 20260509 // of the clients' choices; what they meet is the machine's
-)
+const raceSeed = 20260509 // of the clients' choices; what they meet is the machine's
 
 // run has every client make calls until all are made, reads every order once more,
 // and answers the history. before runs between the two, when nobody writes.
@@ -98,10 +97,11 @@ func (r *race) run(before func()) []porcupine.Operation {
 	r.t.Helper()
 	r.begun = time.Now()
 	var clients sync.WaitGroup
+	each := cmp.Or(r.each, 2)
 	for i, s := range r.stores {
-		for c := range clientsPerStore {
-			rng := rand.New(rand.NewPCG(raceSeed, uint64(i*clientsPerStore+c)))
-			clients.Go(func() { r.client(i*clientsPerStore+c, s, rng) })
+		for c := range each {
+			rng := rand.New(rand.NewPCG(raceSeed, uint64(i*each+c)))
+			clients.Go(func() { r.client(i*each+c, s, rng) })
 		}
 	}
 	clients.Wait()
