@@ -273,15 +273,11 @@ func history(tx *kv.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
 // eachStored calls yield with what is stored of each event of the order, by
 // revision.
 func eachStored(tx *kv.Tx, id domain.OrderID, yield func(place, value []byte) error) error {
-	b := tx.Bucket(name)
-	if b == nil {
-		return nil
-	}
-	places := b.Bucket(ordersBucket).Get([]byte(id))
+	places := tx.Bucket(name, ordersBucket).Get([]byte(id))
 	if len(places)%placeSize != 0 {
 		return domain.Errorf(domain.Corrupt, "timeline of %s: places of %d bytes", id, len(places))
 	}
-	stored := b.Bucket(eventsBucket)
+	stored := tx.Bucket(name, eventsBucket)
 	for place := range slices.Chunk(places, placeSize) {
 		value := stored.Get(place)
 		if value == nil {
