@@ -53,7 +53,11 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	orders := b.Bucket(ordersBucket)
 	for i := range changes {
 		c := &changes[i]
-		if err := putPlaces(orders, c, slices.Clone(orders.Get([]byte(c.Order)))); err != nil {
+		var before []byte
+		if c.Before != nil { // else there is nothing
+			before = orders.Get([]byte(c.Order))
+		}
+		if err := putPlaces(orders, c, before); err != nil {
 			return err
 		}
 	}
@@ -62,7 +66,7 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 
 // putPlaces puts the places of the change's events behind those before.
 func putPlaces(orders *kv.Bucket, c *projections.Change, before []byte) error {
-	places := slices.Grow(before, placeSize*len(c.Events))
+	places := append(make([]byte, 0, len(before)+placeSize*len(c.Events)), before...)
 	for j := range c.Events {
 		places = appendPlace(places, c.Events[j].Partition, c.Events[j].Sequence)
 	}
