@@ -60,7 +60,8 @@ func (f *folder) fold(tx *kv.Tx, events []domain.Recorded) (folded, error) {
 		if !ok {
 			at = len(out.changes)
 			index[id] = at
-			out.changes = append(out.changes, Change{Order: id})
+			out.changes = append(out.changes, Change{Order: id, Events: events[i : i+1 : i+1]}) // most have one
+			continue
 		}
 		out.changes[at].Events = append(out.changes[at].Events, events[i])
 	}

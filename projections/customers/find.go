@@ -25,14 +25,13 @@ func (x *Index) Orders(ctx context.Context, tenant domain.TenantID, names []Name
 	err := x.survive(func(db *kv.DB) error {
 		return db.View(func(tx *kv.Tx) error {
 			entries := tx.Bucket(entriesBucket)
-			tenants := []domain.TenantID{tenant}
+			ids, tenants := x.subjects(), []domain.TenantID{tenant}
 			if tenant == "" {
 				tenants = tenantsIn(entries)
 			}
 			for _, t := range tenants {
-				pepper := x.pepper(t)
 				for _, n := range names {
-					if err := find(entries, prefix(t, n.subject(pepper[:])), keys); err != nil {
+					if err := find(entries, prefix(t, ids.of(t, n)), keys); err != nil {
 						return err
 					}
 				}
@@ -48,10 +47,10 @@ func (x *Index) Orders(ctx context.Context, tenant domain.TenantID, names []Name
 
 // Written tells one look-up from another, to whoever has the key only.
 func (x *Index) Written(names []Name) string {
-	pepper := x.pepper("")
+	ids := x.subjects()
 	var written []byte
 	for _, n := range names {
-		subject := n.subject(pepper[:])
+		subject := ids.of("", n)
 		written = append(written, subject[:]...)
 	}
 	return string(written)
@@ -81,10 +80,14 @@ func (x *Index) held(ctx context.Context, keys map[domain.OrderID]string) ([]dom
 	return slices.Sorted(maps.Keys(keys)), nil
 }
 
-// prefix begins the keys of a person's entries.
+// prefix begins the keys of a person's entries, and has room for an order id.
 func prefix(tenant domain.TenantID, subject [subjectSize]byte) []byte {
-	return append(append([]byte{byte(len(tenant))}, tenant...), subject[:]...) //nolint:gosec // a tenant id has at most 40 bytes
+	key := append(make([]byte, 0, 1+len(tenant)+subjectSize+orderIDSize), byte(len(tenant))) //nolint:gosec // a tenant id has at most 40 bytes
+	return append(append(key, tenant...), subject[:]...)
 }
+
+// orderIDSize is the length of every order id.
+const orderIDSize = 30
 
 // tenantsIn are the tenants that have entries.
 func tenantsIn(entries *kv.Bucket) []domain.TenantID {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -202,14 +203,17 @@ type entry struct{ key, value []byte }
 func (x *Index) open(ctx context.Context, events []domain.Recorded, broken func(*domain.Event, error)) ([][]entry, error) {
 	made := make([][]entry, len(events))
 	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(openers)
-	for i := range events {
-		if len(events[i].Event.SealedPersonal) > 0 {
-			group.Go(func() (err error) {
-				made[i], err = x.entries(within, &events[i].Event, broken)
-				return err
-			})
-		}
+	var taken atomic.Int64
+	for range min(openers, len(events)) {
+		group.Go(func() (err error) {
+			ids := x.subjects()
+			for i := taken.Add(1) - 1; i < int64(len(events)) && err == nil; i = taken.Add(1) - 1 {
+				if e := &events[i].Event; len(e.SealedPersonal) > 0 {
+					made[i], err = x.entries(within, e, ids, broken)
+				}
+			}
+			return err
+		})
 	}
 	return made, group.Wait() //nolint:wrapcheck // Run says of what
 }
@@ -248,7 +252,7 @@ func (x *Index) put(partition int, events []domain.Recorded, made [][]entry) err
 	newest := &events[len(events)-1]
 	m := mark{sequence: newest.Sequence, hash: newest.Hash}
 	x.deps.At(PointCommit)
-	if err := x.survive(func(db *kv.DB) error { return write(db, partition, made, m) }); err != nil {
+	if err := x.survive(func(db *kv.DB) error { return write(db, events, made, partition, m) }); err != nil {
 		return err
 	}
 	x.deps.At(PointCommitted)
@@ -263,13 +267,14 @@ func (x *Index) put(partition int, events []domain.Recorded, made [][]entry) err
 	return nil
 }
 
-// write writes entries and the mark of a partition in one transaction.
-func write(db *kv.DB, partition int, made [][]entry, m mark) error {
+// write writes the entries made of events and the mark of a partition in one transaction.
+func write(db *kv.DB, events []domain.Recorded, made [][]entry, partition int, m mark) error {
 	return db.Update(func(tx *kv.Tx) error {
 		b := tx.Bucket(entriesBucket)
-		for _, entries := range made {
+		for i, entries := range made {
+			later := events[i].Event.Revision > 1
 			for _, e := range entries {
-				if have := b.Get(e.key); have != nil && bytes.Equal(have, e.value) {
+				if later && holds(b, &e) {
 					continue // most events of an order name whom the first did
 				}
 				if err := b.Put(e.key, e.value); err != nil {
@@ -280,6 +285,11 @@ func write(db *kv.DB, partition int, made [][]entry, m mark) error {
 		value := binary.BigEndian.AppendUint64(make([]byte, 0, markSize), m.sequence)
 		return tx.Bucket(metaBucket).Put(markKey(partition), append(value, m.hash[:]...))
 	})
+}
+
+func holds(b *kv.Bucket, e *entry) bool {
+	have := b.Get(e.key)
+	return have != nil && bytes.Equal(have, e.value)
 }
 
 // room waits until memory holds little that is not in the file.
@@ -297,7 +307,7 @@ func (x *Index) room(ctx context.Context) error {
 }
 
 // entries are those of one event; none when it was erased or cannot be opened.
-func (x *Index) entries(ctx context.Context, e *domain.Event, broken func(*domain.Event, error)) ([]entry, error) {
+func (x *Index) entries(ctx context.Context, e *domain.Event, ids *subjects, broken func(*domain.Event, error)) ([]entry, error) {
 	var personal domain.Personal
 	err := x.persist(ctx, func() (err error) {
 		personal, err = x.deps.Vault.Reveal(ctx, e)
@@ -312,10 +322,10 @@ func (x *Index) entries(ctx context.Context, e *domain.Event, broken func(*domai
 		broken(e, err)
 		return nil, nil
 	}
-	pepper := x.pepper(e.Tenant)
-	var out []entry
-	for _, n := range namesOf(&personal) {
-		out = append(out, entry{append(prefix(e.Tenant, n.subject(pepper[:])), e.OrderID...), []byte(e.KeyID)})
+	names, key := namesOf(&personal), []byte(e.KeyID)
+	out := make([]entry, len(names))
+	for i, n := range names {
+		out[i] = entry{append(prefix(e.Tenant, ids.of(e.Tenant, n)), e.OrderID...), key}
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package customers
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"hash"
 	"strings"
 
 	"comanda.internal/domain"
@@ -40,10 +41,29 @@ func namesOf(p *domain.Personal) []Name {
 // subjectSize is that of a subject id, in bytes.
 const subjectSize = 16
 
-// subject is the person's id.
-func (n Name) subject(pepper []byte) [subjectSize]byte {
-	h := hmac.New(sha256.New, pepper)
-	_, _ = h.Write([]byte{byte(n.Kind)})
-	_, _ = h.Write([]byte(strings.ToLower(strings.TrimSpace(n.Text))))
-	return [subjectSize]byte(h.Sum(nil))
+// subjects makes subject ids, with one HMAC a tenant: to begin one costs as much as to use it.
+// One goroutine uses it.
+type subjects struct {
+	pepper func(domain.TenantID) [sha256.Size]byte
+	keyed  map[domain.TenantID]hash.Hash
+	room   []byte
+}
+
+func (x *Index) subjects() *subjects {
+	return &subjects{pepper: x.pepper, keyed: map[domain.TenantID]hash.Hash{}}
+}
+
+// of is the id of the tenant's person of that name.
+func (s *subjects) of(tenant domain.TenantID, n Name) [subjectSize]byte {
+	h := s.keyed[tenant]
+	if h == nil {
+		pepper := s.pepper(tenant)
+		h = hmac.New(sha256.New, pepper[:])
+		s.keyed[tenant] = h
+	}
+	h.Reset()
+	s.room = append(append(s.room[:0], byte(n.Kind)), strings.ToLower(strings.TrimSpace(n.Text))...)
+	_, _ = h.Write(s.room)
+	s.room = h.Sum(s.room[:0])
+	return [subjectSize]byte(s.room)
 }

@@ -142,8 +142,8 @@ func (c *Cursor) settle() (key, value []byte) {
 		if c.key == nil {
 			return nil, nil
 		}
-		if !found.gone {
-			return c.key, found.value
+		if found != nil {
+			return c.key, found
 		}
 		c.step()
 	}
@@ -180,7 +180,7 @@ func (s *memorySource) next()           { s.take(s.iter.Next()) }
 func (s *memorySource) prev()           { s.take(s.iter.Prev()) }
 
 func (s *memorySource) take(ok bool) {
-	s.key, s.entry = nil, entry{}
+	s.key, s.entry = nil, nil
 	if !ok {
 		return
 	}
@@ -220,4 +220,4 @@ func (s *fileSource) backward(key, value []byte) {
 	s.key, s.value = key, value
 }
 
-func (s *fileSource) at() ([]byte, entry) { return s.key, entry{value: s.value} }
+func (s *fileSource) at() ([]byte, entry) { return s.key, s.value }

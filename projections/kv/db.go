@@ -34,13 +34,14 @@ type memory struct {
 	size int // bytes of keys and values, as they were put
 }
 
-// entry is a value, or says that the key is gone.
-type entry struct {
-	value []byte
-	gone  bool
-}
+// entry is a value; nil says that the key is gone.
+type entry []byte
 
-func newMemory() *memory { return &memory{tree: btree.NewMap[string, entry](0)} }
+// degree bounds the keys of a node in memory to 31: an Update copies each node that it
+// changes, and of smaller ones there are more to allocate and to pass on the way.
+const degree = 16
+
+func newMemory() *memory { return &memory{tree: btree.NewMap[string, entry](degree)} }
 
 // New is a DB on bolt, which is the DB's from now on.
 func New(bolt *bbolt.DB) *DB {
@@ -122,7 +123,7 @@ func (db *DB) begin(kept bool) (tx *Tx, err error) {
 		if err != nil {
 			return nil, err
 		}
-		tx = &Tx{file: file, kept: kept, epoch: epoch}
+		tx = &Tx{file: file, epoch: epoch}
 	}
 	tx.layers = tx.layers[:0]
 	if db.recent.tree.Len() > 0 {

@@ -15,8 +15,9 @@ const appendedFill = 0.95
 func write(file *bbolt.Tx, m *memory, appended func(path string) bool) (err error) {
 	var path string
 	var bucket *bbolt.Bucket
+	var room []byte // bbolt copies keys, not values
 	m.tree.Scan(func(k string, e entry) bool {
-		at, key, _ := strings.Cut(k, keySeparator)
+		at, name, _ := strings.Cut(k, keySeparator)
 		if bucket == nil || at != path {
 			if bucket, err = makeBucket(file, at); err != nil {
 				return false
@@ -26,10 +27,11 @@ func write(file *bbolt.Tx, m *memory, appended func(path string) bool) (err erro
 				bucket.FillPercent = appendedFill
 			}
 		}
-		if e.gone {
-			err = bucket.Delete([]byte(key))
+		room = append(room[:0], name...)
+		if e == nil {
+			err = bucket.Delete(room)
 		} else {
-			err = bucket.Put([]byte(key), e.value)
+			err = bucket.Put(room, e)
 		}
 		if err != nil {
 			err = fmt.Errorf("write to bucket %s: %w", path, err)

@@ -63,13 +63,13 @@ func (l *Loader) Close() error {
 var ErrOrder = errors.New("kv: a key out of order")
 
 func (l *Loader) put(b *Bucket, key []byte, e entry) error {
-	if e.gone {
+	if e == nil {
 		return ErrReadOnly
 	}
 	if b.leaf == nil {
 		b.leaf = l.leaf(b.path)
 	}
-	if err := b.leaf.add(0, key, e.value); err != nil {
+	if err := b.leaf.add(0, key, e); err != nil {
 		return fmt.Errorf("write to bucket %s: %w", b.path, err)
 	}
 	return nil

@@ -89,7 +89,7 @@ func (db *DB) write(fn func(*bbolt.Tx) error, then func()) error {
 	return nil
 }
 
-// bucket is one that was looked up before in this read transaction; nil: it was not.
+// bucket is one that was looked up before in this transaction; nil: it was not.
 func (tx *Tx) bucket(path []string) *Bucket {
 	for _, b := range tx.buckets {
 		if slices.Equal(b.names, path) {
@@ -101,7 +101,7 @@ func (tx *Tx) bucket(path []string) *Bucket {
 
 // get is a value of the file.
 func (b *Bucket) get(key []byte) []byte {
-	if b.names == nil {
+	if b.tx.load { // the file changes
 		return b.file.Get(key)
 	}
 	if b.cursor == nil {

@@ -19,7 +19,6 @@ type Tx struct {
 	load     bool                // what is put goes to the file
 	loader   *Loader             // what is put goes to it; nil: there is a file
 
-	kept    bool   // for who reads next
 	epoch   uint64 // of the file, when it began
 	buckets []*Bucket
 }
@@ -35,7 +34,7 @@ func (tx *Tx) Bucket(path ...string) *Bucket {
 	}
 	joined := strings.Join(path, pathSeparator)
 	b := &Bucket{tx: tx, path: joined, prefix: joined + keySeparator, file: fileBucket(tx.file, path)}
-	if tx.kept && len(tx.buckets) < knownBuckets {
+	if !tx.load && len(tx.buckets) < knownBuckets { // loading makes buckets
 		b.names = slices.Clone(path)
 		tx.buckets = append(tx.buckets, b)
 	}
@@ -69,7 +68,7 @@ type Bucket struct {
 	prefix string
 	file   *bbolt.Bucket // nil: not in the file
 
-	names  []string      // the path, when it is kept with its Tx
+	names  []string      // the path; nil: the Tx does not know it
 	cursor *bbolt.Cursor // for get; nil: not yet
 	leaf   *leafWriter   // of a Loader; nil: not yet
 }
@@ -90,7 +89,7 @@ func (b *Bucket) Get(key []byte) []byte {
 		k := b.prefix + string(key)
 		for _, m := range b.tx.layers {
 			if e, ok := m.tree.Get(k); ok {
-				return e.value // nil when it is gone
+				return e
 			}
 		}
 	}
@@ -109,11 +108,11 @@ func (b *Bucket) Put(key, value []byte) error {
 	if value == nil {
 		value = []byte{}
 	}
-	return b.set(key, entry{value: value})
+	return b.set(key, value)
 }
 
 // Delete removes key, which need not exist.
-func (b *Bucket) Delete(key []byte) error { return b.set(key, entry{gone: true}) }
+func (b *Bucket) Delete(key []byte) error { return b.set(key, nil) }
 
 func (b *Bucket) set(key []byte, e entry) error {
 	switch {
@@ -128,11 +127,11 @@ func (b *Bucket) set(key []byte, e entry) error {
 	}
 	old, replaced := own.tree.Set(b.prefix+string(key), e)
 	if replaced {
-		own.size -= len(old.value)
+		own.size -= len(old)
 	} else {
 		own.size += len(b.prefix) + len(key)
 	}
-	own.size += len(e.value)
+	own.size += len(e)
 	return nil
 }
 
@@ -148,10 +147,10 @@ func (b *Bucket) load(key []byte, e entry) error {
 		}
 	}
 	var err error
-	if e.gone {
+	if e == nil {
 		err = b.file.Delete(key)
 	} else {
-		err = b.file.Put(key, e.value)
+		err = b.file.Put(key, e)
 	}
 	if err != nil {
 		return fmt.Errorf("write to bucket %s: %w", b.path, err)

@@ -62,27 +62,28 @@ func (p place) orderID() domain.OrderID { return domain.OrderID(p[8:]) }
 // source id and the id.
 const longestPrefix = 1 + 40
 
-// tenantPrefix begins the keys of tenant in every index, and has room for the rest.
-func tenantPrefix(tenant string) []byte {
-	key := append(make([]byte, 0, 1+len(tenant)+longestPrefix+placeSize), byte(len(tenant))) //nolint:gosec // a tenant id has at most 40 bytes
+// tenantPrefix begins the keys of tenant in every index, and has room for more of a prefix
+// and a place.
+func tenantPrefix(tenant string, more int) []byte {
+	key := append(make([]byte, 0, 1+len(tenant)+more+placeSize), byte(len(tenant))) //nolint:gosec // a tenant id has at most 40 bytes
 	return append(key, tenant...)
 }
 
 // statusPrefix begins the keys of a tenant's orders in one status.
 func statusPrefix(tenant string, status comandav1.OrderStatus) []byte {
-	return append(tenantPrefix(tenant), byte(status)) //nolint:gosec // a small enum
+	return append(tenantPrefix(tenant, 1), byte(status)) //nolint:gosec // a small enum
 }
 
 // digestPrefix begins the keys of a tenant's orders with one reference, or one
 // provider order id, which are foreign text of any length: its digest stands for it.
 func digestPrefix(tenant, text string) []byte {
 	sum := sha256.Sum256([]byte(text))
-	return append(tenantPrefix(tenant), sum[:16]...)
+	return append(tenantPrefix(tenant, 16), sum[:16]...)
 }
 
 // sourcePrefix begins the keys of a tenant's orders of one source.
 func sourcePrefix(tenant, source string) []byte {
-	return append(append(tenantPrefix(tenant), byte(len(source))), source...) //nolint:gosec // a source id has at most 40 bytes
+	return append(append(tenantPrefix(tenant, 1+len(source)), byte(len(source))), source...) //nolint:gosec // a source id has at most 40 bytes
 }
 
 // keyed makes of an order's state what keys of indexes are made of, and no more, in one
@@ -140,10 +141,10 @@ var indexes = []index{
 		if !attended(row) {
 			return nil
 		}
-		return withPlace(tenantPrefix(row.GetTenant()), placeOf(row))
+		return withPlace(tenantPrefix(row.GetTenant(), 0), placeOf(row))
 	}},
 	{"first recording", "by_first", func(row *comandav1.Order) []byte {
-		return withPlace(tenantPrefix(row.GetTenant()), firstPlaceOf(row))
+		return withPlace(tenantPrefix(row.GetTenant(), 0), firstPlaceOf(row))
 	}},
 }
 

@@ -204,7 +204,7 @@ func (f *Filter) ranges() (index int, prefixes func(tenant string) [][]byte) {
 		case indexSource:
 			return [][]byte{sourcePrefix(tenant, string(f.Source))}
 		case indexAttention, indexFirst:
-			return [][]byte{tenantPrefix(tenant)}
+			return [][]byte{tenantPrefix(tenant, 0)}
 		}
 		for s := range domain.StatusCount {
 			if len(f.Statuses) == 0 || slices.Contains(f.Statuses, s) {

@@ -79,5 +79,5 @@ func (f *Filter) pastRanges() (index int, prefixes func(tenant string) [][]byte)
 	if f.ProviderOrderID != "" {
 		return indexProviderOrderID, func(tenant string) [][]byte { return [][]byte{digestPrefix(tenant, f.ProviderOrderID)} }
 	}
-	return indexFirst, func(tenant string) [][]byte { return [][]byte{tenantPrefix(tenant)} }
+	return indexFirst, func(tenant string) [][]byte { return [][]byte{tenantPrefix(tenant, 0)} }
 }

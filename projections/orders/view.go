@@ -40,10 +40,11 @@ func (v *View) Version() uint32 { return version }
 func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	rows := b.Bucket(rowsBucket)
 	moved := make([]moves, len(indexes))
+	var stored wire.Appender
 	var now, then keyed
 	for i := range changes {
 		c := &changes[i]
-		if err := putRow(rows, c, new(wire.Appender)); err != nil {
+		if err := putRow(rows, c, bytes.Clone(appendRow(&stored, c))); err != nil {
 			return err
 		}
 		row := now.row(c.Order, c.State)
@@ -67,11 +68,15 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	return nil
 }
 
-// putRow puts the order's row, which a holds then.
-func putRow(rows *kv.Bucket, c *projections.Change, a *wire.Appender) error {
+// appendRow is the order's row, valid until the next call for a.
+func appendRow(a *wire.Appender, c *projections.Change) []byte {
 	a.Bytes = a.Bytes[:0]
 	AppendRow(a, c.Order, c.State.Source, c.State)
-	if err := rows.Put([]byte(c.Order), a.Bytes); err != nil {
+	return a.Bytes
+}
+
+func putRow(rows *kv.Bucket, c *projections.Change, row []byte) error {
+	if err := rows.Put([]byte(c.Order), row); err != nil {
 		return fmt.Errorf("put %s: %w", c.Order, err)
 	}
 	return nil
@@ -87,7 +92,7 @@ func (v *View) BuildOrders(b *kv.Bucket, changes []projections.Change, put proje
 	var stored wire.Appender
 	var now keyed
 	for i := range changes {
-		if err := putRow(rows, &changes[i], &stored); err != nil {
+		if err := putRow(rows, &changes[i], appendRow(&stored, &changes[i])); err != nil { // a Loader copies
 			return err
 		}
 		row := now.row(changes[i].Order, changes[i].State)

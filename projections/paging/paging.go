@@ -53,10 +53,14 @@ func digest(filter []byte) []byte {
 	return sum[:digestSize]
 }
 
-// TenantKey begins the keys of a tenant: its length and itself.
+// TenantKey begins the keys of a tenant: its length and itself. It has room for most keys.
 func TenantKey(tenant domain.TenantID) []byte {
-	return append([]byte{byte(len(tenant))}, tenant...) //nolint:gosec // a tenant id has at most 40 bytes
+	key := append(make([]byte, 0, 1+len(tenant)+keyRoom), byte(len(tenant))) //nolint:gosec // a tenant id has at most 40 bytes
+	return append(key, tenant...)
 }
+
+// keyRoom is for a digest, a time and an order id.
+const keyRoom = 16 + 8 + 30
 
 // Tenants are those of a list that is of one tenant, "": of any, and of none but
 // those of within, nil: of any; the one with the greatest key first. It must not be

@@ -27,8 +27,8 @@ func keysOf(tenant domain.TenantID, reference string, first time.Time, id domain
 	if reference == "" {
 		return keys{}
 	}
-	place := binary.BigEndian.AppendUint64(make([]byte, 0, placeSize), uint64(first.UnixNano()))
-	place = append(place, id...)
+	var room [placeSize]byte
+	place := append(binary.BigEndian.AppendUint64(room[:0], uint64(first.UnixNano())), id...)
 	return keys{
 		member: append(purchaseKey(tenant, reference), place...),
 		newest: append(paging.TenantKey(tenant), place...),

@@ -17,9 +17,12 @@ import (
 // A member's value is the length of the reference as a varint, the reference,
 // and a PurchaseOrder without what its key says.
 
+// memberRoom is what most members take.
+const memberRoom = 96
+
 // encode is the value of an order's member.
 func encode(s *order.State) []byte {
-	return appendMember(new(wire.Appender), &member{
+	return appendMember(&wire.Appender{Bytes: make([]byte, 0, memberRoom)}, &member{
 		s.Reference, wire.Status(s.Status), s.Currency, s.Dispute, s.Paid, s.Refunded, itemNames(s.Items),
 	})
 }
@@ -63,7 +66,7 @@ func itemNames(items []domain.Item) []string {
 }
 
 func names[T any](items []T, name func(T) string) []string {
-	var all []string
+	all := slices.Grow([]string(nil), len(items))
 	for i := range items {
 		if name := name(items[i]); name != "" {
 			all = append(all, name)

@@ -53,7 +53,11 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 	orders := b.Bucket(ordersBucket)
 	for i := range changes {
 		c := &changes[i]
-		if err := putPlaces(orders, c, slices.Clone(orders.Get([]byte(c.Order)))); err != nil {
+		var before []byte
+		if c.Before != nil { // else there is nothing
+			before = orders.Get([]byte(c.Order))
+		}
+		if err := putPlaces(orders, c, before); err != nil {
 			return err
 		}
 	}
@@ -62,7 +66,7 @@ func (v *View) Apply(b *kv.Bucket, changes []projections.Change) error {
 
 // putPlaces puts the places of the change's events behind those before.
 func putPlaces(orders *kv.Bucket, c *projections.Change, before []byte) error {
-	places := slices.Grow(before, placeSize*len(c.Events))
+	places := append(make([]byte, 0, len(before)+placeSize*len(c.Events)), before...)
 	for j := range c.Events {
 		places = appendPlace(places, c.Events[j].Partition, c.Events[j].Sequence)
 	}
@@ -273,15 +277,11 @@ func history(tx *kv.Tx, id domain.OrderID) ([]*comandav1.Event, error) {
 // eachStored calls yield with what is stored of each event of the order, by
 // revision.
 func eachStored(tx *kv.Tx, id domain.OrderID, yield func(place, value []byte) error) error {
-	b := tx.Bucket(name)
-	if b == nil {
-		return nil
-	}
-	places := b.Bucket(ordersBucket).Get([]byte(id))
+	places := tx.Bucket(name, ordersBucket).Get([]byte(id))
 	if len(places)%placeSize != 0 {
 		return domain.Errorf(domain.Corrupt, "timeline of %s: places of %d bytes", id, len(places))
 	}
-	stored := b.Bucket(eventsBucket)
+	stored := tx.Bucket(name, eventsBucket)
 	for place := range slices.Chunk(places, placeSize) {
 		value := stored.Get(place)
 		if value == nil {
