@@ -12,12 +12,6 @@ import (
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// Marshal encodes a message so that it has the same bytes every time: those that
-// the log stores and those that the views keep.
-func Marshal(m proto.Message) ([]byte, error) {
-	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
-}
-
 // Decode reads the stored bytes of an [Envelope]. encoded are those of its event
 // as [Marshal] gives them; nil when the log has them in another form, which
 // means the same. The event's sealed parts, and encoded, share memory with data.
@@ -62,14 +56,6 @@ func ReadEvent(encoded string, e *domain.Event) (own bool, err error) {
 	}
 	*e, err = FromEvent(&p)
 	return false, err
-}
-
-// Encoded is what [Marshal] gives of the event of r, without its sealed parts.
-func Encoded(r *domain.Recorded) ([]byte, error) {
-	if r.Encoded != nil {
-		return r.Encoded, nil
-	}
-	return Marshal(Event(&r.Event))
 }
 
 // scanEnvelope reads data without a message in between, if each field is there

@@ -65,6 +65,13 @@ func fullEvent() domain.Event {
 	return e
 }
 
+func fullPersonal() domain.Personal {
+	var p domain.Personal
+	var n int64
+	fill(reflect.ValueOf(&p).Elem(), &n)
+	return p
+}
+
 func TestEnvelopeKeepsEveryField(t *testing.T) {
 	want := fullEvent()
 	stored, err := proto.Marshal(wire.Envelope(&want))
@@ -97,9 +104,7 @@ func TestAnInferredTimeGivesNoProvidersDate(t *testing.T) {
 }
 
 func TestPersonalKeepsEveryField(t *testing.T) {
-	var want domain.Personal
-	var n int64
-	fill(reflect.ValueOf(&want).Elem(), &n)
+	want := fullPersonal()
 	if diff := cmp.Diff(&want, wire.FromPersonal(wire.Personal(&want))); diff != "" {
 		t.Errorf("there and back (-want +got):\n%s", diff)
 	}
