@@ -192,7 +192,6 @@ func (a *Appender) cause(field protowire.Number, c *domain.Cause) {
 	})
 }
 
-// personal writes what [Personal] has.
 func (a *Appender) personal(p *domain.Personal) {
 	a.Text(1, p.Name)
 	a.Text(2, p.Email)

@@ -1,12 +1,12 @@
 package wire
 
 import (
+	"errors"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"comanda.internal/domain"
-	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
 // Marshal encodes a message so that it has the same bytes every time: those that
@@ -15,11 +15,13 @@ func Marshal(m proto.Message) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
 }
 
+var errText = errors.New("a text is not valid UTF-8")
+
 // scratch holds events while they are encoded, so that what is kept of them has their size.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// Encode is what [Marshal] gives of the [Envelope] of e: what the log stores. An error
-// says that a text is not UTF-8.
+// Encode is e as the log stores it: what [Marshal] gives of its Envelope. An error says
+// that a text is not valid UTF-8, which Marshal refuses too.
 func Encode(e *domain.Event) ([]byte, error) {
 	room, _ := scratch.Get().(*[]byte)
 	defer scratch.Put(room)
@@ -35,24 +37,23 @@ func Encode(e *domain.Event) ([]byte, error) {
 	a.Binary(4, e.SealedPersonal)
 	a.Binary(5, e.SealedRaw)
 	if a.invalid {
-		refused := *e // so that e itself may stay on the caller's stack
-		return Marshal(Envelope(&refused))
+		return nil, errText
 	}
 	return a.Bytes, nil
 }
 
-// EncodeEvent is what [Marshal] gives of the [Event] of e. An error is as of Encode.
+// EncodeEvent is e without its sealed parts, as Comanda tells others: what [Marshal] gives
+// of its Event. An error is as of Encode.
 func EncodeEvent(e *domain.Event) ([]byte, error) {
 	a := Appender{Bytes: make([]byte, 0, 1024)} // enough for most
 	a.event(e)
 	if a.invalid {
-		refused := *e // as in Encode
-		return Marshal(Event(&refused))
+		return nil, errText
 	}
 	return a.Bytes, nil
 }
 
-// Encoded is what [Marshal] gives of the event of r, without its sealed parts.
+// Encoded is what EncodeEvent gives of r.
 func Encoded(r *domain.Recorded) ([]byte, error) {
 	if r.Encoded != nil {
 		return r.Encoded, nil
@@ -60,29 +61,29 @@ func Encoded(r *domain.Recorded) ([]byte, error) {
 	return EncodeEvent(&r.Event)
 }
 
-// AppendPersonal appends what [Marshal] gives of [Personal]. An error is as of Encode.
+// AppendPersonal appends p as it is sealed: the message Personal. An error is as of Encode.
 func AppendPersonal(b []byte, p *domain.Personal) ([]byte, error) {
 	a := Appender{Bytes: b}
 	a.personal(p)
 	if a.invalid {
-		return Marshal(Personal(p)) // which refuses it
+		return nil, errText
 	}
 	return a.Bytes, nil
 }
 
-// AppendRaw appends what [Marshal] gives of the Raw of a message as received. An error
-// is as of Encode.
+// AppendRaw appends a message as received as it is sealed: the message Raw. An error is as
+// of Encode.
 func AppendRaw(b []byte, contentType string, body []byte) ([]byte, error) {
 	a := Appender{Bytes: b}
 	a.Text(1, contentType)
 	a.Binary(2, body)
 	if a.invalid {
-		return Marshal(&comandav1.Raw{ContentType: contentType, Body: body})
+		return nil, errText
 	}
 	return a.Bytes, nil
 }
 
-// event writes what [Event] has.
+// event writes all but the sealed parts.
 func (a *Appender) event(e *domain.Event) {
 	a.Text(1, string(e.ID))
 	a.Text(2, string(e.OrderID))

@@ -80,8 +80,8 @@ func TestAnEventIsEncodedAsItIsMarshalled(t *testing.T) {
 		for i := range reflect.TypeOf(e).NumField() {
 			drawn(t, reflect.ValueOf(&e).Elem().Field(i), reflect.TypeOf(e).Field(i).Name)
 		}
-		encodesAlike(t, wire.Envelope(&e), func() ([]byte, error) { return wire.Encode(&e) })
-		encodesAlike(t, wire.Event(&e), func() ([]byte, error) { return wire.EncodeEvent(&e) })
+		encodesAlike(t, envelope(&e), func() ([]byte, error) { return wire.Encode(&e) })
+		encodesAlike(t, event(&e), func() ([]byte, error) { return wire.EncodeEvent(&e) })
 	})
 }
 
@@ -90,7 +90,7 @@ func TestPersonalIsEncodedAsItIsMarshalled(t *testing.T) {
 		var p domain.Personal
 		drawn(t, reflect.ValueOf(&p).Elem(), "personal")
 		contentType, body := rapid.String().Draw(t, "content type"), rapid.SliceOf(rapid.Byte()).Draw(t, "body")
-		encodesAlike(t, wire.Personal(&p), func() ([]byte, error) { return wire.AppendPersonal(nil, &p) })
+		encodesAlike(t, personal(&p), func() ([]byte, error) { return wire.AppendPersonal(nil, &p) })
 		encodesAlike(t, &comandav1.Raw{ContentType: contentType, Body: body}, func() ([]byte, error) {
 			return wire.AppendRaw(nil, contentType, body)
 		})
@@ -118,12 +118,12 @@ func everyField(t *testing.T, m protoreflect.Message) {
 func TestEveryFieldIsEncodedAsItIsMarshalled(t *testing.T) {
 	e := fullEvent()
 	e.TimeInferred = true
-	everyField(t, wire.Envelope(&e).ProtoReflect())
-	encodesAlike(t, wire.Envelope(&e), func() ([]byte, error) { return wire.Encode(&e) })
+	everyField(t, envelope(&e).ProtoReflect())
+	encodesAlike(t, envelope(&e), func() ([]byte, error) { return wire.Encode(&e) })
 
 	p := fullPersonal()
-	everyField(t, wire.Personal(&p).ProtoReflect())
-	encodesAlike(t, wire.Personal(&p), func() ([]byte, error) { return wire.AppendPersonal(nil, &p) })
+	everyField(t, personal(&p).ProtoReflect())
+	encodesAlike(t, personal(&p), func() ([]byte, error) { return wire.AppendPersonal(nil, &p) })
 }
 
 // texts calls visit for every text below v.
@@ -197,7 +197,7 @@ func BenchmarkEncode(b *testing.B) {
 	b.Run("library", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := wire.Marshal(wire.Envelope(&e)); err != nil {
+			if _, err := wire.Marshal(envelope(&e)); err != nil {
 				b.Fatal(err)
 			}
 		}
