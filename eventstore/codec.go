@@ -25,7 +25,7 @@ func hashOf(data []byte) [32]byte { return sha256.Sum256(data) }
 // encode is e as the log stores it, to be appended after expected, the sequence
 // of the order's last event.
 func encode(e *domain.Event, expected uint64) (*nats.Msg, error) {
-	data, err := wire.Marshal(wire.Envelope(e)) // in one form, which readers recognise
+	data, err := wire.Encode(e) // in one form, which readers recognise
 	if err != nil {
 		return nil, domain.Errorf(domain.Invalid, "encode %s: %w", e.ID, err)
 	}

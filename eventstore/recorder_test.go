@@ -106,6 +106,24 @@ func stored(t *testing.T, s *store, sequence uint64) *jetstream.RawStreamMsg {
 	return m
 }
 
+func TestTextThatIsNotUTF8IsInvalid(t *testing.T) {
+	s, _, _ := fast(t, eventstore.Config{})
+	const latin1 = "Jo\xe3o"
+	for name, change := range map[string]func(*domain.Message, *domain.Fact){
+		"in the event":         func(_ *domain.Message, f *domain.Fact) { f.Reference = latin1 },
+		"in its personal data": func(_ *domain.Message, f *domain.Fact) { f.Personal.Name = latin1 },
+		"in the content type":  func(m *domain.Message, _ *domain.Fact) { m.ContentType = latin1 },
+	} {
+		msg, f := message(), fact(1, 0, domain.KindPending)
+		change(&msg, &f)
+		if _, err := s.Record(t.Context(), msg, []domain.Fact{f}); domain.KindOf(err) != domain.Invalid {
+			t.Errorf("%s: %v, want an error of kind invalid", name, err)
+		}
+	}
+	record(t, s, fact(1, 0, domain.KindPending))
+	wantSound(t, s, 1)
+}
+
 func TestRepeatedFactAnswersWithTheFirstOutcome(t *testing.T) {
 	s, node, dir := fast(t, eventstore.Config{})
 	first := record(t, s, fact(1, 0, domain.KindPending))[0]

@@ -43,7 +43,7 @@ func split(partition int, m *stream.Message, to *domain.Stored) error {
 	if !ok {
 		e, own, err := wire.Decode(m.Data)
 		if err == nil && own == nil {
-			own, err = wire.Marshal(wire.Event(&e))
+			own, err = wire.EncodeEvent(&e)
 		}
 		if err != nil {
 			return domain.Errorf(domain.Corrupt, "%s at %d: %w", OrdersStream(partition), m.Sequence, err)

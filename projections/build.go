@@ -380,7 +380,7 @@ func encodeAnew(events []domain.Stored) error {
 		event, err := wire.DecodeEvent(e.Encoded)
 		if err == nil {
 			e.Order = event.OrderID
-			e.Encoded, err = wire.Marshal(wire.Event(&event))
+			e.Encoded, err = wire.EncodeEvent(&event)
 		}
 		if err != nil {
 			return fmt.Errorf("the event at %d of partition %d: %w", e.Sequence, e.Partition, err)

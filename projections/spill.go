@@ -194,7 +194,7 @@ func changesOf(all []byte, events []spilled, room []domain.Recorded) (changes []
 
 // isEncoded reports whether the encoded bytes of r are those of its event.
 func isEncoded(r *domain.Recorded) (bool, error) {
-	encoded, err := wire.Marshal(wire.Event(&r.Event))
+	encoded, err := wire.EncodeEvent(&r.Event)
 	return bytes.Equal(encoded, r.Encoded), err
 }
 

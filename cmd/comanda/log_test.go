@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 
 	"comanda.internal/domain"
 	"comanda.internal/eventstore"
@@ -34,7 +33,7 @@ func storedHistories(t *testing.T, dir string) map[domain.OrderID][][]byte {
 	defer func() { _ = log.Close() }()
 	out := map[domain.OrderID][][]byte{}
 	report, err := log.Verify(t.Context(), eventstore.VerifyOptions{Event: func(r *domain.Recorded) error {
-		canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(wire.Envelope(&r.Event))
+		canonical, err := wire.Encode(&r.Event)
 		out[r.Event.OrderID] = append(out[r.Event.OrderID], canonical)
 		return err
 	}})

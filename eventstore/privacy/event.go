@@ -10,23 +10,28 @@ import (
 	"comanda.internal/proto/wire"
 )
 
+const (
+	roomForPersonal = 512 // of most
+	roomForTags     = 16  // and lengths, of two fields
+)
+
 // SealEvent puts personal, and the message as received, sealed into e, whose id
 // and order must be set. Without personal data that part stays empty.
 func (k *Key) SealEvent(e *domain.Event, personal *domain.Personal, contentType string, body []byte) error {
 	e.KeyID = k.id
 	e.SealedPersonal = nil
 	if personal != nil {
-		plain, err := proto.Marshal(wire.Personal(personal))
+		plain, err := wire.AppendPersonal(k.place(roomForPersonal), personal)
 		if err != nil {
 			return domain.Errorf(domain.Invalid, "seal %s: %w", e.ID, err)
 		}
-		e.SealedPersonal = k.Seal(e.OrderID, e.ID, PartPersonal, plain)
+		e.SealedPersonal = k.seal(e.OrderID, e.ID, PartPersonal, plain)
 	}
-	plain, err := proto.Marshal(&comandav1.Raw{ContentType: contentType, Body: body})
+	plain, err := wire.AppendRaw(k.place(roomForTags+len(contentType)+len(body)), contentType, body)
 	if err != nil {
 		return domain.Errorf(domain.Invalid, "seal %s: %w", e.ID, err)
 	}
-	e.SealedRaw = k.Seal(e.OrderID, e.ID, PartRaw, plain)
+	e.SealedRaw = k.seal(e.OrderID, e.ID, PartRaw, plain)
 	return nil
 }
 

@@ -38,12 +38,25 @@ func (k *Key) ID() string { return k.id }
 
 // Seal is nonce and ciphertext of plain, bound to its place.
 func (k *Key) Seal(order domain.OrderID, event domain.EventID, part Part, plain []byte) []byte {
+	return k.seal(order, event, part, append(k.place(len(plain)), plain...))
+}
+
+// place has room for n bytes to be sealed, which are appended to it.
+func (k *Key) place(n int) []byte {
 	if k.aead == nil {
-		return append([]byte(unsealedMark), plain...)
+		return append(make([]byte, 0, len(unsealedMark)+n), unsealedMark...)
 	}
-	out := make([]byte, nonceSize, nonceSize+len(plain)+k.aead.Overhead())
-	_, _ = rand.Read(out) // never fails: crypto/rand ends the program instead
-	return k.aead.Seal(out, out, plain, additional(string(order), string(event), string(part)))
+	return make([]byte, nonceSize, nonceSize+n+k.aead.Overhead())
+}
+
+// seal is Seal of what was appended to a place, in the same memory.
+func (k *Key) seal(order domain.OrderID, event domain.EventID, part Part, out []byte) []byte {
+	if k.aead == nil {
+		return out
+	}
+	nonce, plain := out[:nonceSize], out[nonceSize:]
+	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
+	return k.aead.Seal(nonce, nonce, plain, additional(string(order), string(event), string(part)))
 }
 
 // Open is what Seal was given. An error, of kind Corrupt, says that the bytes,
@@ -68,7 +81,7 @@ func (k *Key) Open(order domain.OrderID, event domain.EventID, part Part, sealed
 
 // additional are the parts, each after its length, so that no two lists look alike.
 func additional(parts ...string) []byte {
-	var out []byte
+	out := make([]byte, 0, 96) // enough for an event's
 	for _, p := range parts {
 		out = binary.BigEndian.AppendUint64(out, uint64(len(p)))
 		out = append(out, p...)

@@ -74,8 +74,7 @@ func (v *Vault) fill(ctx context.Context, n int) error {
 			return err
 		}
 		keys[i] = &Key{id: newKeyID(), aead: aead}
-		records[i] = nats.NewMsg(bucketSubject + keys[i].id)
-		records[i].Data = v.master.wrap(keys[i].id, secret)
+		records[i] = &nats.Msg{Subject: bucketSubject + keys[i].id, Data: v.master.wrap(keys[i].id, secret)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, stream.APITimeout)
 	defer cancel()

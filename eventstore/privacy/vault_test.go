@@ -116,7 +116,10 @@ func TestEventIsRevealedByAnotherProcess(t *testing.T) {
 	conn := connect(t, dir)
 	cfg := privacy.Config{KeyFile: filepath.Join(dir, "kek"), PoolSize: 4}
 	writer := run(t, conn, cfg)
-	personal := domain.Personal{Name: "Maria", Email: "maria@example.com", Address: &domain.Address{City: "Recife"}}
+	personal := domain.Personal{
+		Name: "Maria", Email: "maria@example.com", Address: &domain.Address{City: "Recife"},
+		PixCode: strings.Repeat("0", 1000), // more than there is room for at first
+	}
 	e := domain.Event{ID: event1, OrderID: orderA}
 	if err := take(t, writer).SealEvent(&e, &personal, "application/json", []byte(`{"a":1}`)); err != nil {
 		t.Fatal(err)

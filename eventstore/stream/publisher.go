@@ -78,11 +78,12 @@ func (p *Publisher) Publish(ctx context.Context, m *nats.Msg) (Ack, error) {
 func (p *Publisher) PublishBatch(ctx context.Context, ms []*nats.Msg) (Ack, error) {
 	token, answer := p.expect()
 	defer p.forget(token)
-	id := nats.NewInbox()[len(nats.InboxPrefix):]
+	id := []string{nats.NewInbox()[len(nats.InboxPrefix):]}
+	header := make(nats.Header) // of one message after the other: what is sent is encoded at once
 	for i, m := range ms {
-		header := make(nats.Header, len(m.Header)+3)
+		clear(header)
 		maps.Copy(header, m.Header)
-		header["Nats-Batch-Id"] = []string{id}
+		header["Nats-Batch-Id"] = id
 		header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
 		reply := ""
 		if i == len(ms)-1 {

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"comanda.internal/domain"
 	"comanda.internal/domain/order"
 	"comanda.internal/projections"
@@ -79,7 +77,7 @@ func (s *Script) Record(tb testing.TB, tenant domain.TenantID, fact domain.Fact)
 	}
 	e := decision.Event
 	e.PrevHash = s.hashes[id]
-	stored, err := proto.MarshalOptions{Deterministic: true}.Marshal(wire.Envelope(&e))
+	stored, err := wire.Encode(&e)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"comanda.internal/domain"
@@ -45,7 +46,15 @@ func TestHistoryIsEveryEventByRevision(t *testing.T) {
 	for id, events := range s.Events() {
 		var want []*comandav1.Event
 		for i := range events {
-			want = append(want, wire.Event(&events[i]))
+			encoded, err := wire.EncodeEvent(&events[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			event := new(comandav1.Event)
+			if err := proto.Unmarshal(encoded, event); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, event)
 		}
 		got, err := view.History(id)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -11,9 +12,12 @@ import (
 )
 
 // Appender writes a message as [Marshal] does, without the message: its fields must
-// come in ascending order. What is the default is not written. Text must be valid UTF-8,
-// which Marshal proves and an Appender does not.
-type Appender struct{ Bytes []byte }
+// come in ascending order. What is the default is not written. Text must be valid UTF-8:
+// Marshal refuses what is not, and an Appender writes it.
+type Appender struct {
+	Bytes   []byte
+	invalid bool // a text is not UTF-8
+}
 
 // Number writes a number without presence; an enum, a uint64 or an int64 of any sign.
 func (a *Appender) Number(field protowire.Number, v uint64) {
@@ -49,7 +53,15 @@ func (a *Appender) Text(field protowire.Number, v string) {
 
 // Element writes one string of a list.
 func (a *Appender) Element(field protowire.Number, v string) {
+	a.invalid = a.invalid || !utf8.ValidString(v)
 	a.Bytes = protowire.AppendString(protowire.AppendTag(a.Bytes, field, protowire.BytesType), v)
+}
+
+// Binary writes bytes.
+func (a *Appender) Binary(field protowire.Number, v []byte) {
+	if len(v) > 0 {
+		a.Bytes = protowire.AppendBytes(protowire.AppendTag(a.Bytes, field, protowire.BytesType), v)
+	}
 }
 
 // Message writes a message, or one of a list, whose fields write appends.
@@ -127,4 +139,80 @@ func (a *Appender) Shipping(field protowire.Number, s *domain.Shipping) {
 		a.Text(7, s.Country)
 		a.Time(8, s.Date)
 	})
+}
+
+func (a *Appender) amounts(field protowire.Number, v *domain.Amounts) {
+	if *v == (domain.Amounts{}) {
+		return
+	}
+	a.Message(field, func() {
+		a.Text(1, v.Currency)
+		a.Amount(2, v.Total)
+		a.Amount(3, v.Paid)
+		a.Amount(4, v.Refunded)
+		a.Amount(5, v.Refund)
+		a.Amount(6, v.Freight)
+		a.Amount(7, v.Discount)
+	})
+}
+
+func (a *Appender) payment(field protowire.Number, p *domain.Payment) {
+	if *p == (domain.Payment{}) {
+		return
+	}
+	a.Message(field, func() {
+		a.Text(1, p.Method)
+		a.Text(2, p.Phase)
+		a.Text(3, p.PaymentID)
+		a.Text(4, p.RefundID)
+		a.Number(5, uint64(p.Installments)) //nolint:gosec // two's complement: an int32 is sign-extended
+	})
+}
+
+func (a *Appender) resolution(field protowire.Number, r *domain.Resolution) {
+	if r == nil {
+		return
+	}
+	a.Message(field, func() {
+		a.Text(1, string(r.Event))
+		a.Text(2, string(r.Action))
+	})
+}
+
+func (a *Appender) cause(field protowire.Number, c *domain.Cause) {
+	if *c == (domain.Cause{}) {
+		return
+	}
+	a.Message(field, func() {
+		a.Text(1, c.RequestID)
+		a.Text(2, c.Traceparent)
+		a.Text(3, c.Actor)
+		a.Text(4, c.Reason)
+		a.Text(5, c.Tracestate)
+	})
+}
+
+func (a *Appender) personal(p *domain.Personal) {
+	a.Text(1, p.Name)
+	a.Text(2, p.Email)
+	a.Text(3, p.Phone)
+	a.Text(4, p.Document)
+	a.Flag(5, p.DocumentValid)
+	if at := p.Address; at != nil {
+		a.Message(6, func() {
+			a.Text(1, at.Street)
+			a.Text(2, at.Number)
+			a.Text(3, at.Complement)
+			a.Text(4, at.District)
+			a.Text(5, at.City)
+			a.Text(6, at.State)
+			a.Text(7, at.PostalCode)
+			a.Text(8, at.Country)
+		})
+	}
+	a.Text(7, p.PixCode)
+	a.Text(8, p.PixURL)
+	a.Text(9, p.BoletoLine)
+	a.Text(10, p.BoletoURL)
+	a.Text(11, p.CheckoutURL)
 }

@@ -12,13 +12,7 @@ import (
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// Marshal encodes a message so that it has the same bytes every time: those that
-// the log stores and those that the views keep.
-func Marshal(m proto.Message) ([]byte, error) {
-	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
-}
-
-// Decode reads the stored bytes of an [Envelope]. encoded are those of its event
+// Decode reads the stored bytes of an Envelope. encoded are those of its event
 // as [Marshal] gives them; nil when the log has them in another form, which
 // means the same. The event's sealed parts, and encoded, share memory with data.
 //
@@ -43,7 +37,7 @@ func DecodeInto(e *domain.Event, data []byte) (encoded []byte, text string, err 
 	return nil, "", err
 }
 
-// DecodeEvent reads the encoded bytes of an [Event]. An error is of kind Corrupt.
+// DecodeEvent reads the encoded bytes of an Event. An error is of kind Corrupt.
 func DecodeEvent(encoded []byte) (e domain.Event, err error) {
 	_, err = ReadEvent(string(encoded), &e)
 	return e, err
@@ -62,14 +56,6 @@ func ReadEvent(encoded string, e *domain.Event) (own bool, err error) {
 	}
 	*e, err = FromEvent(&p)
 	return false, err
-}
-
-// Encoded is what [Marshal] gives of the event of r, without its sealed parts.
-func Encoded(r *domain.Recorded) ([]byte, error) {
-	if r.Encoded != nil {
-		return r.Encoded, nil
-	}
-	return Marshal(Event(&r.Event))
 }
 
 // scanEnvelope reads data without a message in between, if each field is there
@@ -103,7 +89,7 @@ func fieldsOf(data []byte) (fields [6][]byte, ok bool) {
 	return fields, len(fields[2]) == len(domain.Event{}.PrevHash) && utf8.Valid(fields[3])
 }
 
-// Split finds in the stored bytes of an [Envelope] those of its event, and in them the
+// Split finds in the stored bytes of an Envelope those of its event, and in them the
 // order's id, and reads no more: a tenth of what Decode costs, for who decodes later or
 // never. ok is false when that takes the whole of Decode. That it is true says nothing of the rest
 // of the event, nor that Marshal would give the same bytes. encoded shares memory with data.

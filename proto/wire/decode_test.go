@@ -34,7 +34,7 @@ func decodeSeeds(tb testing.TB) [][]byte {
 	edges.Fact.Warnings[1] = ""
 	var out [][]byte
 	for _, e := range []domain.Event{full, sparse, edges} {
-		stored, err := wire.Marshal(wire.Envelope(&e))
+		stored, err := wire.Marshal(envelope(&e))
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func decodesAlike(t *testing.T, data []byte) {
 	if ok != (got.ID != "" && got.OrderID != "") || ok && (!bytes.Equal(part, encoded) || order != got.OrderID) {
 		t.Fatalf("%x: split, %v, is %x of order %q; want %x of %q", data, ok, part, order, encoded, got.OrderID)
 	}
-	again, err := wire.Marshal(wire.Event(&got))
+	again, err := wire.Marshal(event(&got))
 	if err != nil || !bytes.Equal(again, encoded) {
 		t.Fatalf("%x: encoded is %x, the event encodes to %x (%v)", data, encoded, again, err)
 	}
@@ -122,7 +122,7 @@ func TestDecodeOfAnotherForm(t *testing.T) {
 		"an amount that is not known": func(e *comandav1.Event) []byte { e.Amounts = &comandav1.Amounts{}; return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			env := wire.Envelope(&full)
+			env := envelope(&full)
 			env.Event = proto.CloneOf(env.GetEvent())
 			more := change(env.GetEvent())
 			event, err := wire.Marshal(env.GetEvent())

@@ -9,17 +9,6 @@ import (
 	comandav1 "comanda.internal/proto/comanda/v1"
 )
 
-// Envelope is what the log stores of e.
-func Envelope(e *domain.Event) *comandav1.Envelope {
-	return &comandav1.Envelope{
-		Event:          Event(e),
-		PrevHash:       e.PrevHash[:],
-		KeyId:          e.KeyID,
-		SealedPersonal: e.SealedPersonal,
-		SealedRaw:      e.SealedRaw,
-	}
-}
-
 // FromEnvelope is the event that env stores. A value outside its closed set is
 // an error of kind Corrupt. The result shares memory with env.
 func FromEnvelope(env *comandav1.Envelope) (domain.Event, error) {
@@ -35,52 +24,6 @@ func FromEnvelope(env *comandav1.Envelope) (domain.Event, error) {
 	e.SealedPersonal = env.GetSealedPersonal()
 	e.SealedRaw = env.GetSealedRaw()
 	return e, nil
-}
-
-// Event is e without its sealed parts, as Comanda tells others.
-func Event(e *domain.Event) *comandav1.Event {
-	return &comandav1.Event{
-		EventId:         string(e.ID),
-		OrderId:         string(e.OrderID),
-		Tenant:          string(e.Tenant),
-		Source:          string(e.Source),
-		Provider:        e.Fact.Provider,
-		Account:         e.Fact.Account,
-		ProviderOrderId: e.Fact.ProviderOrderID,
-		Reference:       e.Fact.Reference,
-		Revision:        e.Revision,
-		Kind:            Kind(e.Fact.Kind),
-		Verdict:         Verdict(e.Verdict),
-		Why:             e.Why,
-		StatusFrom:      Status(e.From),
-		StatusTo:        Status(e.To),
-		Correction:      e.Correction,
-		Path:            Steps(e.Path),
-		Gap:             e.Gap,
-		MoneyChanged:    e.MoneyChanged,
-		Opens:           EventIDs(e.Opens),
-		Closes:          EventIDs(e.Closes),
-		EffectiveAt:     Time(e.EffectiveAt),
-		TimeInferred:    e.TimeInferred,
-		OccurredText:    e.Fact.OccurredText,
-		ReceivedAt:      Time(e.ReceivedAt),
-		RecordedAt:      Time(e.RecordedAt),
-		FactInferred:    e.Fact.Inferred,
-		Key:             e.Fact.Key,
-		Digest:          e.Digest[:],
-		Reason:          string(e.Fact.Reason),
-		Detail:          e.Fact.Detail,
-		Amounts:         amounts(&e.Fact.Amounts),
-		Payment:         payment(&e.Fact.Payment),
-		Items:           Items(e.Fact.Items),
-		Utm:             e.Fact.UTM.Map(),
-		Shipping:        Shipping(e.Fact.Shipping),
-		CustomEvent:     e.Fact.CustomEvent,
-		Resolution:      resolution(e.Fact.Resolution),
-		Warnings:        e.Fact.Warnings,
-		MachineVersion:  e.MachineVersion,
-		Cause:           cause(&e.Cause),
-	}
 }
 
 // FromEvent is the event that p tells, without sealed parts and hash. A value
@@ -228,18 +171,4 @@ func FromTime(ts *timestamppb.Timestamp) time.Time {
 		return time.Time{}
 	}
 	return ts.AsTime()
-}
-
-func cause(c *domain.Cause) *comandav1.Cause {
-	if *c == (domain.Cause{}) {
-		return nil
-	}
-	return &comandav1.Cause{RequestId: c.RequestID, Traceparent: c.Traceparent, Tracestate: c.Tracestate, Actor: c.Actor, Reason: c.Reason}
-}
-
-func resolution(r *domain.Resolution) *comandav1.Resolution {
-	if r == nil {
-		return nil
-	}
-	return &comandav1.Resolution{EventId: string(r.Event), Action: string(r.Action)}
 }

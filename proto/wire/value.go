@@ -36,16 +36,6 @@ func FromNewFact(n *comandav1.NewFact) (domain.Fact, bool) {
 	return f, ok
 }
 
-func amounts(a *domain.Amounts) *comandav1.Amounts {
-	if *a == (domain.Amounts{}) {
-		return nil
-	}
-	return &comandav1.Amounts{
-		Currency: a.Currency, Total: Amount(a.Total), Paid: Amount(a.Paid), Refunded: Amount(a.Refunded),
-		Refund: Amount(a.Refund), Freight: Amount(a.Freight), Discount: Amount(a.Discount),
-	}
-}
-
 func fromAmounts(p *comandav1.Amounts) domain.Amounts {
 	if p == nil {
 		return domain.Amounts{}
@@ -53,15 +43,6 @@ func fromAmounts(p *comandav1.Amounts) domain.Amounts {
 	return domain.Amounts{
 		Currency: p.GetCurrency(), Total: FromAmount(p.Total), Paid: FromAmount(p.Paid), Refunded: FromAmount(p.Refunded),
 		Refund: FromAmount(p.Refund), Freight: FromAmount(p.Freight), Discount: FromAmount(p.Discount),
-	}
-}
-
-func payment(p *domain.Payment) *comandav1.Payment {
-	if *p == (domain.Payment{}) {
-		return nil
-	}
-	return &comandav1.Payment{
-		Method: p.Method, Phase: p.Phase, PaymentId: p.PaymentID, RefundId: p.RefundID, Installments: p.Installments,
 	}
 }
 
@@ -117,24 +98,6 @@ func fromShipping(p *comandav1.Shipping) *domain.Shipping {
 		Event: p.GetEvent(), TrackingCode: p.GetTrackingCode(), TrackingURL: p.GetTrackingUrl(), Branch: p.GetBranch(),
 		City: p.GetCity(), State: p.GetState(), Country: p.GetCountry(), Date: FromTime(p.GetDate()),
 	}
-}
-
-// Personal is the part to be sealed; nil for nil.
-func Personal(p *domain.Personal) *comandav1.Personal {
-	if p == nil {
-		return nil
-	}
-	out := &comandav1.Personal{
-		Name: p.Name, Email: p.Email, Phone: p.Phone, Document: p.Document, DocumentValid: p.DocumentValid,
-		PixCode: p.PixCode, PixUrl: p.PixURL, BoletoLine: p.BoletoLine, BoletoUrl: p.BoletoURL, CheckoutUrl: p.CheckoutURL,
-	}
-	if a := p.Address; a != nil {
-		out.Address = &comandav1.Address{
-			Street: a.Street, Number: a.Number, Complement: a.Complement, District: a.District, City: a.City,
-			State: a.State, PostalCode: a.PostalCode, Country: a.Country,
-		}
-	}
-	return out
 }
 
 // FromPersonal is the opened part; nil for nil.

@@ -65,9 +65,16 @@ func fullEvent() domain.Event {
 	return e
 }
 
+func fullPersonal() domain.Personal {
+	var p domain.Personal
+	var n int64
+	fill(reflect.ValueOf(&p).Elem(), &n)
+	return p
+}
+
 func TestEnvelopeKeepsEveryField(t *testing.T) {
 	want := fullEvent()
-	stored, err := proto.Marshal(wire.Envelope(&want))
+	stored, err := proto.Marshal(envelope(&want))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +94,7 @@ func TestEnvelopeKeepsEveryField(t *testing.T) {
 func TestAnInferredTimeGivesNoProvidersDate(t *testing.T) {
 	e := fullEvent()
 	e.TimeInferred = true
-	got, err := wire.FromEvent(wire.Event(&e))
+	got, err := wire.FromEvent(event(&e))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,13 +104,11 @@ func TestAnInferredTimeGivesNoProvidersDate(t *testing.T) {
 }
 
 func TestPersonalKeepsEveryField(t *testing.T) {
-	var want domain.Personal
-	var n int64
-	fill(reflect.ValueOf(&want).Elem(), &n)
-	if diff := cmp.Diff(&want, wire.FromPersonal(wire.Personal(&want))); diff != "" {
+	want := fullPersonal()
+	if diff := cmp.Diff(&want, wire.FromPersonal(personal(&want))); diff != "" {
 		t.Errorf("there and back (-want +got):\n%s", diff)
 	}
-	if got := wire.FromPersonal(wire.Personal(nil)); got != nil {
+	if got := wire.FromPersonal(personal(nil)); got != nil {
 		t.Errorf("nil came back as %v", got)
 	}
 }
@@ -123,7 +128,7 @@ func TestWhatIsOutsideItsSetIsCorrupt(t *testing.T) {
 	for name, f := range spoil {
 		t.Run(name, func(t *testing.T) {
 			e := fullEvent()
-			env := wire.Envelope(&e)
+			env := envelope(&e)
 			f(env)
 			_, err := wire.FromEnvelope(env)
 			if domain.KindOf(err) != domain.Corrupt || err == nil {
