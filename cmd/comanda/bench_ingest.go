@@ -263,13 +263,8 @@ type webhookDrive struct {
 }
 
 func driveWebhooks(ctx context.Context, now func() time.Time, server *benchServer, w *webhookDrive) bench.Result {
-	posters := make([]*bench.Poster, w.load.Clients)
+	posters := server.connected(ctx, now(), w.load.Clients)
 	buffers := make([][]byte, w.load.Clients)
-	for i := range posters {
-		posters[i] = bench.NewPoster(server.addr.HTTP, "/webhooks/"+string(bench.Source), server.token)
-		posters[i].Connect(ctx) //nolint:errcheck,gosec // the first call tries again, and counts its failure
-		defer posters[i].Close()
-	}
 	return bench.Drive(ctx, now, w.load, func(ctx context.Context, client, n int) string {
 		order := bench.AppendOrder(nil, w.run, int64(w.serial), int64(client), int64(n/2))
 		buffers[client] = w.bodies[n%2].AppendBody(buffers[client][:0], order)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"comanda.internal/cmd/comanda/bench"
 	"comanda.internal/domain"
 	"comanda.internal/eventstore/natsnode"
 )
@@ -27,7 +28,13 @@ type benchServer struct {
 	addr  addresses
 	token string
 	child *exec.Cmd // nil: it ran before, and goes on
+
+	posters []*bench.Poster
+	posted  time.Time // when posters began to be used last
 }
+
+// idleMost is less than the server leaves a connection alone for.
+const idleMost = time.Minute
 
 // useBenchServer is the server that runs on dir.
 func useBenchServer(dir string) (*benchServer, error) {
@@ -180,8 +187,34 @@ func (s *benchServer) get(ctx context.Context, path string, read func(io.Reader)
 	return read(response.Body)
 }
 
+// connected are clients who post webhooks, each with a connection that it keeps from
+// one measurement to the next, as a platform does. They are one caller's at a time.
+func (s *benchServer) connected(ctx context.Context, now time.Time, clients int) []*bench.Poster {
+	if now.Sub(s.posted) > idleMost {
+		s.disconnect(0)
+	}
+	s.posted = now
+	for len(s.posters) < clients {
+		s.posters = append(s.posters, bench.NewPoster(s.addr.HTTP, "/webhooks/"+string(bench.Source), s.token))
+	}
+	s.disconnect(clients)
+	for _, p := range s.posters {
+		_ = p.Connect(ctx) // the first call tries again, and counts its failure
+	}
+	return s.posters
+}
+
+// disconnect ends the connections of all clients but the first ones.
+func (s *benchServer) disconnect(but int) {
+	for _, p := range s.posters[but:] {
+		p.Close()
+	}
+	s.posters = s.posters[:but]
+}
+
 // stop ends a server that was started here.
 func (s *benchServer) stop() error {
+	s.disconnect(0)
 	if s.child == nil {
 		return nil
 	}
@@ -193,6 +226,7 @@ func (s *benchServer) stop() error {
 
 // kill ends a server that was started here as a crash does.
 func (s *benchServer) kill() error {
+	s.disconnect(0)
 	if err := s.child.Process.Kill(); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ const (
 // the processor.
 const (
 	roomShare = 1.0 / 16
-	roomMost  = 768 << 20
+	roomMost  = 1 << 30
 )
 
 // heapEvery is how often it is looked how much of the heap the last collection left.

@@ -5,8 +5,8 @@ import "sync"
 const (
 	// tailSize is how many messages at most a reader remembers of those that its own
 	// process stored, and tailBytes how much of headers and data.
-	tailSize  = 1024
-	tailBytes = 4 << 20
+	tailSize  = 4096
+	tailBytes = 16 << 20
 )
 
 // tail is the newest messages that this process stored, for those who follow the

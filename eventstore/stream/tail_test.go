@@ -59,7 +59,7 @@ func TestStoredIsFollowedAtOnce(t *testing.T) {
 // Whatever of a stream was stored by this process, told in whatever order, and
 // forgotten since: every message comes once, in order, to whoever follows from anywhere.
 func TestStoredByThisProcessAndByOthers(t *testing.T) {
-	const messages = 1500 // more than are remembered
+	const messages = 5000 // more than are remembered
 	js, p := create(t)
 	r := stream.NewReader(js, name, discard)
 	early := following(t, r, 0)
