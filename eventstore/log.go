@@ -74,11 +74,17 @@ func (l *Log) connectReaders() error {
 	}
 	for p := range l.identity.Partitions {
 		l.leaders = append(l.leaders, stream.NewReader(l.js, OrdersStream(p), l.cfg.Logger))
-		l.readers = append(l.readers, stream.NewReader(readJS, OrdersStream(p), l.cfg.Logger))
+		reader := stream.NewReader(readJS, OrdersStream(p), l.cfg.Logger)
+		reader.Remember(remembered(l.identity.Partitions))
+		l.readers = append(l.readers, reader)
 	}
 	l.quarantine = stream.NewReader(readJS, StreamQuarantine, l.cfg.Logger)
 	return nil
 }
+
+// remembered is how many of the messages that it stored a process remembers of each
+// partition for those who follow: some 64 MB of all, and of few partitions less.
+func remembered(partitions int) int { return min(max(16_384/partitions, 256), 4096) }
 
 func (l *Log) connectWriters(conn *nats.Conn) error {
 	var err error

@@ -1,7 +1,7 @@
 package stream
 
 // TailBytes bounds what is remembered.
-const TailBytes = tailBytes
+const TailBytes = tailSize * tailEach
 
 // Remembered is how many bytes r remembers of what its process stored.
 func (r *Reader) Remembered() int {

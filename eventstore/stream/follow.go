@@ -15,13 +15,14 @@ import (
 
 const (
 	pullBatch     = 2048             // messages on their way at most
-	maxHandled    = tailSize         // messages in one call of handle
+	maxHandled    = 1024             // messages in one call of handle
 	pullExpires   = 30 * time.Second // of one request
 	pullHeartbeat = 3 * time.Second
 	scanHeartbeat = time.Second            // of a scan, which asks the leader then
 	pullSilence   = 8 * time.Second        // without message or heartbeat: start over
 	consumerIdle  = time.Minute            // after which the server drops a reader's consumer
-	tailPause     = 250 * time.Millisecond // without anything new from the tail alone: ask the server
+	tailPause     = 250 * time.Millisecond // without anything new, from the tail alone: ask the server
+	tailHole      = 10 * time.Millisecond  // so, when the tail has what comes later
 	retryFirst    = 50 * time.Millisecond
 	retryMost     = 2 * time.Second
 )
@@ -93,6 +94,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// isMore is closed.
+var isMore = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // follower is the state of one Follow. A session is one consumer: it pulls, and
 // counts the consumer's own sequence so that a lost message ends it.
 type follower struct {
@@ -108,30 +116,36 @@ type follower struct {
 	consumer    string
 	delivered   uint64 // consumer sequence seen
 	outstanding int    // messages asked for and not yet seen
-	stale       int    // messages that the tail had before, since they were last asked for
+	stale       int    // messages that the tail had before, since any were asked for or new
 	overtaken   bool   // how the session before ended
+	reconnects  uint64 // of the connection, when that began
+	hole        uint64 // what the tail lacked when it was last seen to lack anything
 	batch       []Message
 }
 
 // session reads with one consumer until something is wrong with it (errRestart),
 // ctx ends (nil) or handle refuses.
 func (f *follower) session(ctx context.Context) error {
+	conn := f.reader.conn
+	status := conn.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer conn.RemoveStatusListener(status)
+	reconnects := conn.Stats().Reconnects
 	consumer, pending, err := f.createConsumer(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRestart, err)
 	}
 	f.consumer, f.delivered, f.outstanding = consumer, 0, 0
-	defer f.deleteConsumer(ctx)
-	if f.tailed && !f.overtaken {
+	defer f.deleteConsumer()
+	if same := f.overtaken && f.reconnects == reconnects; f.tailed && !same {
 		f.reader.tail.forget()
 	}
+	f.reconnects = reconnects
 	if f.bounded && pending == 0 {
 		if err := f.exhausted(ctx); err != nil {
 			return err
 		}
 	}
 
-	conn := f.reader.conn
 	f.inbox = conn.NewInbox()
 	messages := make(chan *nats.Msg, 2*pullBatch)
 	sub, err := conn.ChanSubscribe(f.inbox, messages)
@@ -139,8 +153,6 @@ func (f *follower) session(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errRestart, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	status := conn.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer conn.RemoveStatusListener(status)
 	if err := f.pull(); err != nil {
 		return err
 	}
@@ -151,13 +163,9 @@ func (f *follower) loop(ctx context.Context, messages <-chan *nats.Msg, status <
 	silence := time.NewTimer(pullSilence)
 	defer silence.Stop()
 	for {
-		before := f.last
-		stored, err := f.takeTail()
+		stored, err := f.takeTail(silence)
 		if err != nil {
 			return err
-		}
-		if f.asksNot() && f.last > before {
-			silence.Reset(tailPause)
 		}
 		select {
 		case <-stored:
@@ -189,20 +197,49 @@ func (f *follower) patience() time.Duration {
 
 // takeTail hands over what this process stored after what was handed over before, and
 // says when there is more. A scan does without, and so does who wants some subjects only.
-func (f *follower) takeTail() (more <-chan struct{}, err error) {
+func (f *follower) takeTail(silence *time.Timer) (more <-chan struct{}, err error) {
 	if !f.tailed {
 		return nil, nil //nolint:nilnil // nil is never closed
 	}
 	more = f.reader.tail.changed() // before the look, so that nothing is missed
-	f.batch = f.reader.tail.after(f.last, f.batch[:0])
-	if len(f.batch) == 0 {
-		return more, nil
+	batch, hole := f.reader.tail.after(f.last, f.batch[:0], maxHandled)
+	if len(batch) == maxHandled {
+		more = isMore
 	}
-	if err := f.handle(f.batch); err != nil {
+	f.batch = batch
+	if err := f.handOver(); err != nil {
 		return nil, err
 	}
-	f.last = f.batch[len(f.batch)-1].Sequence
+	if f.asksNot() {
+		f.awaitTail(silence, len(batch) > 0, hole)
+	}
 	return more, nil
+}
+
+// awaitTail gives the tail, which alone is waited for, its time: little when it lacks what
+// comes next and has what comes later, for then another process stored that, unless an
+// acknowledgement was overtaken by a later one's.
+func (f *follower) awaitTail(silence *time.Timer, moved, hole bool) {
+	switch next := f.last + 1; {
+	case hole && f.hole != next:
+		f.hole = next
+		silence.Reset(tailHole)
+	case moved && !hole:
+		silence.Reset(tailPause)
+	}
+}
+
+// handOver hands over the batch, and holds nothing of it.
+func (f *follower) handOver() error {
+	if len(f.batch) == 0 {
+		return nil
+	}
+	if err := f.handle(f.batch); err != nil {
+		return err
+	}
+	f.last = f.batch[len(f.batch)-1].Sequence
+	clear(f.batch)
+	return nil
 }
 
 // take reads m and whatever else is already here, hands it over, and asks for more.
@@ -218,11 +255,8 @@ func (f *follower) take(ctx context.Context, m *nats.Msg, rest <-chan *nats.Msg)
 		}
 		break
 	}
-	if len(f.batch) > 0 {
-		if herr := f.handle(f.batch); herr != nil {
-			return herr
-		}
-		f.last = f.batch[len(f.batch)-1].Sequence
+	if herr := f.handOver(); herr != nil {
+		return herr
 	}
 	if errors.Is(err, errIdle) {
 		err = f.exhausted(ctx)
@@ -336,7 +370,7 @@ func (f *follower) pull() error {
 	if err := f.reader.conn.PublishRequest(subject, f.inbox, body); err != nil {
 		return fmt.Errorf("%w: %w", errRestart, err)
 	}
-	f.outstanding += n
+	f.outstanding, f.stale = f.outstanding+n, 0
 	return nil
 }
 
@@ -360,14 +394,11 @@ func (f *follower) createConsumer(ctx context.Context) (name string, pending uin
 	return c.CachedInfo().Name, c.CachedInfo().NumPending, nil
 }
 
-// deleteConsumer is a courtesy: the server drops an idle one by itself.
-func (f *follower) deleteConsumer(ctx context.Context) {
-	if f.reader.conn.IsClosed() || !f.reader.conn.IsConnected() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = f.reader.js.DeleteConsumer(ctx, f.reader.stream, f.consumer)
+// deleteConsumer is a courtesy, whose answer nobody waits for: the server drops an idle
+// one by itself.
+func (f *follower) deleteConsumer() {
+	conn := f.reader.conn
+	_ = conn.PublishRequest("$JS.API.CONSUMER.DELETE."+f.reader.stream+"."+f.consumer, conn.NewInbox(), nil)
 }
 
 // delivery is what a delivery's reply subject says.

@@ -1,12 +1,18 @@
 package stream
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
 const (
-	// tailSize is how many messages at most a reader remembers of those that its own
-	// process stored, and tailBytes how much of headers and data.
-	tailSize  = 4096
-	tailBytes = 16 << 20
+	// tailSize is how many messages a reader remembers of those that its own process
+	// stored, unless [Reader.Remember] says otherwise, and tailEach how much memory each
+	// may take on average.
+	tailSize = 4096
+	tailEach = 4 << 10
+	// headerSize is about what the map of a header takes, besides its texts.
+	headerSize = 450
 )
 
 // tail is the newest messages that this process stored, for those who follow the
@@ -17,11 +23,20 @@ const (
 // first, and passes over what the server hands out again.
 type tail struct {
 	mu    sync.Mutex
-	held  [tailSize]Message // at the rest of its sequence
-	bytes int               // of what is held
-	low   uint64            // nothing below it is held
-	high  uint64            // nor above it
-	more  chan struct{}     // closed when there is more, then replaced
+	size  int           // messages; 0: tailSize
+	held  []Message     // each at the rest of its sequence; nil before the first
+	bytes int           // of what is held
+	low   uint64        // nothing below it is held
+	high  uint64        // nor above it
+	more  chan struct{} // closed when there is more, then replaced
+}
+
+// Remember has the reader remember so many messages of those that its process stores,
+// before it stores any.
+func (r *Reader) Remember(messages int) {
+	r.tail.mu.Lock()
+	defer r.tail.mu.Unlock()
+	r.tail.size = messages
 }
 
 // Stored tells those who follow the stream that these messages are in it, as the
@@ -30,11 +45,14 @@ func (r *Reader) Stored(messages ...Message) {
 	t := &r.tail
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.held == nil {
+		t.held = make([]Message, cmp.Or(t.size, tailSize))
+	}
 	for i := range messages {
 		t.put(&messages[i])
 	}
-	for ; t.bytes > tailBytes; t.low++ {
-		if place := &t.held[t.low%tailSize]; place.Sequence == t.low {
+	for ; t.bytes > tailEach*len(t.held) && t.low <= t.high; t.low++ {
+		if place := t.place(t.low); place.Sequence == t.low {
 			t.bytes -= place.size()
 			*place = Message{}
 		}
@@ -45,22 +63,29 @@ func (r *Reader) Stored(messages ...Message) {
 	}
 }
 
+// place is where the message of a sequence is, if it is held.
+func (t *tail) place(sequence uint64) *Message { return &t.held[sequence%uint64(len(t.held))] }
+
 func (t *tail) put(m *Message) {
-	place := &t.held[m.Sequence%tailSize]
-	if place.Sequence > m.Sequence {
+	size := uint64(len(t.held))
+	place := t.place(m.Sequence)
+	if place.Sequence > m.Sequence || m.Sequence+size <= t.high { // too late
 		return
 	}
 	t.bytes += m.size() - place.size()
 	*place = *m
 	t.high = max(t.high, m.Sequence)
-	if t.low > m.Sequence || t.low+tailSize <= t.high {
-		t.low = t.high - min(t.high, tailSize-1)
+	if t.low > m.Sequence || t.low+size <= t.high {
+		t.low = t.high - min(t.high, size-1)
 	}
 }
 
 // size is about what m takes of memory.
 func (m *Message) size() int {
 	n := len(m.Subject) + len(m.Data) + len(m.RawHeader)
+	if m.Header != nil {
+		n += headerSize
+	}
 	for key, values := range m.Header {
 		n += len(key)
 		for _, value := range values {
@@ -75,7 +100,8 @@ func (m *Message) size() int {
 func (t *tail) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.held, t.bytes, t.low, t.high = [tailSize]Message{}, 0, 0, 0
+	clear(t.held)
+	t.bytes, t.low, t.high = 0, 0, 0
 }
 
 // changed is closed when there is more than now.
@@ -88,15 +114,17 @@ func (t *tail) changed() <-chan struct{} {
 	return t.more
 }
 
-// after appends to batch all that follows the sequence last without a hole.
-func (t *tail) after(last uint64, batch []Message) []Message {
+// after appends to batch what follows the sequence last without a hole, up to most
+// messages, and says whether something is held behind a hole.
+func (t *tail) after(last uint64, batch []Message, most int) (_ []Message, hole bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for {
-		next := &t.held[(last+1)%tailSize]
+	for t.held != nil && len(batch) < most {
+		next := t.place(last + 1)
 		if next.Sequence != last+1 {
-			return batch
+			return batch, t.high > last
 		}
 		batch, last = append(batch, *next), next.Sequence
 	}
+	return batch, false
 }

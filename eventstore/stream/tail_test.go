@@ -135,32 +135,55 @@ func TestWhoHasTheTailAsksNotForIt(t *testing.T) {
 	r := stream.NewReader(js, name, discard)
 	last := publish(t, p, msg("t.a", "0", -1)).Sequence
 	seen := following(t, r, 0)
-	await := func() {
+	await := func(sequence uint64) {
 		t.Helper()
-		if m := <-seen; m.Sequence != last || string(m.Data) != strconv.FormatUint(last-1, 10) {
-			t.Fatalf("%d: %q comes, want %d", m.Sequence, m.Data, last)
+		if m := <-seen; m.Sequence != sequence || string(m.Data) != strconv.FormatUint(sequence-1, 10) {
+			t.Fatalf("%d: %q comes, want %d", m.Sequence, m.Data, sequence)
 		}
 	}
 	another := func() { last = publish(t, p, msg("t.a", strconv.FormatUint(last, 10), -1)).Sequence }
-	own := func() {
+	tell := func() {
 		r.Stored(stream.Message{Subject: "t.a", Data: []byte(strconv.FormatUint(last, 10)), Sequence: last + 1})
-		last++
-		await()
-		last--
-		another()
 	}
-	await()
-	for range 2 {
+	await(last)
+	untilNobodyIsAsked := func() {
 		for more := true; more; more = isAsked(t, js) {
 			for range 500 {
-				own()
+				tell()
+				await(last + 1)
+				another()
 			}
 		}
-		another()
-		await()
 	}
+	untilNobodyIsAsked()
+	another()
+	await(last)
+	untilNobodyIsAsked()
+	another()
+	tell()
+	another()
+	await(last - 1)
+	await(last)
 	if sessions, requests := count(t, asked["CREATE"]), count(t, asked["MSG.NEXT"]); requests > 2*sessions {
 		t.Errorf("%d sessions asked %d times for messages", sessions, requests)
+	}
+}
+
+// What is told so late that newer messages have its place is not remembered, whatever
+// else is.
+func TestStoredTooLate(t *testing.T) {
+	const size = 16
+	js, _ := create(t)
+	r := stream.NewReader(js, name, discard)
+	r.Remember(size)
+	for sequence := range uint64(size) {
+		r.Stored(stream.Message{Data: make([]byte, 3<<10), Sequence: sequence + 1})
+	}
+	before := r.Remembered()
+	r.Stored(stream.Message{Data: make([]byte, 70<<10), Sequence: 10_000 + size}) // more than all may take
+	r.Stored(stream.Message{Data: make([]byte, 20<<10), Sequence: 5000})
+	if got := r.Remembered(); got > before {
+		t.Errorf("%d bytes are remembered, before %d", got, before)
 	}
 }
 
