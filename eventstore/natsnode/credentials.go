@@ -68,24 +68,16 @@ func readCredentials(path string) (credentials, error) {
 	return c, nil
 }
 
-// write puts c at path at once: a crash leaves the old file or the new one.
+// write puts c at path.
 func (c credentials) write(path string) error {
 	text, err := json.MarshalIndent(c, "", "  ") //nolint:gosec // the file is what this password is for
 	if err != nil {
 		return fmt.Errorf("write nats credentials: %w", err)
 	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateMode) //nolint:gosec // in our own data directory
-	if err != nil {
+	if err := writeWhole(path, append(text, '\n')); err != nil {
 		return fmt.Errorf("write nats credentials: %w", err)
 	}
-	_, werr := f.Write(append(text, '\n'))
-	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write nats credentials: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write nats credentials: %w", err)
-	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 // RunningURL is where the server that runs on dir, an embedded one's data

@@ -80,6 +80,22 @@ func syncTree(root string) error {
 	})
 }
 
+// writeWhole puts a file at path at once: a crash leaves the old one or the new one.
+func writeWhole(path string, data []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateMode) //nolint:gosec // in our own data directory
+	if err != nil {
+		return err //nolint:wrapcheck // the caller says of what
+	}
+	_, werr := f.Write(data)
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err //nolint:wrapcheck // as above
+	}
+	return syncDir(filepath.Dir(path))
+}
+
 func syncDir(path string) error {
 	d, err := os.Open(path) //nolint:gosec // below our own data directory
 	if errors.Is(err, fs.ErrNotExist) {

@@ -75,6 +75,9 @@ func (e *embedded) start(ctx context.Context, cfg *Config) error {
 	if err != nil {
 		return err
 	}
+	if err := e.finishMeta(cfg.Logger); err != nil {
+		return err
+	}
 	left := e.leftStaging()
 	if e.server, err = server.NewServer(opts); err != nil {
 		return fmt.Errorf("make the nats server: %w", err)
