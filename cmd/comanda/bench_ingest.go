@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"comanda.internal/cmd/comanda/bench"
@@ -71,7 +71,7 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) error {
 	if c.Rate < 0 {
 		return usagef("--rate: not negative")
 	}
-	go heap.makeRoom(ctx, memlimit.FromCgroup, memlimit.FromSystem) // so that raw runs as serve does
+	defer c.runAsServe(ctx)()
 	return c.inDir(func(dir string) (err error) {
 		b := &ingestBench{cmd: c, io: io, run: io.now().UnixMilli(), report: c.report("ingest", dir, io.now())}
 		defer func() { err = errors.Join(err, b.close()) }()
@@ -89,6 +89,15 @@ func (c *benchIngestCmd) Run(ctx context.Context, io *stdio) error {
 		}
 		return c.print(io, b.report, columns, rowsOf(b.report.Rows, whatComanda))
 	})
+}
+
+// runAsServe has garbage have the room here, where raw and the clients are, that it has in
+// serve, until ended is called.
+func (c *benchIngestCmd) runAsServe(ctx context.Context) (ended func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var room sync.WaitGroup
+	room.Go(func() { _ = heap.makeRoom(ctx) }) // ctx's
+	return func() { cancel(); room.Wait() }
 }
 
 func (b *ingestBench) start(ctx context.Context, dir string) error {
@@ -113,7 +122,7 @@ func (b *ingestBench) start(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	if b.orders, err = newLagProbe(b.server.addr.GRPC, lagQuestions, b.io.now); err != nil {
+	if b.orders, err = newLagProbe(b.server.addr.GRPC, b.cmd.lagOf(), lagQuestions, b.io.now); err != nil {
 		return err
 	}
 	size, err := b.messageSize(ctx)
@@ -135,6 +144,15 @@ func (b *ingestBench) start(ctx context.Context, dir string) error {
 		b.raws = append(b.raws, raw)
 	}
 	return nil
+}
+
+// lagOf is one of how many answers whose lag is measured: fewer when the clients send what
+// they can, for questions take from the processors what webhooks then lack.
+func (c *benchIngestCmd) lagOf() uint64 {
+	if c.Rate > 0 {
+		return 16
+	}
+	return 64
 }
 
 func (b *ingestBench) close() error {
@@ -259,7 +277,7 @@ type webhookDrive struct {
 	run      int64
 	serial   int
 	bodies   [2]*bench.Webhook
-	answered func(answer []byte) // is given some of the answers
+	answered func(answer []byte) // of every success
 }
 
 func driveWebhooks(ctx context.Context, now func() time.Time, server *benchServer, w *webhookDrive) bench.Result {
@@ -277,22 +295,9 @@ func driveWebhooks(ctx context.Context, now func() time.Time, server *benchServe
 		case !bytes.Contains(answer, applied):
 			return "not applied"
 		}
-		if isAsked(w.load, client, n) {
-			w.answered(answer)
-		}
+		w.answered(answer)
 		return ""
 	})
-}
-
-// isAsked reports whether the lag of a client's n-th answer is measured: of every sixteenth,
-// but of fewer when the clients send what they can, for questions take from the processors
-// what webhooks then lack.
-func isAsked(load bench.Load, client, n int) bool {
-	one := 16
-	if load.PerSecond == 0 {
-		one = 64
-	}
-	return n%one == client%one
 }
 
 // applied stands in every answer that counts: what is less work is no success.

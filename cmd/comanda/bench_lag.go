@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	comandav1 "comanda.internal/proto/comanda/v1"
@@ -16,8 +17,10 @@ type lagProbe struct {
 	now    func() time.Time
 	conn   interface{ Close() error }
 	client comandav1.OrderServiceClient
-	most   int // questions at the same time
+	of     uint64 // one of so many answers is looked for
+	most   int    // questions at the same time
 	wg     sync.WaitGroup
+	offers atomic.Uint64
 
 	mu      sync.Mutex
 	waiting int
@@ -39,16 +42,19 @@ const (
 	lagQuestions = 1000
 )
 
-func newLagProbe(target string, most int, now func() time.Time) (*lagProbe, error) {
+func newLagProbe(target string, of uint64, most int, now func() time.Time) (*lagProbe, error) {
 	conn, err := (&clientFlags{Server: target}).dial()
 	if err != nil {
 		return nil, err
 	}
-	return &lagProbe{now: now, conn: conn, client: comandav1.NewOrderServiceClient(conn), most: most}, nil
+	return &lagProbe{now: now, conn: conn, client: comandav1.NewOrderServiceClient(conn), of: of, most: most}, nil
 }
 
-// offer has the lag of an answer measured, and does not wait for that.
+// offer has the lag of an answer measured, if its turn is, and does not wait for that.
 func (p *lagProbe) offer(answer []byte) {
+	if p.offers.Add(1)%p.of != 0 {
+		return
+	}
 	acknowledged := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()

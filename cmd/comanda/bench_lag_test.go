@@ -47,11 +47,11 @@ func TestTheLagOfAStallIsThatOfAllOrders(t *testing.T) {
 	at := time.Date(2026, time.May, 9, 12, 0, 0, 0, time.UTC)
 	clock <- at
 	now := func() time.Time { t := <-clock; clock <- t; return t }
-	p, err := newLagProbe(l.Addr().String(), most, now)
+	p, err := newLagProbe(l.Addr().String(), 3, most, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range most + beyond {
+	for i := range 3 * (most + beyond) {
 		p.offer([]byte(`{"order_id":"` + strconv.Itoa(i) + `","position":"0:1"}`))
 	}
 	asked := map[string]bool{}

@@ -30,6 +30,10 @@ const (
 	roomMost  = 1 << 30
 )
 
+// mostPercent bounds how far the heap grows of what was in use when it was last looked at,
+// which is more by the end of the next collection.
+const mostPercent = 1600
+
 // heapEvery is how often it is looked how much of the heap the last collection left.
 const heapEvery = 100 * time.Millisecond
 
@@ -53,26 +57,48 @@ func (c *collecting) govern() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.governed = true
-	c.set()
+	c.set(inUse())
 }
 
-// makeRoom lets garbage have its room until ctx ends, as serve does, and who is compared
-// with it.
-func (c *collecting) makeRoom(ctx context.Context, memory ...memlimit.Provider) {
-	c.mu.Lock()
-	c.room = roomOf(memory...)
-	c.mu.Unlock()
+// makeRoom lets garbage have its room until ctx ends, whose error it returns: as serve does,
+// and who is compared with it.
+func (c *collecting) makeRoom(ctx context.Context) error {
+	c.give(roomOf(memlimit.FromCgroup, memlimit.FromSystem, goLimit))
+	defer c.give(0)
 	look := time.NewTicker(heapEvery)
 	defer look.Stop()
-	for ctx.Err() == nil {
-		c.mu.Lock()
-		c.set()
-		c.mu.Unlock()
+	for {
 		select {
 		case <-look.C:
+			c.look()
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
+}
+
+// give lets garbage have so many bytes of room.
+func (c *collecting) give(room uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.room = room
+	c.set(inUse())
+}
+
+// look sees what is in use now.
+func (c *collecting) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set(inUse())
+}
+
+// goLimit is GOMEMLIMIT.
+func goLimit() (uint64, error) {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 {
+		return 0, memlimit.ErrNoLimit
+	}
+	return uint64(limit), nil //nolint:gosec // not negative
 }
 
 // roomOf is the room of a process with the least memory that a source says; 0 when none
@@ -87,28 +113,36 @@ func roomOf(sources ...memlimit.Provider) uint64 {
 	return min(room, roomMost)
 }
 
-// set has the heap grow as far as it should from what is in use now. The lock is held.
-func (c *collecting) set() {
+// inUse is what the percentage is of (runtime/debug, SetGCPercent): what the last collection
+// left, stacks and globals.
+func inUse() (bytes uint64) {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
+	metrics.Read(samples)
+	for _, s := range samples {
+		bytes += s.Value.Uint64()
+	}
+	return bytes
+}
+
+// set has the heap grow as far as it should from what is in use. The lock is held.
+func (c *collecting) set(used uint64) {
 	if !c.governed {
 		return
 	}
 	percent := gcPercentBuilding
 	if c.builds == 0 {
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		metrics.Read(live)
-		percent = percentOf(c.room, live[0].Value.Uint64())
+		percent = percentOf(c.room, used)
 	}
 	// Each change stops the world.
-	if nearly := c.percent / 8; percent < c.percent-nearly || percent > c.percent+nearly {
+	if nearly := c.percent / 8; percent < c.percent-nearly || percent > c.percent+nearly || percent == gcPercent && c.percent != percent {
 		debug.SetGCPercent(percent)
 		c.percent = percent
 	}
 }
 
-// percentOf is how far a heap grows of which live bytes are in use.
-func percentOf(room, live uint64) int {
-	const least = 4 << 20 // as for Go's runtime
-	return max(gcPercent, int(min(100*room/max(live, least), math.MaxInt32)))
+// percentOf is how far a heap grows of which so many bytes are in use.
+func percentOf(room, used uint64) int {
+	return max(gcPercent, int(min(100*room/max(used, 1), mostPercent)))
 }
 
 // building begins a build of views, which ended ends.
@@ -121,5 +155,5 @@ func (c *collecting) count(more int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.builds += more
-	c.set()
+	c.set(inUse())
 }

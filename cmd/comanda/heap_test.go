@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
@@ -45,51 +45,81 @@ func TestTheHeapGrowsLessWhileViewsAreBuilt(t *testing.T) {
 	}
 }
 
-// TestGarbageHasRoom wants the heap to grow farther where the process may use much memory,
-// less the more of it is in use, and never less than without.
+// TestGarbageHasRoom wants the heap to grow farther while there is room, less the more is in
+// use, and never less than without.
 func TestGarbageHasRoom(t *testing.T) {
 	defer debug.SetGCPercent(heapPercent())
-	debug.SetGCPercent(gcPercent)
-	runtime.GC() // what other tests held is not in use
-	room := func(c *collecting) (ended func()) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var group sync.WaitGroup
-		group.Go(func() { c.makeRoom(ctx, memlimit.Limit(1<<40)) })
-		return func() { cancel(); group.Wait() }
+	c := collecting{governed: true, room: 512 << 20}
+	for _, see := range []struct {
+		used uint64
+		want int
+	}{{1 << 20, mostPercent}, {128 << 20, 400}, {126 << 20, 400}, {64 << 20, 800}, {1 << 30, gcPercent}, {200 << 20, 256}, {250 << 20, 204}} {
+		c.set(see.used)
+		if got := heapPercent(); got != see.want {
+			t.Errorf("with %d bytes in use the heap grows by %d %%, want %d", see.used, got, see.want)
+		}
 	}
-	c := collecting{governed: true, percent: gcPercent}
-	ended := room(&c)
-	defer ended()
-	awaitPercent(t, &c, func(percent int) bool { return percent > gcPercent })
-	held := make([]byte, roomMost) // of which twice as much is more than the room
-	runtime.GC()
-	awaitPercent(t, &c, func(percent int) bool { return percent == gcPercent })
-	runtime.KeepAlive(held)
-	built := c.building()
-	awaitPercent(t, &c, func(percent int) bool { return percent == gcPercentBuilding })
-	built()
-	awaitPercent(t, &c, func(percent int) bool { return percent == gcPercent })
-	ended()
-
+	c.builds = 1
+	c.set(1 << 20)
+	if got := heapPercent(); got != gcPercentBuilding {
+		t.Errorf("while views are built the heap grows by %d %%", got)
+	}
 	debug.SetGCPercent(70)
-	var not collecting // GOGC says how far
-	room(&not)()
+	not := collecting{room: 512 << 20} // GOGC says how far
+	not.set(1 << 20)
 	if got := heapPercent(); got != 70 {
 		t.Errorf("nobody governs the heap, and it grows by %d %%", got)
 	}
 }
 
-// awaitPercent waits until the heap grows as wanted, and c knows how far.
-func awaitPercent(t *testing.T, c *collecting, wanted func(percent int) bool) {
-	t.Helper()
-	for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
-		c.mu.Lock()
-		got, says := heapPercent(), c.percent
-		c.mu.Unlock()
-		if wanted(got) && got == says {
-			return
-		}
+// TestRoomEnds wants what was there before once nobody makes room.
+func TestRoomEnds(t *testing.T) {
+	defer debug.SetGCPercent(heapPercent())
+	c := collecting{governed: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.makeRoom(ctx) }()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
+	if got := heapPercent(); got != gcPercent {
+		t.Errorf("the heap grows by %d %%", got)
+	}
+}
+
+// TestStacksAreInUse wants the stacks of many goroutines to count, of which a percentage is
+// garbage as well.
+func TestStacksAreInUse(t *testing.T) {
+	const goroutines, each = 2000, 8 << 10
+	runtime.GC() // of what other tests left
+	before := inUse()
+	var ready, all sync.WaitGroup
+	end := make(chan struct{})
+	for range goroutines {
+		ready.Add(1)
+		all.Go(func() {
+			deep(each, func() { ready.Done(); <-end })
+		})
+	}
+	ready.Wait()
+	runtime.GC() // which sees them
+	if more := int64(inUse()) - int64(before); more < goroutines*each/2 {
+		t.Errorf("%d goroutines of %d bytes each made %d bytes more in use", goroutines, each, more)
+	}
+	close(end)
+	all.Wait()
+}
+
+// deep calls then with so many bytes of stack below it.
+func deep(bytes int, then func()) {
+	var room [512]byte
+	if bytes > len(room) {
+		deep(bytes-len(room), then)
+	} else {
+		then()
+	}
+	runtime.KeepAlive(&room)
 }
 
 func TestRoomIsOfTheLeastMemory(t *testing.T) {

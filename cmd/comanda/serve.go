@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
-
 	"comanda.internal/domain"
 )
 
@@ -38,7 +36,6 @@ const readyLine = "comanda is ready"
 
 // Run serves until ctx ends, which is no error.
 func (c *serveCmd) Run(ctx context.Context, out *stdio) error {
-	go heap.makeRoom(ctx, memlimit.FromCgroup, memlimit.FromSystem)
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -46,6 +43,7 @@ func (c *serveCmd) Run(ctx context.Context, out *stdio) error {
 	a := newApp(c, cfg, out)
 	err = a.start(ctx)
 	if err == nil {
+		a.stack.spawn(ctx, "garbage's room", heap.makeRoom) // not for a start's own
 		err = c.greet(out.out, a.addr)
 	}
 	if err == nil {

@@ -53,11 +53,7 @@ func finishSum(dir string) (bool, error) {
 	if up := filepath.Dir(dir); filepath.Base(up) == "obs" { // a consumer of the stream above
 		key = filepath.Base(filepath.Dir(up)) + "/" + name
 	}
-	var config struct {
-		Name    string `json:"name"`
-		Durable string `json:"durable_name"`
-	}
-	if json.Unmarshal(meta, &config) != nil || config.Name != name && config.Durable != name {
+	if !isConfig(meta, name) {
 		return false, nil
 	}
 	sum, err := sumOf(key, meta)
@@ -72,6 +68,15 @@ func finishSum(dir string) (bool, error) {
 	return true, writeWhole(path, []byte(sum))
 }
 
+// isConfig reports whether meta is the configuration of a stream or consumer of that name.
+func isConfig(meta []byte, name string) bool {
+	var config struct {
+		Name    string `json:"name"`
+		Durable string `json:"durable_name"`
+	}
+	return json.Unmarshal(meta, &config) == nil && (config.Name == name || config.Durable == name)
+}
+
 // sumOf is the server's checksum of a configuration.
 func sumOf(key string, meta []byte) (string, error) {
 	hashed := sha256.Sum256([]byte(key))
@@ -79,6 +84,6 @@ func sumOf(key string, meta []byte) (string, error) {
 	if err != nil {
 		return "", err //nolint:wrapcheck // a key of another size
 	}
-	hash.Write(meta)
+	_, _ = hash.Write(meta) // never fails
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
