@@ -22,7 +22,7 @@ const (
 	pullSilence   = 8 * time.Second        // without message or heartbeat: start over
 	consumerIdle  = time.Minute            // after which the server drops a reader's consumer
 	tailPause     = 250 * time.Millisecond // without anything new, from the tail alone: ask the server
-	tailHole      = 10 * time.Millisecond  // so, when the tail has what comes later
+	tailHole      = 25 * time.Millisecond  // so, when the tail has what comes later
 	retryFirst    = 50 * time.Millisecond
 	retryMost     = 2 * time.Second
 )
