@@ -184,6 +184,17 @@ func (r *receiver) next(t *testing.T, n int) []received {
 	return out
 }
 
+// forget takes what has come.
+func (r *receiver) forget() {
+	for {
+		select {
+		case <-r.got:
+		default:
+			return
+		}
+	}
+}
+
 // none checks that nothing more has come. It is called after something that
 // would have come later.
 func (r *receiver) none(t *testing.T) {
@@ -309,13 +320,6 @@ func (o *office) close() {
 	}
 	o.done = nil
 	o.conn.Close()
-}
-
-// crash takes the server away from the notifier first, so that nothing it does
-// from now on reaches the log: what a kill leaves behind.
-func (o *office) crash() {
-	o.conn.Close()
-	o.close()
 }
 
 func endpoint(r *receiver, events ...string) notify.Endpoint {
