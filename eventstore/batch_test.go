@@ -53,7 +53,7 @@ func TestBatchesThatCannotBeStagedAreTriedSeldom(t *testing.T) {
 	}
 	const orders = 400
 	recordAll(t, s, 0, orders)
-	if n := commits(t, tried); n == 0 || n > 4 {
+	if n := heard(t, tried, isCommit); n == 0 || n > 4 {
 		t.Errorf("%d batches were tried, want one before 64 events, 128 and 256", n)
 	}
 	if err := os.Remove(staging); err != nil {
@@ -80,19 +80,22 @@ func recordAll(t *testing.T, s *store, first, end int) {
 	all.Wait()
 }
 
-// commits is how many batches were sent that tried did not tell of.
-func commits(t *testing.T, tried *nats.Subscription) (n int) {
+// isCommit reports whether m ends a batch.
+func isCommit(m *nats.Msg) bool { return m.Header.Get("Nats-Batch-Commit") != "" }
+
+// heard is how many of the messages that came are such.
+func heard(t *testing.T, sub *nats.Subscription, such func(*nats.Msg) bool) (n int) {
 	t.Helper()
-	pending, _, err := tried.Pending()
+	pending, _, err := sub.Pending()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range pending {
-		m, err := tried.NextMsgWithContext(t.Context())
+		m, err := sub.NextMsgWithContext(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Header.Get("Nats-Batch-Commit") != "" {
+		if such(m) {
 			n++
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -138,5 +139,16 @@ func TestRoomIsOfTheLeastMemory(t *testing.T) {
 		if got := roomOf(c.memory...); got != c.want {
 			t.Errorf("%s: %d bytes, want %d", c.name, got, c.want)
 		}
+	}
+}
+
+func TestGoMemoryLimitIsMemory(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	if limit, err := goLimit(); !errors.Is(err, memlimit.ErrNoLimit) {
+		t.Errorf("without a limit: %d, %v", limit, err)
+	}
+	debug.SetMemoryLimit(16 << 30)
+	if got := roomOf(goLimit, memlimit.Limit(64<<30)); got != 1<<30 {
+		t.Errorf("of 16 GiB there are %d bytes of room", got)
 	}
 }

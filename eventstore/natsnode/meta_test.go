@@ -18,9 +18,8 @@ func metaOf(dir string) meta {
 	return meta{stream: filepath.Join(stream, "meta.sum"), consumer: filepath.Join(stream, "obs", "reader", "meta.sum")}
 }
 
-// written is a directory with a stream of one message and a consumer that has acknowledged
-// it, and the stream's checksum from before its configuration was changed.
-func written(t *testing.T, dir string) (before []byte) {
+// opened is a server on dir, which the caller closes.
+func opened(t *testing.T, dir string) (*natsnode.Node, jetstream.JetStream) {
 	t.Helper()
 	node, err := natsnode.Start(t.Context(), natsnode.Config{DataDir: dir, Listen: natsnode.None})
 	if err != nil {
@@ -30,6 +29,14 @@ func written(t *testing.T, dir string) (before []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return node, js
+}
+
+// written is a directory with a stream of one message and a consumer that has acknowledged
+// it, and the stream's checksum from before its configuration was changed.
+func written(t *testing.T, dir string) (before []byte) {
+	t.Helper()
+	node, js := opened(t, dir)
 	cfg := jetstream.StreamConfig{Name: "TEST", Subjects: []string{"t.>"}, Storage: jetstream.FileStorage, Metadata: map[string]string{"epoch": "1"}}
 	s, err := js.CreateStream(t.Context(), cfg)
 	if err != nil {
@@ -91,14 +98,7 @@ func TestAConfigurationWithoutItsChecksum(t *testing.T) {
 // reopened is a server on dir, which has all that was written.
 func reopened(t *testing.T, dir string) *natsnode.Node {
 	t.Helper()
-	node, err := natsnode.Start(t.Context(), natsnode.Config{DataDir: dir, Listen: natsnode.None})
-	if err != nil {
-		t.Fatal(err)
-	}
-	js, err := jetstream.New(node.Conn())
-	if err != nil {
-		t.Fatal(err)
-	}
+	node, js := opened(t, dir)
 	s, err := js.Stream(t.Context(), "TEST")
 	if err != nil {
 		t.Fatal(err)
