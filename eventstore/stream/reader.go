@@ -175,7 +175,10 @@ func (r *Reader) direct(ctx context.Context, req request, handle func(Message) e
 		return n, fmt.Errorf("read stream %s: %w", r.stream, err)
 	}
 	inbox := r.conn.NewInbox()
-	sub, err := r.conn.SubscribeSync(inbox)
+	// With room for all that may come: SubscribeSync would clear half a megabyte for each
+	// order that is read (nats.go, nats.go, DefaultMaxChanLen).
+	answers := make(chan *nats.Msg, req.Batch+1)
+	sub, err := r.conn.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return n, fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
 	}
@@ -184,9 +187,14 @@ func (r *Reader) direct(ctx context.Context, req request, handle func(Message) e
 		return n, fmt.Errorf("read stream %s: %w: %w", r.stream, ErrNoAnswer, err)
 	}
 	for ; ; n++ {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil || m.Header.Get("Status") != "" {
+		var m *nats.Msg
+		select {
+		case m = <-answers:
+		case <-ctx.Done():
 			return n, nil // the leader is asked for what is missing, and says what is wrong
+		}
+		if m.Header.Get("Status") != "" {
+			return n, nil
 		}
 		sequence, err := strconv.ParseUint(m.Header.Get("Nats-Sequence"), 10, 64)
 		if err != nil {
