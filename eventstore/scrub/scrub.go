@@ -19,6 +19,9 @@ import (
 type Config struct {
 	// EventsPerSecond bounds how fast the log is read. Default 500.
 	EventsPerSecond int `yaml:"events_per_second"`
+	// PercentOfTime bounds how much of the time it works: where the machine is busy a check
+	// takes longer, and it rests longer in turn, up to Interval. Default 10; 100 bounds nothing.
+	PercentOfTime int `yaml:"percent_of_time"`
 	// Interval is how long it rests when everything is proven, or after a check
 	// that could not be made. Default 30 s.
 	Interval time.Duration `yaml:"interval"`
@@ -33,6 +36,9 @@ type Config struct {
 func (c *Config) setDefaults() {
 	if c.EventsPerSecond == 0 {
 		c.EventsPerSecond = 500
+	}
+	if c.PercentOfTime == 0 {
+		c.PercentOfTime = 10
 	}
 	if c.Interval == 0 {
 		c.Interval = 30 * time.Second
@@ -54,6 +60,9 @@ func (c Config) Validate() error {
 		}
 	}
 	bad("events_per_second", c.EventsPerSecond < 0)
+	if c.PercentOfTime < 0 || c.PercentOfTime > 100 {
+		errs = append(errs, domain.Errorf(domain.Invalid, "percent_of_time: must be from 1 to 100"))
+	}
 	bad("interval", c.Interval < 0)
 	bad("again", c.Again < 0)
 	bad("slice", c.Slice < 0)
@@ -149,6 +158,7 @@ func (s *Scrubber) slice(ctx context.Context) (more bool, err error) {
 	if s.deps.Clock().Sub(next.RoundBegan) >= s.cfg.Again {
 		next.begin(s.deps.Clock())
 	}
+	began := s.deps.Clock()
 	result, err := s.deps.Verify(ctx, next.Cursor, uint64(s.cfg.Slice)) //nolint:gosec // validated: not negative
 	if err != nil {
 		return false, err
@@ -163,6 +173,8 @@ func (s *Scrubber) slice(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	// Waiting afterwards, for what was read, lets a short log be proven at once.
+	worked := s.deps.Clock().Sub(began)
+	rest(ctx, min(worked*time.Duration(100-s.cfg.PercentOfTime)/time.Duration(s.cfg.PercentOfTime), s.cfg.Interval))
 	err = s.limiter.WaitN(ctx, int(min(result.Events, uint64(s.cfg.Slice)))) //nolint:gosec // at most Slice
 	return err == nil, err
 }

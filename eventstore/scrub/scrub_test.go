@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -208,13 +209,53 @@ func TestAFileThatCannotBeReadIsCorrupt(t *testing.T) {
 }
 
 func TestConfigNamesEveryMistake(t *testing.T) {
-	err := scrub.Config{EventsPerSecond: -1, Interval: -1, Again: -1, Slice: -1}.Validate()
-	for _, field := range []string{"events_per_second", "interval", "again", "slice"} {
+	err := scrub.Config{EventsPerSecond: -1, PercentOfTime: 101, Interval: -1, Again: -1, Slice: -1}.Validate()
+	for _, field := range []string{"events_per_second", "percent_of_time", "interval", "again", "slice"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}
 	}
 	if err := (scrub.Config{}).Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestItRestsInProportion: a check that takes long, as on a busy machine, is followed by a
+// longer rest, but by none longer than Interval.
+func TestItRestsInProportion(t *testing.T) {
+	for _, c := range []struct {
+		cfg  scrub.Config
+		took time.Duration // by a check
+		want time.Duration // from the beginning of one to that of the next
+	}{
+		{scrub.Config{}, time.Second, 10 * time.Second},
+		{scrub.Config{PercentOfTime: 50}, time.Second, 2 * time.Second},
+		{scrub.Config{PercentOfTime: 100}, time.Second, time.Second},
+		{scrub.Config{}, time.Minute, 90 * time.Second},
+		{scrub.Config{EventsPerSecond: 1, Slice: 1}, 0, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			var began []time.Time
+			verify := func(context.Context, domain.Position, uint64) (scrub.Result, error) {
+				if began = append(began, time.Now()); len(began) == 4 {
+					cancel()
+				}
+				<-time.NewTimer(c.took).C
+				return scrub.Result{Events: 1, Head: at(uint64(len(began)))}, nil
+			}
+			s, err := scrub.New(c.cfg, scrub.Deps{
+				Log: &script{}, Verify: verify, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+			}, filepath.Join(t.TempDir(), "scrub.json"), scrub.Memory{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			if got := began[3].Sub(began[2]); got != c.want {
+				t.Errorf("%+v, a check takes %s: the next begins after %s, should after %s", c.cfg, c.took, got, c.want)
+			}
+		})
 	}
 }
