@@ -16,9 +16,9 @@ import (
 
 func TestThreads(t *testing.T) {
 	for _, c := range []struct{ now, cores, want int }{
-		{1, 1, 4},
-		{2, 2, 4},
-		{3, 3, 4},
+		{1, 1, 3},
+		{2, 2, 3},
+		{3, 3, 3},
 		{4, 4, 4},
 		{64, 64, 64},
 		{1, 2, 1},
@@ -36,15 +36,15 @@ func TestServeOnFewProcessors(t *testing.T) {
 	if got := threadsOfServe(t, ""); got < leastThreads && got == runtime.NumCPU() { // fewer are a quota
 		t.Errorf("of %d cores there are %d threads", runtime.NumCPU(), got)
 	}
-	if got := threadsOfServe(t, "3"); got != 3 {
-		t.Errorf("GOMAXPROCS is 3, and there are %d threads", got)
+	if got := threadsOfServe(t, "5"); got != 5 {
+		t.Errorf("GOMAXPROCS is 5, and there are %d threads", got)
 	}
 }
 
 // TestBenchOnFewProcessors wants what serve is compared with to run on as many threads as
 // it, and those to be no cores.
 func TestBenchOnFewProcessors(t *testing.T) {
-	for _, setting := range []string{"", "3"} {
+	for _, setting := range []string{"", "5"} {
 		child := exec.CommandContext(t.Context(), "comanda", "bench", "read", "--dir", t.TempDir(), "--events", "100",
 			"--clients", "1", "--duration", "1ms", "--rounds", "1", "-o", "json")
 		child.Env = append(os.Environ(), "GOMAXPROCS="+setting)
