@@ -53,6 +53,23 @@ func (l *Log) decode(partition int, m *stream.Message) (domain.Recorded, error) 
 	return r, nil
 }
 
+// decodeOnce is decode for those who follow: m is decoded by the first of them, or a few
+// at the same time, and by each when it cannot be, or came from the server.
+func (l *Log) decodeOnce(partition int, m *stream.Message) (domain.Recorded, error) {
+	if m.Made == nil {
+		return l.decode(partition, m)
+	}
+	if made, ok := m.Made.Load().(*domain.Recorded); ok {
+		return *made, nil
+	}
+	r, err := l.decode(partition, m)
+	if err == nil {
+		made := r // on the heap, which r is not
+		m.Made.Store(&made)
+	}
+	return r, err
+}
+
 // decode reads m into r, which holds nothing when there is an error. text is as in [wire.DecodeInto].
 func decode(partition int, m *stream.Message, r *domain.Recorded) (text string, err error) {
 	r.Partition, r.Sequence, r.Hash = partition, m.Sequence, hashOf(m.Data)

@@ -34,6 +34,11 @@ func (s *Strangers) Surprise() { s.s.surprise() }
 // Batches has a log hand over so many messages of a snapshot at a time.
 func Batches(l *Log, of int) { l.bulkBatch = of }
 
+// Tell has those who follow a partition take messages for stored.
+func Tell(l *Log, partition int, messages ...stream.Message) {
+	l.readers[partition].Stored(messages...)
+}
+
 // ArenaSize is the least room for the bodies of a batch.
 const ArenaSize = arenaSize
 

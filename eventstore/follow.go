@@ -13,7 +13,8 @@ import (
 // server hands it out. It returns nil when ctx ends, and otherwise the error of
 // handle, or one of kind Corrupt: an event that cannot be read, or one that is missing.
 //
-// handle may keep the events, not the slice.
+// handle may keep the events, not the slice. What an event points to is shared by all who
+// follow: what this log appended is decoded by the first of them. Nobody changes it.
 func (l *Log) Follow(ctx context.Context, partition int, after uint64, handle func([]domain.Recorded) error) error {
 	if partition < 0 || partition >= len(l.readers) {
 		return domain.Errorf(domain.Invalid, "partition %d: the log has %d", partition, len(l.readers))
@@ -25,7 +26,7 @@ func (l *Log) Follow(ctx context.Context, partition int, after uint64, handle fu
 			if ms[i].Sequence != after+1 {
 				return eventsMissing(partition, after, ms[i].Sequence)
 			}
-			r, err := l.decode(partition, &ms[i])
+			r, err := l.decodeOnce(partition, &ms[i])
 			if err != nil {
 				return err
 			}

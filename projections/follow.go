@@ -3,7 +3,6 @@ package projections
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"comanda.internal/domain"
 )
@@ -15,6 +14,9 @@ type follower struct {
 	pieces    chan<- piece
 	last      mark // handed over, or remembered from before
 	checked   bool // the log holds last
+	// What was handed over last, and room for what comes next: when the committer takes
+	// a piece it has copied the one before.
+	handed, room []domain.Recorded
 }
 
 // piece is what a follower hands over: new events, or none, which says that the
@@ -81,9 +83,11 @@ func (f *follower) handle(ctx context.Context, events []domain.Recorded) error {
 	if seen == len(events) {
 		return nil
 	}
-	if err := f.hand(ctx, slices.Clone(events[seen:])); err != nil {
+	f.handed, f.room = append(f.room[:0], events[seen:]...), f.handed
+	if err := f.hand(ctx, f.handed); err != nil {
 		return err
 	}
+	clear(f.room) // the events' memory
 	newest := &events[len(events)-1]
 	f.last = mark{sequence: newest.Sequence, hash: newest.Hash}
 	return nil

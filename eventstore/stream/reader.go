@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,9 @@ type Message struct {
 	Sequence uint64
 	// RawHeader stands for Header where that is nil: the bytes as they are stored.
 	RawHeader []byte
+	// Made has room for what one who follows makes of the message, and others use; nil
+	// when the message came from the server, to one alone.
+	Made *atomic.Value
 }
 
 // Value is the first value of a header, spelled as key is; "" for none.

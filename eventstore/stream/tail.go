@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -13,6 +14,8 @@ const (
 	tailEach = 4 << 10
 	// headerSize is about what the map of a header takes, besides its texts.
 	headerSize = 450
+	// madeSize is about what that takes which is made of a message.
+	madeSize = 2 << 10
 )
 
 // tail is the newest messages that this process stored, for those who follow the
@@ -72,8 +75,10 @@ func (t *tail) put(m *Message) {
 	if place.Sequence > m.Sequence || m.Sequence+size <= t.high { // too late
 		return
 	}
-	t.bytes += m.size() - place.size()
+	t.bytes -= place.size()
 	*place = *m
+	place.Made = new(atomic.Value)
+	t.bytes += place.size()
 	t.high = max(t.high, m.Sequence)
 	if t.low > m.Sequence || t.low+size <= t.high {
 		t.low = t.high - min(t.high, size-1)
@@ -85,6 +90,9 @@ func (m *Message) size() int {
 	n := len(m.Subject) + len(m.Data) + len(m.RawHeader)
 	if m.Header != nil {
 		n += headerSize
+	}
+	if m.Made != nil {
+		n += madeSize
 	}
 	for key, values := range m.Header {
 		n += len(key)
