@@ -15,7 +15,7 @@ type follower struct {
 	last      mark // handed over, or remembered from before
 	checked   bool // the log holds last
 	// What was handed over last, and room for what comes next: when the committer takes
-	// a piece it has copied the one before.
+	// a piece from the channel, which has no room for one, it has copied the one before.
 	handed, room []domain.Recorded
 }
 

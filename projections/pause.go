@@ -59,8 +59,8 @@ func (r *Runner) keepUp(ctx context.Context, head domain.Position) error {
 // there is a job, which it gives back.
 func (r *Runner) followAll(ctx context.Context, head domain.Position) (j *job, err error) {
 	group, within := errgroup.WithContext(ctx)
-	pieces := make(chan piece)
-	marks := r.visible() // the committer changes the runner's
+	pieces := make(chan piece) // without room: see follower.room
+	marks := r.visible()       // the committer changes the runner's
 	for partition, m := range marks {
 		f := &follower{runner: r, partition: partition, pieces: pieces, last: m}
 		group.Go(func() error { return f.follow(within) })

@@ -23,10 +23,10 @@ type Config struct {
 	// takes longer, and it rests longer in turn, up to Interval. Default 10; 100 bounds nothing.
 	PercentOfTime int `yaml:"percent_of_time"`
 	// Interval is how long it rests when everything is proven, or after a check
-	// that could not be made. Default 30 s.
+	// that could not be made, and at most otherwise. Default 30 s.
 	Interval time.Duration `yaml:"interval"`
 	// Again is how long after a round began the next one does, from the
-	// beginning of the log. Default 7 days.
+	// beginning of the log, once this one has come to its end. Default 7 days.
 	Again time.Duration `yaml:"again"`
 	// Slice is how many events are proven at a time; what is remembered is
 	// written after each. Default 2,048.
@@ -107,6 +107,7 @@ type Scrubber struct {
 	path    string
 	limiter *rate.Limiter
 	metrics *metrics
+	reached bool // the last check came to the end of the log; for Run alone
 
 	mu     sync.Mutex
 	memory Memory
@@ -155,7 +156,8 @@ func (s *Scrubber) Run(ctx context.Context) error {
 // slice proves what comes next, and reports whether there may be more.
 func (s *Scrubber) slice(ctx context.Context) (more bool, err error) {
 	next := s.now()
-	if s.deps.Clock().Sub(next.RoundBegan) >= s.cfg.Again {
+	// A round that never came to the end would leave the newest events for ever.
+	if s.reached && s.deps.Clock().Sub(next.RoundBegan) >= s.cfg.Again {
 		next.begin(s.deps.Clock())
 	}
 	began := s.deps.Clock()
@@ -163,6 +165,7 @@ func (s *Scrubber) slice(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	s.reached = result.Events < uint64(s.cfg.Slice) //nolint:gosec // as above
 	if result.Events == 0 && result.Head.Equal(next.Cursor) && result.Problems == 0 {
 		return false, nil
 	}

@@ -181,16 +181,16 @@ func TestProblemsStayKnown(t *testing.T) {
 		t.Errorf("an event that cannot be read is no mark: %+v at %v", memory.Marks, memory.Cursor)
 	}
 	now = now.Add(week.Again)
-	clean := &script{epoch: 1, results: []any{scrub.Result{Events: 9, Head: at(9)}}}
+	clean := &script{epoch: 1, results: []any{scrub.Result{Head: at(9)}, scrub.Result{Events: 9, Head: at(9)}}}
 	_, scrubber, _ = scrubbing(t, clean, path, week, clock)
 	if n, first := scrubber.Problems(); n != 2 || first != "unreadable: 9" {
 		t.Errorf("within the next round: %d problems, as %q", n, first)
 	}
-	if diff := cmp.Diff([]domain.Position{{}}, clean.asked); diff != "" {
+	if diff := cmp.Diff([]domain.Position{at(9), {}}, clean.asked); diff != "" {
 		t.Errorf("a new round asks since (-want +got):\n%s", diff)
 	}
 	now = now.Add(week.Again)
-	memory, scrubber, _ = scrubbing(t, &script{epoch: 1, results: []any{scrub.Result{Events: 9, Head: at(9)}}}, path, week, clock)
+	memory, scrubber, _ = scrubbing(t, &script{epoch: 1, results: clean.results}, path, week, clock)
 	if n, first := scrubber.Problems(); n != 0 || first != "" || memory.Before != 0 {
 		t.Errorf("after a clean round: %d problems, as %q", n, first)
 	}
@@ -257,5 +257,20 @@ func TestItRestsInProportion(t *testing.T) {
 				t.Errorf("%+v, a check takes %s: the next begins after %s, should after %s", c.cfg, c.took, got, c.want)
 			}
 		})
+	}
+}
+
+// TestARoundComesToItsEnd before the next begins, however long it takes: else the newest
+// events of a long log would never be proven.
+func TestARoundComesToItsEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "scrub.json")
+	now := noon
+	clock := func() time.Time { now = now.Add(time.Hour); return now }
+	full := func(head uint64) scrub.Result { return scrub.Result{Events: 2, Head: at(head)} }
+	s := &script{epoch: 1, results: []any{full(2), full(4), full(6), scrub.Result{Events: 1, Head: at(7)}, full(2)}}
+	cfg := scrub.Config{Slice: 2, Again: time.Hour, EventsPerSecond: 1_000_000}
+	scrubbing(t, s, path, cfg, clock)
+	if diff := cmp.Diff([]domain.Position{{}, at(2), at(4), at(6), {}}, s.asked); diff != "" {
+		t.Errorf("asked since (-want +got):\n%s", diff)
 	}
 }
