@@ -8,7 +8,7 @@
 //
 // Invariants:
 //
-//   - A commit is visible at once and in the file some seconds later: see package kv.
+//   - A commit is visible at once and in the file a second later: see package kv.
 //     What a crash loses of it is read again from the log; what the views had read is
 //     noted beside the file meanwhile, so that a log which lost it, too, is noticed.
 //   - The checkpoint is part of the transaction that wrote the rows, so a crash

@@ -30,7 +30,7 @@ type Config struct {
 	MaxBatch int `yaml:"max_batch"`
 	// FlushInterval is the time between two writings of what changed to the
 	// file, and so about what a start after a crash reads again of the log.
-	// Default 3 s: pages that change again meanwhile are written once.
+	// Default 1 s.
 	FlushInterval time.Duration `yaml:"flush_interval"`
 	// FlushBytes is how many bytes of changed keys and values are written at
 	// once without waiting for FlushInterval. When the file cannot be written,
@@ -56,7 +56,7 @@ func (c *Config) setDefaults() {
 		c.MaxBatch = 16_384
 	}
 	if c.FlushInterval == 0 {
-		c.FlushInterval = 3 * time.Second
+		c.FlushInterval = time.Second
 	}
 	if c.FlushBytes == 0 {
 		c.FlushBytes = 32 << 20

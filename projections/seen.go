@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// The views' file is written every few seconds, but what was shown must not be
+// The views' file is written once a second, but what was shown must not be
 // forgotten for as long: where the log loses its last events, as by a flipped bit and
 // a kill, only who remembers them notices. So what the views have read is written to a
 // small file beside theirs, without fsync, which a kill leaves. Its content is

@@ -100,7 +100,7 @@ func dieAtPoint(t *testing.T, dir, file string, point projections.Point) (sent i
 	defer tick.Stop()
 	deadline := time.After(2 * time.Minute)
 	o := &operating{t: t, server: testServer{t: t, dir: dir}}
-	// A flush comes by itself some seconds after the views began to follow, as they do anew
+	// A flush comes by itself a second after the views began to follow, as they do anew
 	// for whatever an operator does.
 	o.only = slices.Contains([]projections.Point{
 		projections.PointFlush, projections.PointFlushed, customers.PointFlush, customers.PointFlushed,
