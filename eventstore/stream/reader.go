@@ -180,8 +180,8 @@ func (r *Reader) direct(ctx context.Context, req request, handle func(Message) e
 	}
 	inbox := r.conn.NewInbox()
 	// With room for all that may come: SubscribeSync would clear half a megabyte for each
-	// order that is read (nats.go, nats.go, DefaultMaxChanLen). Nobody closes it
-	// with the connection, as that one's is: then directTimeout ends the wait.
+	// order that is read (nats.go, nats.go, DefaultMaxChanLen). When the connection
+	// is closed nats.go does not close this channel: directTimeout ends the wait.
 	answers := make(chan *nats.Msg, req.Batch+1)
 	sub, err := r.conn.ChanSubscribe(inbox, answers)
 	if err != nil {
